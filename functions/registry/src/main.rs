@@ -1,0 +1,6 @@
+//! The Lambda function that fills the asset registry.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    portfolio::lambda::run_registry().await
+}

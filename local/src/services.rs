@@ -1,0 +1,133 @@
+//! What `cargo run` starts, and what it leaves to the environment.
+
+use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
+
+use portfolio::{app, cache::Table, clock::SystemClock, config::Config, domain::scope::Scope};
+use tokio::net::TcpListener;
+
+use crate::{
+    dynamodb,
+    gateway::Gateway,
+    standins::{Options, StandIns},
+};
+
+/// Environment variables that stand-ins and the embedded DynamoDB override.
+type Overrides = HashMap<&'static str, String>;
+
+/// The services that were started, and how to reach the others.
+pub struct Services {
+    /// The configuration of the functions, as if all of it came from the
+    /// environment.
+    pub config: Config,
+    /// What a process must have in its environment to use the same services.
+    pub environment: Vec<(&'static str, String)>,
+    /// The stand-ins, for tests.
+    pub standins: StandIns,
+    /// Whether Zerion and CoinMarketCap are both stand-ins.
+    pub pretended: bool,
+}
+
+/// Where to listen; port 0 takes any free one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// The embedded DynamoDB.
+    pub dynamodb: SocketAddr,
+    /// The stand-ins.
+    pub upstream: SocketAddr,
+}
+
+/// Starts what the environment does not name: DynamoDB unless
+/// AWS_ENDPOINT_URL_DYNAMODB is set, an upstream's stand-in unless its base
+/// URL or key is. Creates the table and fills the asset registry.
+///
+/// # Errors
+/// When a port is taken, the configuration is bad, or the table cannot be
+/// created.
+pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Result<Services> {
+    let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
+    let standins = StandIns::new(Options::default());
+    let mut overrides = Overrides::new();
+    if env("AWS_ENDPOINT_URL_DYNAMODB").is_none() {
+        let listener = listen(ports.dynamodb).await?;
+        let address = listener.local_addr()?;
+        dynamodb::serve(listener)?;
+        overrides.insert("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{address}"));
+    }
+    let unnamed = |base, key| env(base).is_none() && env(key).is_none();
+    let zerion = unnamed("ZERION_BASE_URL", "ZERION_API_KEY");
+    let coinmarketcap = unnamed("CMC_BASE_URL", "CMC_API_KEY");
+    // DeFiLlama needs no key: it is real as soon as another one is.
+    let defillama = env("DEFILLAMA_BASE_URL").is_none() && zerion && coinmarketcap;
+    if zerion || coinmarketcap || defillama {
+        let listener = listen(ports.upstream).await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let router = standins.router();
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the stand-ins ended");
+            }
+        });
+        let keys = Options::default();
+        if zerion {
+            overrides.insert("ZERION_BASE_URL", url.clone());
+            overrides.insert("ZERION_API_KEY", keys.zerion_key);
+        }
+        if coinmarketcap {
+            overrides.insert("CMC_BASE_URL", url.clone());
+            overrides.insert("CMC_API_KEY", keys.coinmarketcap_key);
+        }
+        if defillama {
+            overrides.insert("DEFILLAMA_BASE_URL", url);
+        }
+    }
+    let config = Config::from_lookup(&|name| overrides.get(name).cloned().or_else(|| env(name)))
+        .map_err(io::Error::other)?;
+    prepare(&config).await?;
+    let mut environment: Vec<_> = overrides.into_iter().collect();
+    environment.push(("TABLE_NAME", config.table.clone()));
+    environment.sort();
+    Ok(Services {
+        config,
+        environment,
+        standins,
+        pretended: zerion && coinmarketcap,
+    })
+}
+
+async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+}
+
+/// The table and the registry, as a deployment would have them.
+async fn prepare(config: &Config) -> io::Result<()> {
+    let table = Table::connect(config);
+    dynamodb::create_table(&table)
+        .await
+        .map_err(io::Error::other)?;
+    let update = app::registry_update(config).map_err(io::Error::other)?;
+    if let Err(error) = update.run().await {
+        // Everything else works; prices then stay those of the structure.
+        tracing::warn!(%error, "the asset registry could not be filled");
+    }
+    Ok(())
+}
+
+impl Services {
+    /// The gateway in front of the handlers that the Lambdas run.
+    ///
+    /// # Errors
+    /// When a handler cannot be built.
+    pub fn gateway(&self) -> io::Result<Gateway> {
+        let function = |scope| {
+            app::query_function_with(&self.config, scope, Arc::new(SystemClock))
+                .map_err(io::Error::other)
+        };
+        Ok(Gateway::new(
+            function(Scope::Defi)?,
+            function(Scope::Wallet)?,
+            function(Scope::Aggregate)?,
+        ))
+    }
+}

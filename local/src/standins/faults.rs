@@ -1,0 +1,232 @@
+//! Trouble on demand: wrong statuses, broken bodies and slow answers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::Upstream;
+
+/// What goes wrong with the answers of one service. With neither `status` nor `body` the
+/// answer is the right one, late and with the extra headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// The status of the answer; 200 for a fault with a body alone.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// How long the answer waits.
+    #[serde(default)]
+    pub delay_ms: Option<u64>,
+    /// How many requests it meets; without it every request until it is cleared.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// Headers to add to the answer, or to replace in it.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The body; without it the one the service documents for the status.
+    #[serde(default)]
+    pub body: Option<String>,
+}
+
+impl Fault {
+    /// A fault that answers with this status.
+    pub fn status(status: u16) -> Self {
+        Self {
+            status: Some(status),
+            ..Self::default()
+        }
+    }
+
+    /// What is wrong with the fault itself, in words.
+    fn problem(&self) -> Option<String> {
+        if let Some(status) = self.status
+            && !(200..=599).contains(&status)
+        {
+            return Some(format!("status must be from 200 to 599, not {status}"));
+        }
+        if self.times == Some(0) {
+            return Some("times must be at least 1".to_owned());
+        }
+        self.headers.iter().find_map(|(name, value)| {
+            let valid =
+                HeaderName::try_from(name).is_ok() && HeaderValue::try_from(value.as_str()).is_ok();
+            (!valid).then(|| format!("{name:?} with {value:?} is not a valid header"))
+        })
+    }
+
+    /// How long the answer waits.
+    pub fn delay(&self) -> Duration {
+        Duration::from_millis(self.delay_ms.unwrap_or(0))
+    }
+
+    /// The answer that takes the place of the right one, if one does.
+    pub fn replacement(&self, upstream: Upstream) -> Option<Response> {
+        if self.status.is_none() && self.body.is_none() {
+            return None;
+        }
+        let status = self
+            .status
+            .and_then(|status| StatusCode::from_u16(status).ok())
+            .unwrap_or(StatusCode::OK);
+        let body = self
+            .body
+            .clone()
+            .unwrap_or_else(|| documented_body(upstream, status));
+        let kind = if serde_json::from_str::<serde::de::IgnoredAny>(&body).is_ok() {
+            "application/json"
+        } else {
+            "text/plain; charset=utf-8"
+        };
+        let mut response = (status, [(CONTENT_TYPE, kind)], body).into_response();
+        if upstream == Upstream::Zerion && status == StatusCode::SERVICE_UNAVAILABLE {
+            let wait = HeaderValue::from_static("10");
+            response.headers_mut().insert(RETRY_AFTER, wait);
+        }
+        Some(response)
+    }
+
+    /// Sets the headers of the fault.
+    pub fn add_headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            if let (Ok(name), Ok(value)) = (
+                HeaderName::try_from(name),
+                HeaderValue::try_from(value.as_str()),
+            ) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
+
+/// The faults in force.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(HashMap<Upstream, Fault>);
+
+impl Faults {
+    /// Sets or clears the fault of a service.
+    pub fn set(&mut self, upstream: Upstream, fault: Option<Fault>) {
+        match fault {
+            Some(fault) => self.0.insert(upstream, fault),
+            None => self.0.remove(&upstream),
+        };
+    }
+
+    /// The fault that meets the request at hand, counted down.
+    pub fn take(&mut self, upstream: Upstream) -> Option<Fault> {
+        let fault = self.0.get_mut(&upstream)?;
+        let taken = fault.clone();
+        if let Some(times) = &mut fault.times {
+            *times = times.saturating_sub(1);
+            if *times == 0 {
+                self.0.remove(&upstream);
+            }
+        }
+        Some(taken)
+    }
+}
+
+/// Reads `{"zerion": {…}, "coinmarketcap": null}`; a service that is not named stays as it is.
+pub fn parse(body: &[u8]) -> Result<Vec<(Upstream, Option<Fault>)>, String> {
+    let services: Map<String, Value> =
+        serde_json::from_slice(body).map_err(|error| format!("not a JSON object: {error}"))?;
+    services
+        .into_iter()
+        .map(|(name, value)| {
+            let upstream = Upstream::by_name(&name).ok_or_else(|| {
+                format!("unknown service {name:?}, known are zerion, coinmarketcap and defillama")
+            })?;
+            let fault: Option<Fault> =
+                serde_json::from_value(value).map_err(|error| format!("{name}: {error}"))?;
+            match fault.as_ref().and_then(Fault::problem) {
+                Some(problem) => Err(format!("{name}: {problem}")),
+                None => Ok((upstream, fault)),
+            }
+        })
+        .collect()
+}
+
+/// The body the service documents for a status.
+fn documented_body(upstream: Upstream, status: StatusCode) -> String {
+    let code = status.as_u16();
+    match upstream {
+        Upstream::Zerion => {
+            let (title, detail) = match code {
+                202 => return json!({"links": {"self": ""}, "data": []}).to_string(),
+                401 => (
+                    "Unauthorized Error",
+                    "The API key is invalid, please, make sure that you are using a valid key",
+                ),
+                402 => ("Payment Required", "Payment is required for this request"),
+                429 => ("Too many requests", "Your request had been throttled"),
+                503 => (
+                    "Service is temporarily unavailable",
+                    "Please, retry later (check the Retry-After header)",
+                ),
+                _ => ("Error", status.canonical_reason().unwrap_or("Unknown")),
+            };
+            json!({"errors": [{"title": title, "detail": detail}]}).to_string()
+        }
+        Upstream::CoinMarketCap => {
+            let (error_code, message) = match code {
+                401 => (1001, "This API Key is invalid."),
+                402 => (1003, "Your API Key must be activated."),
+                403 => (
+                    1006,
+                    "Your API Key subscription plan doesn't support this endpoint.",
+                ),
+                429 => (
+                    1008,
+                    "You've exceeded your API Key's HTTP request rate limit. Rate limits reset every minute.",
+                ),
+                500 => (500, "An internal server error occurred."),
+                _ => (
+                    i64::from(code),
+                    status.canonical_reason().unwrap_or("Unknown"),
+                ),
+            };
+            super::coinmarketcap::status::error_body(error_code.into(), message).to_string()
+        }
+        Upstream::DefiLlama => status.canonical_reason().unwrap_or("Unknown").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counted_fault_ends() {
+        let mut faults = Faults::default();
+        let twice = Fault {
+            times: Some(2),
+            ..Fault::status(503)
+        };
+        faults.set(Upstream::Zerion, Some(twice));
+        assert!(faults.take(Upstream::Zerion).is_some());
+        assert!(faults.take(Upstream::DefiLlama).is_none());
+        assert!(faults.take(Upstream::Zerion).is_some());
+        assert!(faults.take(Upstream::Zerion).is_none());
+    }
+
+    #[test]
+    fn faults_are_read_strictly() {
+        let read = parse(br#"{"zerion": {"status": 503, "times": 3}, "coinmarketcap": null}"#);
+        assert_eq!(read.map(|faults| faults.len()), Ok(2));
+        for (body, part) in [
+            (&br#"{"zerion": {"statu": 503}}"#[..], "unknown field"),
+            (br#"{"opensea": null}"#, "unknown service"),
+            (br#"{"zerion": {"status": 42}}"#, "200 to 599"),
+            (br#"{"zerion": {"times": 0}}"#, "at least 1"),
+            (br#"{"zerion": {"headers": {"a b": "c"}}}"#, "valid header"),
+            (b"[]", "not a JSON object"),
+        ] {
+            let problem = parse(body).expect_err("refused");
+            assert!(problem.contains(part), "{problem}");
+        }
+    }
+}

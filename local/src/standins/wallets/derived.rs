@@ -1,0 +1,171 @@
+//! The wallet of every address that has none of its own.
+
+use super::position::{Position, UnknownToken};
+use super::protocols::{AAVE, LIDO, UNISWAP};
+use crate::standins::catalog::{self, Asset};
+use crate::standins::random::Random;
+
+const CHAINS: &[&str] = &[
+    "ethereum",
+    "base",
+    "arbitrum",
+    "optimism",
+    "polygon",
+    "binance-smart-chain",
+    "avalanche",
+    "linea",
+    "scroll",
+    "xdai",
+    "celo",
+    "zksync-era",
+];
+/// Chains whose wallets may also hold something in a protocol.
+const DEFI_CHAINS: &[&str] = &["ethereum", "base", "arbitrum", "optimism"];
+const MOST_CHAINS: usize = 6;
+const FEWEST: usize = 5;
+const MOST: usize = 40;
+
+/// Between 5 and 40 positions on at most 6 chains, the same for the same address.
+pub(super) fn positions(address: &str) -> Vec<Position> {
+    let mut random = Random::from_text(address);
+    let target = FEWEST + random.below(MOST - FEWEST + 1);
+    let on_solana = super::is_solana(address);
+    let chains = if on_solana {
+        vec!["solana"]
+    } else {
+        some_chains(&mut random)
+    };
+    let mut candidates: Vec<(&'static Asset, &'static str)> = chains
+        .iter()
+        .flat_map(|&chain| {
+            let here = move |asset: &&Asset| asset.on(chain).is_some();
+            catalog::all()
+                .iter()
+                .copied()
+                .filter(here)
+                .map(move |asset| (asset, chain))
+        })
+        .collect();
+    let mut held = Vec::new();
+    if !on_solana {
+        held.extend(in_protocols(&chains, &mut random));
+    }
+    while held.len() < target {
+        if candidates.is_empty() {
+            held.push(spam(chains[0], &mut random));
+            continue;
+        }
+        let (asset, chain) = candidates.swap_remove(random.below(candidates.len()));
+        let amount = worth(asset, 20.0 + 4000.0 * random.unit(), &mut random);
+        held.push(Position::wallet(asset.symbol, chain, &amount));
+    }
+    held
+}
+
+/// 1 to 6 chains.
+fn some_chains(random: &mut Random) -> Vec<&'static str> {
+    let count = 1 + random.below(MOST_CHAINS);
+    let mut left = CHAINS.to_vec();
+    (0..count)
+        .map(|_| left.swap_remove(random.below(left.len())))
+        .collect()
+}
+
+/// Two in three addresses also lend, and some stake or provide liquidity.
+fn in_protocols(chains: &[&'static str], random: &mut Random) -> Vec<Position> {
+    let Some(&chain) = chains.iter().find(|chain| DEFI_CHAINS.contains(chain)) else {
+        return Vec::new();
+    };
+    let mut held = Vec::new();
+    let mut add = |symbol: &str, usd: f64, kind, place, name: &str, random: &mut Random| {
+        let Some(asset) = catalog::by_symbol(symbol) else {
+            return;
+        };
+        let amount = worth(asset, usd, random);
+        held.push(Position::in_protocol(
+            symbol, chain, &amount, kind, place, name,
+        ));
+    };
+    let size = 500.0 + 9000.0 * random.unit();
+    if random.below(3) > 0 {
+        let lending = (&AAVE, "lending");
+        add("WETH", size, "deposit", lending, "Aave V3 Lending", random);
+        add(
+            "USDC",
+            size * 0.4,
+            "loan",
+            lending,
+            "Aave V3 Lending",
+            random,
+        );
+    }
+    if random.below(3) == 0 && chain == "ethereum" {
+        add(
+            "stETH",
+            size * 0.7,
+            "staked",
+            (&LIDO, "staked"),
+            "Lido Staked ETH",
+            random,
+        );
+    }
+    if random.below(3) == 0 {
+        let id = (100_000 + random.below(4_000_000)).to_string();
+        let name = format!("Uniswap V3 WETH/USDC Pool (#{id})");
+        let (pool, group) = (random.address(), random.hex(64));
+        for (symbol, share) in [("WETH", 0.6), ("USDC", 0.4)] {
+            let Some(asset) = catalog::by_symbol(symbol) else {
+                continue;
+            };
+            let amount = worth(asset, size * share, random);
+            let place = (&UNISWAP, "liquidity_pool");
+            held.push(
+                Position::in_protocol(symbol, chain, &amount, "deposit", place, &name)
+                    .pooled(&pool, &group)
+                    .nft(&id),
+            );
+        }
+    }
+    held
+}
+
+/// About this many dollars of an asset, as an amount with digits of its own.
+pub(super) fn worth(asset: &Asset, usd: f64, random: &mut Random) -> String {
+    let amount = usd / asset.usd;
+    format!("{amount:.6}{:09}", random.below(1_000_000_000))
+}
+
+/// A token without a price that somebody sent unasked.
+pub(super) fn spam(chain: &'static str, random: &mut Random) -> Position {
+    const NAMES: &[(&str, &str)] = &[
+        ("Visit usdc-claim.example to claim", "USDC.claim"),
+        ("$ 5000 Voucher at eth-gift.example", "VOUCHER"),
+        ("Aave Season Airdrop", "aAIR"),
+        ("Baby Pepe Moon", "BPM"),
+        ("Elon Cat", "ECAT"),
+        ("LinkPool Rewards", "LPR"),
+        ("Uniswap Fan Token", "UFT"),
+        ("Zk Lucky Draw", "ZKLD"),
+    ];
+    let (name, symbol) = random.pick(NAMES);
+    let contract = if chain == "solana" {
+        base58(random)
+    } else {
+        random.address()
+    };
+    let token = UnknownToken {
+        id: random.uuid(),
+        name: (*name).to_owned(),
+        symbol: (*symbol).to_owned(),
+        contract,
+        decimals: *random.pick(&[18, 18, 18, 9, 8, 6, 0]),
+    };
+    let zeros = "0".repeat(usize::from(token.decimals));
+    let units = format!("{}{zeros}", 1 + random.below(900_000));
+    Position::unknown(token, chain, units)
+}
+
+fn base58(random: &mut Random) -> String {
+    const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    (0..43).map(|_| char::from(*random.pick(DIGITS))).collect()
+}

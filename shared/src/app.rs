@@ -1,0 +1,66 @@
+//! Puts the functions together from the configuration.
+
+use std::sync::Arc;
+
+use crate::{
+    cache::{Registry, Retention, Table, Wallets},
+    clock::{Clock, SystemClock},
+    config::Config,
+    domain::scope::Scope,
+    lambda::{QueryFunction, http::HttpHandler},
+    registry::RegistryUpdate,
+    service::{Policy, Service},
+    upstream::{Failure, HttpClient, coinmarketcap::CoinMarketCap, zerion::Zerion},
+};
+
+/// The query function of `scope`, on the machine's clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn query_function(config: &Config, scope: Scope) -> Result<QueryFunction, Failure> {
+    query_function_with(config, scope, Arc::new(SystemClock))
+}
+
+/// The query function of `scope`, on any clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn query_function_with(
+    config: &Config,
+    scope: Scope,
+    clock: Arc<dyn Clock>,
+) -> Result<QueryFunction, Failure> {
+    let service = service(config, clock)?;
+    Ok(QueryFunction::new(HttpHandler::new(service, scope, config)))
+}
+
+/// The read path, with its adapters.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failure> {
+    let http = HttpClient::new()?;
+    let table = Table::connect(config);
+    let retention = Retention {
+        structure: config.structure.whole(),
+        prices: config.prices.whole(),
+    };
+    Ok(Service::new(
+        Arc::new(Zerion::new(http.clone(), &config.zerion)),
+        Arc::new(CoinMarketCap::new(http, config)),
+        Arc::new(Wallets::new(table.clone(), retention)),
+        Arc::new(Registry::new(table)),
+        clock,
+        Policy::from(config),
+    ))
+}
+
+/// The update of the asset registry.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn registry_update(config: &Config) -> Result<RegistryUpdate, Failure> {
+    let map = CoinMarketCap::new(HttpClient::new()?, config);
+    let store = Arc::new(Registry::new(Table::connect(config)));
+    Ok(RegistryUpdate::new(map, store, Arc::new(SystemClock)))
+}

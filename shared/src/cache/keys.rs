@@ -1,0 +1,39 @@
+//! Every key of the table is built here.
+//!
+//! | pk | sk | what |
+//! |---|---|---|
+//! | `W#<address>` | `H` | header |
+//! | `W#<address>` | `D#<part>#<n>` | a chunk of a part's holdings |
+//! | `W#<address>` | `P#<currency>` | the wallet's prices |
+//! | `A` | `<chain>#<n>` | asset registry |
+//!
+//! Read backwards, a wallet's prices and header come before its chunks.
+
+use crate::domain::{address::Address, currency::Currency, scope::Part};
+
+pub(super) const HEADER: &str = "H";
+pub(super) const CHUNK_PREFIX: &str = "D#";
+pub(super) const REGISTRY: &str = "A";
+
+pub(super) fn wallet(address: &Address) -> String {
+    format!("W#{address}")
+}
+
+pub(super) fn chunk(part: Part, index: u32) -> String {
+    format!("{CHUNK_PREFIX}{}#{index:03}", part.as_str())
+}
+
+pub(super) fn prices(currency: Currency) -> String {
+    format!("P#{currency}")
+}
+
+pub(super) fn assets(chain: &str, index: usize) -> String {
+    format!("{chain}#{index:03}")
+}
+
+/// The part that a chunk's sort key belongs to.
+pub(super) fn part_of_chunk(sort_key: &str) -> Option<Part> {
+    let rest = sort_key.strip_prefix(CHUNK_PREFIX)?;
+    let (part, _) = rest.split_once('#')?;
+    Part::ALL.into_iter().find(|known| known.as_str() == part)
+}

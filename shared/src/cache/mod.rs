@@ -1,0 +1,188 @@
+//! The two-level cache: what wallets hold, and prices, each with its own time.
+//!
+//! The read path knows the ports of this file; [`dynamodb`] is their one
+//! implementation.
+
+pub mod assets;
+pub mod codec;
+pub mod dynamodb;
+mod items;
+mod keys;
+mod wallets;
+mod writes;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use self::{assets::Registry, dynamodb::Table, wallets::Wallets};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        address::Address,
+        currency::Currency,
+        price::PriceTable,
+        scope::Part,
+    },
+    usage::Usage,
+};
+
+/// A shared [`AssetStore`](assets::AssetStore).
+pub type AssetStoreRef = Arc<dyn assets::AssetStore>;
+
+/// The cache could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("cache {operation}: {reason}")]
+pub struct CacheError {
+    /// Which DynamoDB operation.
+    pub operation: &'static str,
+    /// The service's error code or what kept it from answering.
+    pub reason: String,
+}
+
+/// Everything that is cached of one wallet, as one read brings it.
+#[derive(Clone, Debug, Default)]
+pub struct CachedWallet {
+    /// The parts whose holdings are there, whole and readable.
+    pub parts: BTreeMap<Part, CachedPart>,
+    /// What the header says of each part, readable or not.
+    pub header: Header,
+    /// Prices in the asked currency.
+    pub prices: Option<CachedPrices>,
+}
+
+/// One part's holdings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedPart {
+    /// Encoded [`Holdings`](crate::domain::holdings::Holdings).
+    pub bytes: Vec<u8>,
+    /// Hash of `bytes`.
+    pub hash: u128,
+    /// When they were fetched.
+    pub fetched_at: Timestamp,
+}
+
+/// A wallet's header.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// Per part.
+    pub parts: BTreeMap<Part, PartHeader>,
+}
+
+/// What the header says of a part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PartHeader {
+    /// Counts leases and invalidations; writes are conditioned on it.
+    pub generation: u64,
+    /// Hash of the encoded holdings; none while nothing was stored.
+    pub hash: Option<u128>,
+    /// In how many chunks they are stored.
+    pub chunks: u32,
+    /// When they were fetched.
+    pub fetched_at: Option<Timestamp>,
+    /// Until when the chunks themselves are kept.
+    pub chunks_expire: Option<Timestamp>,
+    /// Until when somebody holds the lease.
+    pub lease_until: Option<Timestamp>,
+}
+
+/// A wallet's prices in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedPrices {
+    /// The prices.
+    pub table: PriceTable,
+    /// Hash of the stored bytes; a replacement is conditioned on it.
+    pub hash: u128,
+}
+
+/// What came of trying to take a wallet's lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseOutcome {
+    /// It is ours: fetch.
+    Won(Lease),
+    /// Somebody else fetches, or has just stored: the header as it is.
+    Lost(Header),
+}
+
+/// The right to fetch and store some parts of a wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The generation of each part that the lease covers.
+    pub generations: BTreeMap<Part, u64>,
+}
+
+/// What a fetch brought, to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStructure<'n> {
+    /// Encoded holdings and their hash, per part.
+    pub parts: &'n BTreeMap<Part, CachedPart>,
+    /// The header as it was read, to leave unchanged chunks alone.
+    pub previous: &'n Header,
+    /// Prices that came with them, in which currency, and the ones that were
+    /// read before.
+    pub prices: (Currency, &'n PriceTable, Option<&'n CachedPrices>),
+}
+
+/// How long stored items are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Holdings.
+    pub structure: Duration,
+    /// Prices.
+    pub prices: Duration,
+}
+
+/// Keeps wallets.
+#[async_trait]
+pub trait WalletStore: Send + Sync {
+    /// Reads all of a wallet at once. `consistent` sees every finished write.
+    async fn load(
+        &self,
+        address: &Address,
+        currency: Currency,
+        consistent: bool,
+        usage: &Usage,
+    ) -> Result<CachedWallet, CacheError>;
+
+    /// Tries to take the lease of `parts` for `length`, unless somebody holds
+    /// one or all of them were fetched after `fresh_after`.
+    async fn lease(
+        &self,
+        address: &Address,
+        parts: &[Part],
+        now: Timestamp,
+        length: Duration,
+        fresh_after: Timestamp,
+        usage: &Usage,
+    ) -> Result<LeaseOutcome, CacheError>;
+
+    /// Reads the header alone, with every finished write.
+    async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError>;
+
+    /// Stores what a fetch brought and ends the lease. `false` when the lease
+    /// was lost meanwhile: then nothing newer was overwritten.
+    async fn store(
+        &self,
+        address: &Address,
+        lease: &Lease,
+        structure: NewStructure<'_>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<bool, CacheError>;
+
+    /// Ends a lease without storing anything.
+    async fn release(&self, address: &Address, lease: &Lease, usage: &Usage) -> Result<(), CacheError>;
+
+    /// Puts `fresh` over the prices that were read before (`None`: there were
+    /// none). Prices that somebody else stored meanwhile are kept.
+    async fn store_prices(
+        &self,
+        address: &Address,
+        currency: Currency,
+        fresh: &PriceTable,
+        previous: Option<&CachedPrices>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError>;
+}

@@ -1,0 +1,271 @@
+//! Wallets in the table: one read brings everything, writes are conditioned
+//! on generations.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+use super::{
+    CacheError, CachedPart, CachedPrices, CachedWallet, Header, Lease, LeaseOutcome, NewStructure,
+    PartHeader, Retention, Table, WalletStore, codec,
+    items::{EXPIRES_AT, Item, number, seconds, time},
+    keys,
+    writes::{Values, Write},
+};
+use crate::{
+    clock::Timestamp,
+    domain::{
+        address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
+    },
+    usage::Usage,
+};
+
+/// Clocks of different machines may differ by this much.
+const SKEW: Duration = Duration::from_millis(500);
+
+/// Wallets in DynamoDB.
+#[derive(Clone, Debug)]
+pub struct Wallets {
+    pub(super) table: Table,
+    pub(super) retention: Retention,
+}
+
+/// Names of one part's header attributes.
+pub(super) struct Attributes {
+    pub generation: &'static str,
+    pub hash: &'static str,
+    pub chunks: &'static str,
+    pub fetched_at: &'static str,
+    pub chunks_expire: &'static str,
+    pub lease_until: &'static str,
+}
+
+pub(super) fn attributes(part: Part) -> Attributes {
+    match part {
+        Part::Wallet => Attributes {
+            generation: "w_gen",
+            hash: "w_hash",
+            chunks: "w_n",
+            fetched_at: "w_at",
+            chunks_expire: "w_exp",
+            lease_until: "w_until",
+        },
+        Part::Defi => Attributes {
+            generation: "d_gen",
+            hash: "d_hash",
+            chunks: "d_n",
+            fetched_at: "d_at",
+            chunks_expire: "d_exp",
+            lease_until: "d_until",
+        },
+    }
+}
+
+impl Wallets {
+    /// Wallets in `table`, kept as long as `retention` says.
+    pub fn new(table: Table, retention: Retention) -> Self {
+        Self { table, retention }
+    }
+}
+
+/// An older or newer format's header has no data for us, but its generations
+/// go on counting.
+pub(super) fn read_header(item: &Item) -> Header {
+    let mut header = Header::default();
+    for part in Part::ALL {
+        let names = attributes(part);
+        let mut read = PartHeader {
+            generation: item.number(names.generation).unwrap_or(0),
+            lease_until: item.time(names.lease_until),
+            ..PartHeader::default()
+        };
+        if item.is_current() {
+            read.hash = item.hash(names.hash);
+            read.chunks = item.number(names.chunks).unwrap_or(0);
+            read.fetched_at = item.time(names.fetched_at);
+            read.chunks_expire = item.time(names.chunks_expire);
+        }
+        header.parts.insert(part, read);
+    }
+    header
+}
+
+/// Puts a part together; `None` when a chunk is missing, of another write, or
+/// damaged.
+fn assemble(header: &PartHeader, chunks: &HashMap<u32, &Item>) -> Option<CachedPart> {
+    let (hash, fetched_at) = (header.hash?, header.fetched_at?);
+    let mut packed = Vec::new();
+    for index in 0..header.chunks {
+        let chunk = chunks.get(&index)?;
+        if !chunk.is_current() || chunk.hash("h") != Some(hash) {
+            return None;
+        }
+        packed.extend_from_slice(chunk.bytes("b")?);
+    }
+    let bytes = codec::decompress(&packed).ok()?;
+    let sound = codec::hash(&bytes) == hash && Holdings::decode(&bytes).is_ok();
+    sound.then_some(CachedPart {
+        bytes,
+        hash,
+        fetched_at,
+    })
+}
+
+fn assemble_wallet(items: &[Item], currency: Currency) -> CachedWallet {
+    let mut wallet = CachedWallet::default();
+    let mut chunks: BTreeMap<Part, HashMap<u32, &Item>> = BTreeMap::new();
+    let prices_key = keys::prices(currency);
+    for item in items {
+        let key = item.sort_key();
+        if key == keys::HEADER {
+            wallet.header = read_header(item);
+        } else if key == prices_key {
+            wallet.prices = read_prices(item);
+        } else if let (Some(part), Some(index)) = (keys::part_of_chunk(key), item.number("i")) {
+            chunks.entry(part).or_default().insert(index, item);
+        }
+    }
+    for (part, header) in &wallet.header.parts {
+        let none = HashMap::new();
+        let read = assemble(header, chunks.get(part).unwrap_or(&none));
+        if read.is_none() && header.fetched_at.is_some() {
+            tracing::warn!(part = part.as_str(), "cached holdings are incomplete or damaged");
+        }
+        wallet.parts.extend(read.map(|read| (*part, read)));
+    }
+    wallet
+}
+
+pub(super) fn read_prices(item: &Item) -> Option<CachedPrices> {
+    if !item.is_current() {
+        return None;
+    }
+    let hash = item.hash("h")?;
+    let table = item.bytes("b").map(codec::unpack_prices)?;
+    match table {
+        Ok(table) => Some(CachedPrices { table, hash }),
+        Err(error) => {
+            tracing::warn!(%error, "cached prices are damaged");
+            None
+        }
+    }
+}
+
+#[async_trait]
+impl WalletStore for Wallets {
+    async fn load(
+        &self,
+        address: &Address,
+        currency: Currency,
+        consistent: bool,
+        usage: &Usage,
+    ) -> Result<CachedWallet, CacheError> {
+        let items = self
+            .table
+            .query(keys::wallet(address), consistent, usage)
+            .await?;
+        Ok(assemble_wallet(&items, currency))
+    }
+
+    async fn lease(
+        &self,
+        address: &Address,
+        parts: &[Part],
+        now: Timestamp,
+        length: Duration,
+        fresh_after: Timestamp,
+        usage: &Usage,
+    ) -> Result<LeaseOutcome, CacheError> {
+        let mut values = Values::default();
+        let until = values.add(":until".to_owned(), time(now.plus(length)));
+        let free = Timestamp::from_millis(now.as_millis() - SKEW.as_millis() as i64);
+        let free = values.add(":free".to_owned(), time(free));
+        let stale = values.add(":stale".to_owned(), time(fresh_after));
+        let one = values.add(":one".to_owned(), number(1));
+        let expires = values.add(":expires".to_owned(), seconds(Write { store: self, address, now, usage }.expiry()));
+        let (mut set, mut add, mut unleased, mut wanted) =
+            (vec![format!("{EXPIRES_AT} = {expires}")], vec![], vec![], vec![]);
+        for part in parts {
+            let names = attributes(*part);
+            let (lease, at) = (names.lease_until, names.fetched_at);
+            set.push(format!("{lease} = {until}"));
+            add.push(format!("{} {one}", names.generation));
+            unleased.push(format!("(attribute_not_exists({lease}) OR {lease} < {free})"));
+            wanted.push(format!("attribute_not_exists({at}) OR {at} <= {stale}"));
+        }
+        usage.round_trip();
+        let outcome = Write { store: self, address, now, usage }
+            .header(
+                format!("SET {} ADD {}", set.join(", "), add.join(", ")),
+                format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
+                values,
+            )
+            .await?;
+        Ok(match outcome {
+            Ok(header) => LeaseOutcome::Won(Lease {
+                generations: parts
+                    .iter()
+                    .map(|part| (*part, header.parts[part].generation))
+                    .collect(),
+            }),
+            Err(header) => LeaseOutcome::Lost(header),
+        })
+    }
+
+    async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError> {
+        let item = self
+            .table
+            .get(keys::wallet(address), keys::HEADER, usage)
+            .await?;
+        Ok(read_header(&item.unwrap_or_default()))
+    }
+
+    async fn store(
+        &self,
+        address: &Address,
+        lease: &Lease,
+        structure: NewStructure<'_>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<bool, CacheError> {
+        Write { store: self, address, now, usage }.structure(lease, structure).await
+    }
+
+    async fn release(&self, address: &Address, lease: &Lease, usage: &Usage) -> Result<(), CacheError> {
+        let mut values = Values::default();
+        let (mut remove, mut conditions) = (vec![], vec![]);
+        for (part, generation) in &lease.generations {
+            let names = attributes(*part);
+            remove.push(names.lease_until);
+            let value = values.add(format!(":{}", names.generation), number(generation));
+            conditions.push(format!("{} = {value}", names.generation));
+        }
+        usage.round_trip();
+        // Lost already: then there is nothing to end.
+        let _ = Write { store: self, address, now: Timestamp::default(), usage }
+            .header(
+                format!("REMOVE {}", remove.join(", ")),
+                conditions.join(" AND "),
+                values,
+            )
+            .await?;
+        Ok(())
+    }
+
+    async fn store_prices(
+        &self,
+        address: &Address,
+        currency: Currency,
+        fresh: &PriceTable,
+        previous: Option<&CachedPrices>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        Write { store: self, address, now, usage }
+            .prices(currency, fresh, previous)
+            .await
+    }
+}

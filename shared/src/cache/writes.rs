@@ -1,0 +1,293 @@
+//! Writing a wallet: each write holds only if nothing newer is there.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{
+        AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
+    },
+};
+use futures::future::BoxFuture;
+
+use super::{
+    CacheError, CachedPart, CachedPrices, Header, Lease, NewStructure, PartHeader, WalletStore,
+    codec::{self, MAX_CACHED},
+    dynamodb::{Condition, failed, is_conditional, together, units},
+    items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, time},
+    keys,
+    wallets::{Wallets, attributes, read_header, read_prices},
+};
+use crate::{
+    clock::Timestamp,
+    domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},
+    usage::Usage,
+};
+
+/// TTL deletion waits this much longer than the last moment an item is used.
+const GRACE: Duration = Duration::from_secs(3600);
+/// Tries to merge prices before they are left to the next request.
+const MERGE_ATTEMPTS: usize = 3;
+
+type Pending<'w> = BoxFuture<'w, Result<bool, CacheError>>;
+
+/// One write of a wallet.
+#[derive(Clone, Copy)]
+pub(super) struct Write<'w> {
+    pub store: &'w Wallets,
+    pub address: &'w Address,
+    pub now: Timestamp,
+    pub usage: &'w Usage,
+}
+
+/// Values of an expression, under names made from attributes.
+#[derive(Default)]
+pub(super) struct Values(HashMap<String, AttributeValue>);
+
+impl Values {
+    pub(super) fn add(&mut self, name: String, value: AttributeValue) -> String {
+        self.0.insert(name.clone(), value);
+        name
+    }
+}
+
+fn corrupt(error: codec::CorruptItem) -> CacheError {
+    CacheError {
+        operation: "PutItem",
+        reason: error.to_string(),
+    }
+}
+
+impl<'w> Write<'w> {
+    /// The TTL of what is written now: after its last use, with a margin.
+    pub(super) fn expiry(&self) -> Timestamp {
+        let retention = self.store.retention;
+        let longest = retention.structure.max(retention.prices);
+        self.now.plus(longest).plus(GRACE)
+    }
+
+    /// Chunks outlive the header, so that an unchanged structure need not be
+    /// written again with every fetch.
+    fn chunk_expiry(&self) -> Timestamp {
+        self.expiry().plus(self.store.retention.structure)
+    }
+
+    /// Stores what a fetch brought in one round trip: chunks, prices and
+    /// header at once. A reader that sees the header before its chunks takes
+    /// the part for missing, never for something else.
+    pub(super) async fn structure(
+        self,
+        lease: &Lease,
+        structure: NewStructure<'_>,
+    ) -> Result<bool, CacheError> {
+        let mut packed = Vec::new();
+        for (part, new) in structure.parts {
+            packed.push((*part, new, codec::compress(&new.bytes).map_err(corrupt)?));
+        }
+        let size: usize = packed.iter().map(|(.., bytes)| bytes.len()).sum();
+        if size > MAX_CACHED {
+            tracing::info!(bytes = size, "too large to be cached");
+            self.store.release(self.address, lease, self.usage).await?;
+            return Ok(false);
+        }
+        let mut update = HeaderUpdate::new(self.expiry());
+        let mut writes: Vec<Pending<'_>> = Vec::new();
+        for (part, new, bytes) in &packed {
+            let generation = lease.generations.get(part).copied().unwrap_or(0);
+            let kept = self.kept_until(structure.previous.parts.get(part), new);
+            if kept.is_none() {
+                writes.extend(self.chunks(*part, new.hash, bytes, generation));
+            }
+            let expire = kept.unwrap_or_else(|| self.chunk_expiry());
+            update.part(*part, new, codec::chunks(bytes).len(), expire, generation);
+        }
+        let (currency, fresh, previous) = structure.prices;
+        writes.push(Box::pin(async move {
+            self.merge_prices(currency, fresh, previous).await?;
+            Ok(true)
+        }));
+        let (expression, condition, values) = update.finish();
+        writes.push(Box::pin(async move {
+            Ok(self.header(expression, condition, values).await?.is_ok())
+        }));
+        let done = together(writes, self.usage).await?;
+        Ok(done.last().copied().unwrap_or(false))
+    }
+
+    /// Until when the chunks that are there stay, if they are these and stay
+    /// long enough.
+    fn kept_until(&self, previous: Option<&PartHeader>, new: &CachedPart) -> Option<Timestamp> {
+        let previous = previous.filter(|old| old.hash == Some(new.hash))?;
+        previous.chunks_expire.filter(|until| *until >= self.expiry())
+    }
+
+    fn chunks(&self, part: Part, of: u128, packed: &[u8], generation: u64) -> Vec<Pending<'w>> {
+        let chunks = codec::chunks(packed);
+        let count = chunks.len();
+        let expire = self.chunk_expiry();
+        let put = |(index, chunk): (u32, &[u8])| -> Pending<'w> {
+            let item = Item::keyed(keys::wallet(self.address), keys::chunk(part, index))
+                .with("h", hash(of))
+                .with("i", number(index))
+                .with("n", number(count))
+                .with("g", number(generation))
+                .with("b", bytes(chunk))
+                .with(EXPIRES_AT, seconds(expire));
+            let condition = Condition::new(
+                "attribute_not_exists(pk) OR g <= :g",
+                [(":g", number(generation))],
+            );
+            Box::pin(self.store.table.put(item, condition, self.usage))
+        };
+        (0_u32..).zip(chunks).map(put).collect()
+    }
+
+    /// Puts `fresh` over the prices that were read, as a round trip of its
+    /// own.
+    pub(super) async fn prices(
+        self,
+        currency: Currency,
+        fresh: &PriceTable,
+        previous: Option<&CachedPrices>,
+    ) -> Result<(), CacheError> {
+        self.usage.round_trip();
+        self.merge_prices(currency, fresh, previous).await
+    }
+
+    /// Replaces the prices only as they were read; when somebody else was
+    /// faster, merges with theirs. Per id the later checked price stays.
+    async fn merge_prices(
+        &self,
+        currency: Currency,
+        fresh: &PriceTable,
+        previous: Option<&CachedPrices>,
+    ) -> Result<(), CacheError> {
+        let mut previous = previous.cloned();
+        for _ in 0..MERGE_ATTEMPTS {
+            let mut merged = match &previous {
+                Some(read) => read.table.merged(fresh.entries().iter().copied()),
+                None => fresh.clone(),
+            };
+            let kept = self.store.retention.structure.max(self.store.retention.prices);
+            merged.prune(|price| price.checked_at.plus(kept) >= self.now);
+            let condition = match &previous {
+                Some(read) => Condition::new("h = :h", [(":h", hash(read.hash))]),
+                None => Condition::new("attribute_not_exists(pk)", []),
+            };
+            let packed = codec::pack_prices(&merged).map_err(corrupt)?;
+            if packed.len() > codec::CHUNK_SIZE {
+                tracing::info!(bytes = packed.len(), "prices too large to be cached");
+                return Ok(());
+            }
+            let key = keys::prices(currency);
+            let item = Item::keyed(keys::wallet(self.address), key.clone())
+                .with("h", hash(codec::hash(&packed)))
+                .with("b", bytes(&packed))
+                .with(EXPIRES_AT, seconds(self.expiry()));
+            if self.store.table.put(item, condition, self.usage).await? {
+                return Ok(());
+            }
+            let there = self
+                .store
+                .table
+                .get(keys::wallet(self.address), &key, self.usage)
+                .await?;
+            previous = there.as_ref().and_then(read_prices);
+            if there.is_some() && previous.is_none() {
+                // Of another format: left to whoever understands it, until
+                // its TTL ends.
+                return Ok(());
+            }
+        }
+        tracing::info!("prices were replaced too often to be merged");
+        Ok(())
+    }
+
+    /// Changes the header. `Err` holds the header when a condition failed.
+    pub(super) async fn header(
+        &self,
+        update: String,
+        condition: String,
+        values: Values,
+    ) -> Result<Result<Header, Header>, CacheError> {
+        let table = &self.store.table;
+        let sent = table
+            .client()
+            .update_item()
+            .table_name(table.name())
+            .key("pk", AttributeValue::S(keys::wallet(self.address)))
+            .key("sk", AttributeValue::S(keys::HEADER.to_owned()))
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_values(Some(values.0))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                self.usage.wrote(units(answer.consumed_capacity()));
+                let item = Item::new(answer.attributes.unwrap_or_default());
+                Ok(Ok(read_header(&item)))
+            }
+            Err(error) if is_conditional(&error) => {
+                self.usage.wrote(1.0);
+                let old = error.into_service_error();
+                let item = match old {
+                    UpdateItemError::ConditionalCheckFailedException(
+                        refused,
+                    ) => refused.item.unwrap_or_default(),
+                    _ => HashMap::new(),
+                };
+                Ok(Err(read_header(&Item::new(item))))
+            }
+            Err(error) => Err(failed("UpdateItem", &error)),
+        }
+    }
+}
+
+/// The header's update after a fetch.
+struct HeaderUpdate {
+    values: Values,
+    set: Vec<String>,
+    remove: Vec<&'static str>,
+    conditions: Vec<String>,
+}
+
+impl HeaderUpdate {
+    fn new(expire: Timestamp) -> Self {
+        let mut values = Values::default();
+        let set = vec![
+            format!("{VERSION} = {}", values.add(":v".to_owned(), number(codec::FORMAT))),
+            format!("{EXPIRES_AT} = {}", values.add(":expires".to_owned(), seconds(expire))),
+        ];
+        Self {
+            values,
+            set,
+            remove: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
+
+    fn part(&mut self, part: Part, new: &CachedPart, chunks: usize, expire: Timestamp, generation: u64) {
+        let names = attributes(part);
+        for (attribute, value) in [
+            (names.hash, hash(new.hash)),
+            (names.chunks, number(chunks)),
+            (names.fetched_at, time(new.fetched_at)),
+            (names.chunks_expire, time(expire)),
+        ] {
+            let value = self.values.add(format!(":{attribute}"), value);
+            self.set.push(format!("{attribute} = {value}"));
+        }
+        self.remove.push(names.lease_until);
+        let held = self.values.add(format!(":{}", names.generation), number(generation));
+        self.conditions.push(format!("{} = {held}", names.generation));
+    }
+
+    fn finish(self) -> (String, String, Values) {
+        let expression = format!("SET {} REMOVE {}", self.set.join(", "), self.remove.join(", "));
+        (expression, self.conditions.join(" AND "), self.values)
+    }
+}

@@ -1,0 +1,333 @@
+//! Configuration from environment variables; a bad value stops the start.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use reqwest::Url;
+use secrecy::SecretString;
+use thiserror::Error;
+
+/// Where variables come from; tests pass their own.
+pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
+
+/// A variable with a value that cannot be used.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("{name}: {reason}")]
+pub struct ConfigError {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong. Never holds the value of a secret.
+    pub reason: String,
+}
+
+/// Which of CoinMarketCap's price endpoints is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CmcPriceApi {
+    /// `/v3/cryptocurrency/quotes/latest`, the current one.
+    QuotesV3,
+    /// `/v2/cryptocurrency/quotes/latest`, deprecated but still served.
+    QuotesV2,
+    /// `/v2/simple/price`: 1 credit per 250 ids instead of 100.
+    SimplePriceV2,
+}
+
+/// Whether shared HTTP caches may keep answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseCache {
+    /// `Cache-Control: public`.
+    Public,
+    /// `Cache-Control: private`.
+    Private,
+}
+
+/// Who is asked for tokens that CoinMarketCap does not list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceFallback {
+    /// DeFiLlama.
+    DefiLlama,
+    /// Nobody.
+    None,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// TABLE_NAME.
+    pub table: String,
+    /// AWS_ENDPOINT_URL_DYNAMODB, else AWS_ENDPOINT_URL, else AWS itself.
+    pub dynamodb_endpoint: Option<Url>,
+    /// AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.
+    pub region: String,
+    /// ZERION_BASE_URL and ZERION_API_KEY.
+    pub zerion: UpstreamConfig,
+    /// CMC_BASE_URL and CMC_API_KEY.
+    pub coinmarketcap: UpstreamConfig,
+    /// DEFILLAMA_BASE_URL.
+    pub defillama_base: Url,
+    /// PRICE_FALLBACK.
+    pub price_fallback: PriceFallback,
+    /// STRUCTURE_TTL_SECONDS and STRUCTURE_STALE_SECONDS.
+    pub structure: Lifetime,
+    /// PRICE_TTL_SECONDS and PRICE_STALE_SECONDS.
+    pub prices: Lifetime,
+    /// REQUEST_DEADLINE_MS.
+    pub request_deadline: Duration,
+    /// ZERION_TIMEOUT_MS, of one attempt.
+    pub zerion_timeout: Duration,
+    /// PRICE_TIMEOUT_MS, of one attempt.
+    pub price_timeout: Duration,
+    /// CMC_PRICE_API.
+    pub cmc_price_api: CmcPriceApi,
+    /// CMC_MAX_IDS.
+    pub cmc_max_ids: usize,
+    /// UPSTREAM_CONCURRENCY, per upstream and process.
+    pub upstream_concurrency: usize,
+    /// RESPONSE_CACHE.
+    pub response_cache: ResponseCache,
+}
+
+/// An upstream service that needs a key.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub base: Url,
+    /// Its key; `SecretString` keeps it out of logs.
+    pub key: SecretString,
+}
+
+/// How long data of one level may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// Fresh for this long.
+    pub ttl: Duration,
+    /// And this much longer while the source fails; zero for never.
+    pub stale: Duration,
+}
+
+impl Lifetime {
+    /// After this, data is of no use at all.
+    pub fn whole(self) -> Duration {
+        self.ttl + self.stale
+    }
+}
+
+impl Config {
+    /// Reads the process's environment.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_lookup(&|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables through `lookup`; empty values count as unset.
+    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let vars = Vars(lookup);
+        let endpoint = match vars.get("AWS_ENDPOINT_URL_DYNAMODB") {
+            Some(_) => Some(vars.url("AWS_ENDPOINT_URL_DYNAMODB", "")?),
+            None => match vars.get("AWS_ENDPOINT_URL") {
+                Some(_) => Some(vars.url("AWS_ENDPOINT_URL", "")?),
+                None => None,
+            },
+        };
+        Ok(Self {
+            table: vars.table_name()?,
+            dynamodb_endpoint: endpoint,
+            region: vars
+                .get("AWS_REGION")
+                .or_else(|| vars.get("AWS_DEFAULT_REGION"))
+                .unwrap_or_else(|| "us-east-1".to_owned()),
+            zerion: UpstreamConfig {
+                base: vars.url("ZERION_BASE_URL", "https://api.zerion.io")?,
+                key: vars.get("ZERION_API_KEY").unwrap_or_default().into(),
+            },
+            coinmarketcap: UpstreamConfig {
+                base: vars.url("CMC_BASE_URL", "https://pro-api.coinmarketcap.com")?,
+                key: vars.get("CMC_API_KEY").unwrap_or_default().into(),
+            },
+            defillama_base: vars.url("DEFILLAMA_BASE_URL", "https://coins.llama.fi")?,
+            price_fallback: vars.choice(
+                "PRICE_FALLBACK",
+                &[
+                    ("defillama", PriceFallback::DefiLlama),
+                    ("none", PriceFallback::None),
+                ],
+            )?,
+            structure: Lifetime {
+                ttl: vars.seconds("STRUCTURE_TTL_SECONDS", 300, 1)?,
+                stale: vars.seconds("STRUCTURE_STALE_SECONDS", 86_400, 0)?,
+            },
+            prices: Lifetime {
+                ttl: vars.seconds("PRICE_TTL_SECONDS", 60, 1)?,
+                stale: vars.seconds("PRICE_STALE_SECONDS", 900, 0)?,
+            },
+            request_deadline: vars.millis("REQUEST_DEADLINE_MS", 25_000)?,
+            zerion_timeout: vars.millis("ZERION_TIMEOUT_MS", 20_000)?,
+            price_timeout: vars.millis("PRICE_TIMEOUT_MS", 5_000)?,
+            cmc_price_api: vars.choice(
+                "CMC_PRICE_API",
+                &[
+                    ("quotes-v3", CmcPriceApi::QuotesV3),
+                    ("quotes-v2", CmcPriceApi::QuotesV2),
+                    ("simple-price-v2", CmcPriceApi::SimplePriceV2),
+                ],
+            )?,
+            cmc_max_ids: vars.number("CMC_MAX_IDS", 1000, 1..=5000)?,
+            upstream_concurrency: vars.number("UPSTREAM_CONCURRENCY", 10, 1..=1000)?,
+            response_cache: vars.choice(
+                "RESPONSE_CACHE",
+                &[
+                    ("public", ResponseCache::Public),
+                    ("private", ResponseCache::Private),
+                ],
+            )?,
+        })
+    }
+}
+
+struct Vars<'l>(Lookup<'l>);
+
+impl Vars<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let value = (self.0)(name)?.trim().to_owned();
+        (!value.is_empty()).then_some(value)
+    }
+
+    fn table_name(&self) -> Result<String, ConfigError> {
+        let name = "TABLE_NAME";
+        let value = self.get(name).unwrap_or_else(|| "portfolio-cache".to_owned());
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+        if (3..=1024).contains(&value.len()) && value.bytes().all(allowed) {
+            Ok(value)
+        } else {
+            Err(ConfigError {
+                name,
+                reason: format!("'{value}' is not a DynamoDB table's name or ARN"),
+            })
+        }
+    }
+
+    fn url(&self, name: &'static str, default: &str) -> Result<Url, ConfigError> {
+        let value = self.get(name).unwrap_or_else(|| default.to_owned());
+        match Url::parse(&value) {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+            // The value may hold credentials: it is not repeated.
+            _ => Err(ConfigError {
+                name,
+                reason: "is not an http or https URL".to_owned(),
+            }),
+        }
+    }
+
+    fn number<T>(
+        &self,
+        name: &'static str,
+        default: T,
+        range: std::ops::RangeInclusive<T>,
+    ) -> Result<T, ConfigError>
+    where
+        T: FromStr + PartialOrd + fmt::Display,
+    {
+        let Some(value) = self.get(name) else {
+            return Ok(default);
+        };
+        value
+            .parse()
+            .ok()
+            .filter(|number| range.contains(number))
+            .ok_or_else(|| ConfigError {
+                name,
+                reason: format!(
+                    "'{value}' is not a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                ),
+            })
+    }
+
+    fn seconds(&self, name: &'static str, default: u64, least: u64) -> Result<Duration, ConfigError> {
+        // Thirty days: beyond that, milliseconds since the epoch still fit.
+        self.number(name, default, least..=2_592_000)
+            .map(Duration::from_secs)
+    }
+
+    fn millis(&self, name: &'static str, default: u64) -> Result<Duration, ConfigError> {
+        self.number(name, default, 1..=900_000)
+            .map(Duration::from_millis)
+    }
+
+    /// The first choice is the default.
+    fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
+        let Some(value) = self.get(name) else {
+            return Ok(choices[0].1);
+        };
+        choices
+            .iter()
+            .find(|(word, _)| *word == value)
+            .map(|(_, choice)| *choice)
+            .ok_or_else(|| {
+                let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+                ConfigError {
+                    name,
+                    reason: format!("'{value}' is not one of {}", words.join(", ")),
+                }
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup(&|name| {
+            let (_, value) = vars.iter().find(|(known, _)| *known == name)?;
+            Some((*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn has_the_documented_defaults() {
+        let config = read(&[]).unwrap();
+        assert_eq!(config.table, "portfolio-cache");
+        assert_eq!(config.structure.ttl, Duration::from_secs(300));
+        assert_eq!(config.structure.stale, Duration::from_secs(86_400));
+        assert_eq!(config.prices.ttl, Duration::from_secs(60));
+        assert_eq!(config.prices.stale, Duration::from_secs(900));
+        assert_eq!(config.request_deadline, Duration::from_secs(25));
+        assert_eq!(config.zerion_timeout, Duration::from_secs(20));
+        assert_eq!(config.price_timeout, Duration::from_secs(5));
+        assert_eq!(config.cmc_price_api, CmcPriceApi::QuotesV3);
+        assert_eq!(config.cmc_max_ids, 1000);
+        assert_eq!(config.upstream_concurrency, 10);
+        assert!(config.dynamodb_endpoint.is_none());
+    }
+
+    #[test]
+    fn names_the_variable_of_a_bad_value() {
+        for (name, value) in [
+            ("TABLE_NAME", "a b"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", "localhost:8000"),
+            ("ZERION_BASE_URL", "ftp://x"),
+            ("CMC_BASE_URL", "nonsense"),
+            ("PRICE_FALLBACK", "coingecko"),
+            ("STRUCTURE_TTL_SECONDS", "0"),
+            ("PRICE_TTL_SECONDS", "-1"),
+            ("PRICE_STALE_SECONDS", "1.5"),
+            ("REQUEST_DEADLINE_MS", "0"),
+            ("ZERION_TIMEOUT_MS", "soon"),
+            ("PRICE_TIMEOUT_MS", "99999999999"),
+            ("CMC_PRICE_API", "v3"),
+            ("CMC_MAX_IDS", "0"),
+            ("UPSTREAM_CONCURRENCY", "0"),
+            ("RESPONSE_CACHE", "none"),
+        ] {
+            let error = read(&[(name, value)]).unwrap_err();
+            assert_eq!(error.name, name);
+            assert!(error.to_string().starts_with(name));
+        }
+    }
+
+    #[test]
+    fn never_prints_a_key() {
+        let config = read(&[("ZERION_API_KEY", "zk_secret"), ("CMC_API_KEY", "hush")]).unwrap();
+        let printed = format!("{config:?}");
+        assert!(!printed.contains("zk_secret") && !printed.contains("hush"));
+    }
+}

@@ -1,0 +1,210 @@
+//! The one table of chains: what Zerion, CoinMarketCap and DeFiLlama call each.
+//!
+//! Sources: Zerion ids and DeFi coverage from its "supported blockchains" page
+//! and recorded `/v1/chains` answers (2026); DeFiLlama slugs from its adapters'
+//! chain list; CoinMarketCap platforms by slug or display name as `platform`
+//! shows them in `/v1/cryptocurrency/map`; native coins by their recorded ids.
+//! CoinMarketCap's numeric platform ids are not used: several could not be
+//! confirmed. A native coin counts only where the map lists the id under the
+//! symbol given here.
+
+use super::price::CmcId;
+
+/// Whether Zerion lists DeFi positions on a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefiCoverage {
+    /// It does.
+    Covered,
+    /// It says that it does not (yet).
+    NotCovered,
+    /// Not stated.
+    Unknown,
+}
+
+/// A chain under each provider's name.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain {
+    /// Zerion's id, which is also this API's.
+    pub id: &'static str,
+    /// Whether Zerion lists DeFi positions on it.
+    pub defi: DefiCoverage,
+    /// DeFiLlama's slug, the part before the colon of its price keys.
+    pub defillama: &'static str,
+    platforms: &'static [&'static str],
+    natives: &'static [(u32, &'static str)],
+}
+
+impl Chain {
+    /// The chain with this Zerion id.
+    pub fn by_id(id: &str) -> Option<&'static Self> {
+        let at = CHAINS.binary_search_by(|chain| chain.id.cmp(id)).ok()?;
+        Some(&CHAINS[at])
+    }
+
+    /// The chain that CoinMarketCap means by a platform's slug and name.
+    pub fn by_platform(slug: &str, name: &str) -> Option<&'static Self> {
+        let (slug, name) = (slug.to_ascii_lowercase(), name.to_ascii_lowercase());
+        let called = |wanted: &str| {
+            CHAINS
+                .iter()
+                .find(|chain| chain.platforms.contains(&wanted))
+                .or_else(|| Self::by_id(wanted))
+        };
+        called(&slug).or_else(|| called(&name))
+    }
+
+    /// Its native coin's CoinMarketCap id and symbol; several where the coin
+    /// was replaced, the newest first.
+    pub fn natives(&self) -> impl Iterator<Item = (CmcId, &'static str)> {
+        self.natives
+            .iter()
+            .map(|(id, symbol)| (CmcId(*id), *symbol))
+    }
+
+    /// All chains, ordered by id.
+    pub fn all() -> &'static [Self] {
+        CHAINS
+    }
+}
+
+/// Addresses that stand for a chain's native coin, besides none at all.
+const NATIVE_PLACEHOLDERS: [&str; 6] = [
+    "0x0000000000000000000000000000000000000000",
+    "0xeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee",
+    // Polygon's, Celo's, and that of Mantle and Metis.
+    "0x0000000000000000000000000000000000001010",
+    "0x471ece3750da237f93b8e339c536989b8978a438",
+    "0xdeaddeaddeaddeaddeaddeaddeaddeaddead0000",
+    // Solana's.
+    "11111111111111111111111111111111",
+];
+
+/// Whether `address` on `chain` means the chain's native coin.
+pub fn is_native(chain: &str, address: &str) -> bool {
+    let only_on = |chains: &[&str]| chains.contains(&chain);
+    match NATIVE_PLACEHOLDERS
+        .iter()
+        .position(|placeholder| placeholder.eq_ignore_ascii_case(address))
+    {
+        None => address.is_empty(),
+        Some(2) => only_on(&["polygon"]),
+        Some(3) => only_on(&["celo"]),
+        Some(4) => only_on(&["mantle", "metis-andromeda"]),
+        Some(_) => true,
+    }
+}
+
+const fn chain(
+    id: &'static str,
+    defi: DefiCoverage,
+    defillama: &'static str,
+    platforms: &'static [&'static str],
+    natives: &'static [(u32, &'static str)],
+) -> Chain {
+    Chain {
+        id,
+        defi,
+        defillama,
+        platforms,
+        natives,
+    }
+}
+
+use DefiCoverage::{Covered, NotCovered, Unknown};
+
+/// Ordered by id.
+const CHAINS: &[Chain] = &[
+    chain("0g", NotCovered, "0g", &["0g"], &[]),
+    chain("abstract", NotCovered, "abstract", &["abstract"], &[(1027, "ETH")]),
+    chain("ape", NotCovered, "apechain", &["apechain"], &[]),
+    chain("arbitrum", Covered, "arbitrum", &["arbitrum", "arbitrum one"], &[(1027, "ETH")]),
+    chain("astar-zkevm", Unknown, "astrzk", &[], &[(1027, "ETH")]),
+    chain("aurora", NotCovered, "aurora", &["aurora"], &[(1027, "ETH")]),
+    chain("avalanche", Covered, "avax", &["avalanche", "avalanche c-chain"], &[(5805, "AVAX")]),
+    chain("base", Covered, "base", &["base"], &[(1027, "ETH")]),
+    chain("berachain", Covered, "berachain", &["berachain"], &[]),
+    chain("binance-smart-chain", Covered, "bsc", &["bnb", "binance-coin", "bnb smart chain (bep20)"], &[(1839, "BNB")]),
+    chain("blast", Covered, "blast", &["blast"], &[(1027, "ETH")]),
+    chain("bob", Unknown, "bob", &[], &[(1027, "ETH")]),
+    chain("celo", Covered, "celo", &["celo"], &[(5567, "CELO")]),
+    chain("cronos-zkevm", Unknown, "cronos_zkevm", &[], &[]),
+    chain("cyber", Unknown, "cyeth", &[], &[(1027, "ETH")]),
+    chain("degen", Unknown, "degen", &[], &[]),
+    chain("ethereum", Covered, "ethereum", &["ethereum"], &[(1027, "ETH")]),
+    chain("fantom", Covered, "fantom", &["fantom"], &[(3513, "FTM")]),
+    chain("fraxtal", Unknown, "fraxtal", &[], &[]),
+    chain("gravity-alpha", NotCovered, "gravity", &["gravity alpha mainnet"], &[]),
+    chain("hyperevm", Covered, "hyperliquid", &["hyperevm", "hyperliquid"], &[]),
+    chain("ink", NotCovered, "ink", &["ink"], &[(1027, "ETH")]),
+    chain("katana", Covered, "katana", &["katana"], &[(1027, "ETH")]),
+    chain("lens", NotCovered, "lens", &["lens"], &[]),
+    chain("linea", Covered, "linea", &["linea"], &[(1027, "ETH")]),
+    chain("lisk", Unknown, "lisk", &[], &[(1027, "ETH")]),
+    chain("manta-pacific", Unknown, "manta", &["manta pacific"], &[(1027, "ETH")]),
+    chain("mantle", Covered, "mantle", &["mantle"], &[]),
+    chain("megaeth", Covered, "megaeth", &["megaeth"], &[(1027, "ETH")]),
+    chain("metis-andromeda", Unknown, "metis", &["metis andromeda"], &[]),
+    chain("mode", Unknown, "mode", &[], &[(1027, "ETH")]),
+    chain("monad", Covered, "monad", &["monad"], &[]),
+    chain("okbchain", Unknown, "xlayer", &["x layer", "xlayer"], &[]),
+    chain("opbnb", Unknown, "op_bnb", &["opbnb"], &[(1839, "BNB")]),
+    chain("optimism", Covered, "optimism", &["optimism", "optimism-ethereum"], &[(1027, "ETH")]),
+    chain("plasma", NotCovered, "plasma", &["plasma"], &[]),
+    chain("polygon", Covered, "polygon", &["polygon", "matic-network", "polygon-ecosystem-token"], &[(28321, "POL"), (3890, "MATIC")]),
+    chain("polygon-zkevm", Covered, "polygon_zkevm", &["polygon zkevm"], &[(1027, "ETH")]),
+    chain("polynomial", Unknown, "polynomial", &[], &[(1027, "ETH")]),
+    chain("rari", Unknown, "rari", &[], &[(1027, "ETH")]),
+    chain("re-al", Unknown, "real", &[], &[]),
+    chain("redstone", Unknown, "redstone", &[], &[(1027, "ETH")]),
+    chain("robinhood", NotCovered, "robinhood", &["robinhood"], &[(1027, "ETH")]),
+    chain("ronin", Unknown, "ronin", &[], &[]),
+    chain("scroll", Covered, "scroll", &["scroll"], &[(1027, "ETH")]),
+    chain("solana", NotCovered, "solana", &["solana"], &[(5426, "SOL")]),
+    chain("somnia", NotCovered, "somnia", &["somnia"], &[]),
+    chain("soneium", Covered, "soneium", &["soneium"], &[(1027, "ETH")]),
+    chain("sonic", NotCovered, "sonic", &["sonic"], &[]),
+    chain("taiko", Unknown, "taiko", &[], &[(1027, "ETH")]),
+    chain("tempo", NotCovered, "tempo", &["tempo"], &[]),
+    chain("tomochain", Unknown, "tomochain", &[], &[]),
+    chain("unichain", Covered, "unichain", &["unichain"], &[(1027, "ETH")]),
+    chain("world", Covered, "wc", &["world chain", "worldchain"], &[(1027, "ETH")]),
+    chain("xdai", Covered, "xdai", &["gnosis-gno", "gnosis", "xdai", "gnosis chain"], &[]),
+    chain("zero", Unknown, "zero_network", &[], &[(1027, "ETH")]),
+    chain("zklink-nova", Unknown, "zklink", &[], &[(1027, "ETH")]),
+    chain("zksync-era", Covered, "era", &["zksync", "zksync era"], &[(1027, "ETH")]),
+    chain("zora", NotCovered, "zora", &["zora"], &[(1027, "ETH")]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_ordered_and_unambiguous() {
+        assert!(CHAINS.is_sorted_by(|a, b| a.id < b.id));
+        let mut platforms: Vec<_> = CHAINS.iter().flat_map(|c| c.platforms).collect();
+        let count = platforms.len();
+        platforms.sort();
+        platforms.dedup();
+        assert_eq!(platforms.len(), count);
+    }
+
+    #[test]
+    fn finds_chains_by_any_name() {
+        let id = |slug, name| Chain::by_platform(slug, name).map(|chain| chain.id);
+        assert_eq!(id("bnb", "BNB Smart Chain (BEP20)"), Some("binance-smart-chain"));
+        assert_eq!(id("renamed", "Avalanche C-Chain"), Some("avalanche"));
+        assert_eq!(id("linea", "Linea"), Some("linea"));
+        assert_eq!(id("tron20", "Tron20"), None);
+        assert_eq!(Chain::by_id("optimism").unwrap().defillama, "optimism");
+    }
+
+    #[test]
+    fn knows_native_coins_by_their_placeholders() {
+        assert!(is_native("ethereum", ""));
+        assert!(is_native("base", "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"));
+        assert!(is_native("polygon", "0x0000000000000000000000000000000000001010"));
+        assert!(!is_native("ethereum", "0x471ece3750da237f93b8e339c536989b8978a438"));
+        assert!(!is_native("ethereum", "0xdac17f958d2ee523a2206206994597c13d831ec7"));
+    }
+}

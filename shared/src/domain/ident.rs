@@ -1,0 +1,185 @@
+//! Identifiers and pictures, packed: hexadecimal text takes half of its bytes.
+
+use std::{borrow::Cow, fmt};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// Where Zerion keeps the pictures of tokens.
+const ICON_PREFIX: &str = "https://cdn.zerion.io/";
+const ICON_SUFFIX: &str = ".png";
+
+/// An opaque identifier, such as a contract or a fungible's id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Ident<'a> {
+    /// `0x` and 40 lower-case hexadecimal digits.
+    Hex([u8; 20]),
+    /// A UUID in lower case.
+    Uuid([u8; 16]),
+    /// Anything else.
+    Text(#[serde(borrow)] Cow<'a, str>),
+}
+
+impl<'a> Ident<'a> {
+    /// Packs `text`; it comes back letter for letter.
+    pub fn pack(text: Cow<'a, str>) -> Self {
+        if let Some(digits) = text.strip_prefix("0x")
+            && let Some(bytes) = unhex::<20>(digits.bytes())
+        {
+            return Self::Hex(bytes);
+        }
+        let dashes = [8, 13, 18, 23];
+        if text.len() == 36
+            && text
+                .bytes()
+                .enumerate()
+                .all(|(at, byte)| (byte == b'-') == dashes.contains(&at))
+            && let Some(bytes) = unhex::<16>(text.bytes().filter(|byte| *byte != b'-'))
+        {
+            return Self::Uuid(bytes);
+        }
+        Self::Text(text)
+    }
+}
+
+impl Ident<'_> {
+    /// The same identifier, borrowing nothing.
+    pub fn into_owned(self) -> Ident<'static> {
+        match self {
+            Self::Hex(bytes) => Ident::Hex(bytes),
+            Self::Uuid(bytes) => Ident::Uuid(bytes),
+            Self::Text(text) => Ident::Text(Cow::Owned(text.into_owned())),
+        }
+    }
+}
+
+fn unhex<const N: usize>(digits: impl Iterator<Item = u8>) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut count = 0;
+    for digit in digits {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        let byte = bytes.get_mut(count / 2)?;
+        *byte = *byte << 4 | value;
+        count += 1;
+    }
+    (count == 2 * N).then_some(bytes)
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0_u8; 40];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0x0f)];
+    }
+    f.write_str(str::from_utf8(&text[..2 * bytes.len()]).unwrap_or_default())
+}
+
+impl fmt::Display for Ident<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Hex(bytes) => {
+                f.write_str("0x")?;
+                write_hex(f, bytes)
+            }
+            Self::Uuid(bytes) => {
+                for (at, part) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
+                    if at > 0 {
+                        f.write_str("-")?;
+                    }
+                    write_hex(f, &bytes[part])?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A token's picture.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Icon<'a> {
+    /// There is none.
+    None,
+    /// In Zerion's store under this name.
+    Zerion(#[serde(borrow)] Ident<'a>),
+    /// Elsewhere.
+    Url(#[serde(borrow)] Cow<'a, str>),
+}
+
+impl<'a> Icon<'a> {
+    /// Packs a picture's URL; it comes back letter for letter.
+    pub fn pack(url: Option<Cow<'a, str>>) -> Self {
+        let Some(url) = url else { return Self::None };
+        let name = url
+            .strip_prefix(ICON_PREFIX)
+            .and_then(|rest| rest.strip_suffix(ICON_SUFFIX));
+        match name {
+            Some(name) => match Ident::pack(Cow::Owned(name.to_owned())) {
+                Ident::Text(_) => Self::Url(url),
+                packed => Self::Zerion(packed),
+            },
+            None => Self::Url(url),
+        }
+    }
+}
+
+impl Serialize for AsText<'_, Ident<'_>> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
+}
+
+impl Serialize for AsText<'_, Icon<'_>> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Icon::None => serializer.serialize_none(),
+            Icon::Zerion(name) => {
+                serializer.collect_str(&format_args!("{ICON_PREFIX}{name}{ICON_SUFFIX}"))
+            }
+            Icon::Url(url) => serializer.serialize_str(url),
+        }
+    }
+}
+
+/// Serialises a packed value as the text it stands for.
+pub(crate) struct AsText<'s, T>(pub &'s T);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(icon: &Icon<'_>) -> Option<String> {
+        serde_json::from_str(&serde_json::to_string(&AsText(icon)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn packs_what_is_hexadecimal() {
+        let hex = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+        assert!(matches!(Ident::pack(hex.into()), Ident::Hex(_)));
+        let uuid = "7f0b1ad5-e86a-4ef8-b6c4-0a3a1b6c1d2e";
+        assert!(matches!(Ident::pack(uuid.into()), Ident::Uuid(_)));
+        assert_eq!(Ident::pack(uuid.into()).to_string(), uuid);
+        let url = format!("https://cdn.zerion.io/{hex}.png");
+        let icon = Icon::pack(Some(url.as_str().into()));
+        assert!(matches!(icon, Icon::Zerion(_)));
+        assert_eq!(shown(&icon), Some(url));
+    }
+
+    proptest! {
+        #[test]
+        fn comes_back_letter_for_letter(
+            text in "(0x[0-9a-fA-F]{38,42}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\\PC{0,40})"
+        ) {
+            prop_assert_eq!(Ident::pack(text.as_str().into()).to_string(), text.clone());
+            for url in [text.clone(), format!("{ICON_PREFIX}{text}{ICON_SUFFIX}")] {
+                prop_assert_eq!(shown(&Icon::pack(Some(url.as_str().into()))), Some(url));
+            }
+        }
+    }
+}

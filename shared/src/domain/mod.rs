@@ -1,0 +1,18 @@
+//! The pure core: no I/O, no clock reads.
+
+pub mod address;
+pub mod amount;
+pub mod answer;
+pub mod chain;
+pub mod currency;
+pub mod cursor;
+pub mod draft;
+pub mod holdings;
+pub mod ident;
+pub mod number;
+pub mod portfolio;
+pub mod price;
+pub mod quantity;
+pub mod query;
+pub mod scope;
+mod tally;

@@ -1,0 +1,181 @@
+//! Prices, kept apart from what a wallet holds, each with its own time.
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::number::Number;
+use crate::clock::Timestamp;
+
+/// A CoinMarketCap id, e.g. 1027 for Ether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CmcId(pub u32);
+
+/// What a price belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PriceKey {
+    /// A coin that CoinMarketCap lists.
+    Cmc(CmcId),
+    /// Any other asset: a hash of its name. 64 bits, so that nobody can grind
+    /// out a token whose price would be taken for another's.
+    Asset(u64),
+}
+
+impl PriceKey {
+    /// The key of an asset that CoinMarketCap does not list, by a name that is
+    /// unique to it (the fungible's id, or chain and contract).
+    pub fn of_asset(name: &str) -> Self {
+        Self::Asset(xxh3_64(name.as_bytes()))
+    }
+}
+
+/// Who said what something costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PriceSource {
+    /// The price that came with the structure.
+    Zerion,
+    /// CoinMarketCap's quote.
+    CoinMarketCap,
+    /// DeFiLlama's, for what CoinMarketCap does not list.
+    DefiLlama,
+}
+
+impl PriceSource {
+    /// The lower-case word in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zerion => "zerion",
+            Self::CoinMarketCap => "coinmarketcap",
+            Self::DefiLlama => "defillama",
+        }
+    }
+}
+
+/// A price per token in some currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// Price of one token. Zero in a [`PriceTable`] only, where it marks that
+    /// the sources were asked and know none.
+    pub amount: Number,
+    /// Change over 24 hours in percent (5.33 is 5.33 %), where known.
+    pub change_24h_percent: Option<Number>,
+    /// Who said so.
+    pub source: PriceSource,
+    /// The moment that the source gives for it, or the moment it was fetched.
+    pub as_of: Timestamp,
+    /// When its best source was last asked for it; freshness counts from here.
+    /// Later than `as_of` when the source had nothing newer.
+    pub checked_at: Timestamp,
+}
+
+/// The prices that a wallet needs in one currency, looked up by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceTable {
+    entries: Vec<(PriceKey, Price)>,
+}
+
+impl PriceTable {
+    /// A table of `entries`; of two with one key the later checked one stays.
+    pub fn new(mut entries: Vec<(PriceKey, Price)>) -> Self {
+        entries.sort_by(|(a, x), (b, y)| a.cmp(b).then(y.checked_at.cmp(&x.checked_at)));
+        entries.dedup_by_key(|(key, _)| *key);
+        Self { entries }
+    }
+
+    /// The price of `key`, if there is one.
+    pub fn get(&self, key: PriceKey) -> Option<&Price> {
+        self.entry(key).filter(|price| price.amount.is_positive())
+    }
+
+    /// When `key` was last asked for, whether or not it has a price.
+    pub fn checked_at(&self, key: PriceKey) -> Option<Timestamp> {
+        self.entry(key).map(|price| price.checked_at)
+    }
+
+    fn entry(&self, key: PriceKey) -> Option<&Price> {
+        let at = self.entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        Some(&self.entries[at].1)
+    }
+
+    /// All entries, ordered by key.
+    pub fn entries(&self) -> &[(PriceKey, Price)] {
+        &self.entries
+    }
+
+    /// This table with `newer` put over it: of two with one key the later
+    /// checked one stays, so nothing is overwritten by something older.
+    pub fn merged(&self, newer: impl IntoIterator<Item = (PriceKey, Price)>) -> Self {
+        let mut entries = self.entries.clone();
+        entries.extend(newer);
+        Self::new(entries)
+    }
+
+    /// What to put over this table for `keys` that were asked for at `now`
+    /// without an answer: the price that was there, checked now, or the mark
+    /// that there is none.
+    pub fn unanswered(
+        &self,
+        keys: impl IntoIterator<Item = PriceKey>,
+        source: PriceSource,
+        now: Timestamp,
+    ) -> Vec<(PriceKey, Price)> {
+        let unknown = Price {
+            amount: Number::ZERO,
+            change_24h_percent: None,
+            source,
+            as_of: now,
+            checked_at: now,
+        };
+        keys.into_iter()
+            .map(|key| {
+                let kept = self.entry(key).copied().unwrap_or(unknown);
+                (key, Price { checked_at: now, ..kept })
+            })
+            .collect()
+    }
+
+    /// Keeps only the prices that `wanted` says yes to.
+    pub fn prune(&mut self, wanted: impl Fn(&Price) -> bool) {
+        self.entries.retain(|(_, price)| wanted(price));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(amount: &str, at: i64) -> Price {
+        Price {
+            amount: Number::parse(amount).unwrap(),
+            change_24h_percent: None,
+            source: PriceSource::Zerion,
+            as_of: Timestamp::from_millis(at),
+            checked_at: Timestamp::from_millis(at),
+        }
+    }
+
+    #[test]
+    fn newer_prices_win_whatever_the_order() {
+        let key = PriceKey::Cmc(CmcId(1027));
+        let old = PriceTable::new(vec![(key, price("1", 1)), (key, price("2", 2))]);
+        assert_eq!(old.get(key).unwrap().amount, Number::new(2, 0));
+        let merged = old.merged([(key, price("0.5", 1))]);
+        assert_eq!(merged.get(key).unwrap().amount, Number::new(2, 0));
+        let merged = old.merged([(key, price("3", 3))]);
+        assert_eq!(merged.get(key).unwrap().amount, Number::new(3, 0));
+    }
+
+    #[test]
+    fn asking_without_an_answer_keeps_the_price_and_its_time() {
+        let (known, unknown) = (PriceKey::of_asset("some"), PriceKey::of_asset("other"));
+        let table = PriceTable::new(vec![(known, price("1", 1))]);
+        let now = Timestamp::from_millis(9);
+        let asked = table.unanswered([known, unknown], PriceSource::CoinMarketCap, now);
+        let table = table.merged(asked);
+        assert_eq!(table.get(known).unwrap().as_of, Timestamp::from_millis(1));
+        assert_eq!(table.checked_at(known), Some(now));
+        assert_eq!(table.get(unknown), None);
+        assert_eq!(table.checked_at(unknown), Some(now));
+    }
+}

@@ -1,0 +1,176 @@
+//! What an answer's headers say about caches: validators, lifetimes and how
+//! the two levels took part.
+
+use std::{fmt::Write as _, time::Duration};
+
+use lambda_http::http::HeaderMap;
+use lambda_http::http::header::IF_NONE_MATCH;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{
+    clock::Timestamp,
+    config::ResponseCache,
+    domain::{price::PriceKey, query::Query},
+    service::{CacheOutcome, Level, Snapshot},
+    usage::Usage,
+};
+
+/// Counts changes of how an answer is rendered from the same inputs.
+const RENDERING: u32 = 1;
+
+/// A weak validator made from everything that the body is rendered from, so
+/// that a 304 needs no rendering.
+pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
+    let mut hash = Xxh3::new();
+    let mut put = |bytes: &[u8]| hash.update(bytes);
+    put(&RENDERING.to_le_bytes());
+    put(env!("CARGO_PKG_VERSION").as_bytes());
+    put(query.selection().as_bytes());
+    put(&query.limit.to_le_bytes());
+    if let Some(cursor) = &query.cursor {
+        put(cursor.to_text(query).as_bytes());
+    }
+    for (part, cached) in &snapshot.parts {
+        put(part.as_str().as_bytes());
+        put(&cached.hash.to_le_bytes());
+    }
+    put(&snapshot.fetched_at.as_millis().to_le_bytes());
+    for level in [&snapshot.structure, &snapshot.price_level] {
+        put(&level.fresh_until.as_millis().to_le_bytes());
+        put(&[u8::from(level.stale)]);
+    }
+    for gap in &snapshot.missing {
+        put(format!("{gap:?}").as_bytes());
+    }
+    for (key, price) in snapshot.prices.entries() {
+        let key = match key {
+            PriceKey::Cmc(id) => u64::from(id.0),
+            PriceKey::Asset(hash) => *hash,
+        };
+        put(&key.to_le_bytes());
+        put(&price.amount.coefficient().to_le_bytes());
+        put(&price.amount.exponent().to_le_bytes());
+        put(&price.as_of.as_millis().to_le_bytes());
+        // Whether it is still used depends on the time of the request.
+        put(&[price.source as u8, u8::from(price.as_of < snapshot.oldest_price)]);
+        if let Some(change) = price.change_24h_percent {
+            put(&change.coefficient().to_le_bytes());
+            put(&change.exponent().to_le_bytes());
+        }
+    }
+    format!("W/\"{:032x}\"", hash.digest128())
+}
+
+/// Whether the client has this answer already; weak comparison, as GET asks.
+pub(super) fn matches(headers: &HeaderMap, etag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|tag| tag.trim() == "*" || opaque(tag) == opaque(etag))
+}
+
+/// `Cache-Control`: what is left of the level that expires first.
+pub(super) fn cache_control(snapshot: &Snapshot, cache: ResponseCache, stale: Duration) -> String {
+    let first = snapshot
+        .structure
+        .fresh_until
+        .min(snapshot.price_level.fresh_until);
+    let visibility = match cache {
+        ResponseCache::Public => "public",
+        ResponseCache::Private => "private",
+    };
+    format!(
+        "{visibility}, max-age={}, stale-if-error={}",
+        first.since(snapshot.now).as_secs(),
+        stale.as_secs()
+    )
+}
+
+/// `Cache-Status` (RFC 9211): one member per level.
+pub(super) fn cache_status(snapshot: &Snapshot) -> String {
+    format!(
+        "{}, {}",
+        member("structure", &snapshot.structure, snapshot.now),
+        member("prices", &snapshot.price_level, snapshot.now)
+    )
+}
+
+fn member(name: &str, level: &Level, now: Timestamp) -> String {
+    let mut text = name.to_owned();
+    text.push_str(match level.outcome {
+        CacheOutcome::Hit => "; hit",
+        CacheOutcome::Miss => "; fwd=miss",
+        CacheOutcome::Expired => "; fwd=stale",
+        CacheOutcome::Partial => "; fwd=partial",
+    });
+    if level.stored {
+        text.push_str("; stored");
+    }
+    let millis = level.fresh_until.as_millis() - now.as_millis();
+    // Writing to a string cannot fail. Rounded down: never longer than it is.
+    let _ = write!(text, "; ttl={}", millis.div_euclid(1000));
+    if let Some(detail) = level.detail {
+        let _ = write!(text, "; detail={detail}");
+    }
+    text
+}
+
+/// `Server-Timing`: milliseconds per phase.
+pub(super) fn server_timing(usage: &Usage) -> String {
+    usage
+        .phases()
+        .into_iter()
+        .map(|(name, took)| {
+            let micros = took.as_micros();
+            format!("{name};dur={}.{:03}", micros / 1000, micros % 1000)
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compares_validators_weakly() {
+        let etag = "W/\"abc\"";
+        for (sent, same) in [
+            ("W/\"abc\"", true),
+            ("\"abc\"", true),
+            ("\"x\", W/\"abc\"", true),
+            ("*", true),
+            ("\"abcd\"", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, sent.parse().unwrap());
+            assert_eq!(matches(&headers, etag), same, "{sent}");
+        }
+        assert!(!matches(&HeaderMap::new(), etag));
+    }
+
+    #[test]
+    fn describes_levels() {
+        let now = Timestamp::from_millis(10_000);
+        let level = |outcome, fresh_until, stored, detail| Level {
+            outcome,
+            fresh_until: Timestamp::from_millis(fresh_until),
+            stale: false,
+            stored,
+            detail,
+        };
+        let hit = level(CacheOutcome::Hit, 222_400, false, None);
+        assert_eq!(member("structure", &hit, now), "structure; hit; ttl=212");
+        let asked = level(CacheOutcome::Expired, 70_000, true, Some("coinmarketcap"));
+        assert_eq!(
+            member("prices", &asked, now),
+            "prices; fwd=stale; stored; ttl=60; detail=coinmarketcap"
+        );
+        let stale = level(CacheOutcome::Hit, 9_500, false, Some("upstream-error"));
+        assert_eq!(member("structure", &stale, now), "structure; hit; ttl=-1; detail=upstream-error");
+    }
+}

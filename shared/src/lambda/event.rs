@@ -1,0 +1,259 @@
+//! Events as Lambda delivers them, decoded by their shape.
+
+use lambda_http::{
+    aws_lambda_events::{
+        alb::{AlbTargetGroupRequest, AlbTargetGroupResponse},
+        apigw::{
+            ApiGatewayProxyRequest, ApiGatewayProxyResponse, ApiGatewayV2httpRequest,
+            ApiGatewayV2httpResponse,
+        },
+        encodings::Body,
+        query_map::QueryMap,
+    },
+    http::{HeaderMap, Method, StatusCode},
+    request::LambdaRequest,
+};
+use reqwest::Url;
+use serde_json::value::{RawValue, to_raw_value};
+use thiserror::Error;
+
+/// An event that no trigger of these functions sends.
+#[derive(Debug, Error)]
+#[error("this event is of no shape that is known here: {0}")]
+pub struct UnknownEvent(String);
+
+/// An HTTP request, whatever carried it.
+#[derive(Clone, Debug, Default)]
+pub struct HttpRequest {
+    /// Its method.
+    pub method: Method,
+    /// Its path without the stage, percent-decoded.
+    pub path: String,
+    /// Its parameters, percent-decoded, in order.
+    pub query: Vec<(String, String)>,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// The id that the gateway gave it.
+    pub request_id: Option<String>,
+}
+
+/// The answer to an [`HttpRequest`].
+#[derive(Clone, Debug)]
+pub struct HttpReply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, perhaps compressed.
+    pub body: ReplyBody,
+}
+
+/// A body as text, or as bytes that a Lambda answer carries in base64.
+#[derive(Clone, Debug)]
+pub enum ReplyBody {
+    /// UTF-8 text.
+    Text(String),
+    /// Anything else.
+    Binary(Vec<u8>),
+}
+
+/// Which envelope an answer goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// API Gateway HTTP API and function URLs.
+    ApiGatewayV2,
+    /// API Gateway REST API.
+    ApiGatewayV1,
+    /// Application Load Balancer.
+    LoadBalancer,
+}
+
+/// Decodes an HTTP event of any origin.
+///
+/// # Errors
+/// When it is no HTTP event.
+pub fn decode_http(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
+    let request: LambdaRequest =
+        serde_json::from_str(event.get()).map_err(|error| UnknownEvent(error.to_string()))?;
+    match request {
+        LambdaRequest::ApiGatewayV2(request) => Ok((from_v2(request), Origin::ApiGatewayV2)),
+        LambdaRequest::ApiGatewayV1(request) => Ok((from_v1(request), Origin::ApiGatewayV1)),
+        LambdaRequest::Alb(request) => Ok((from_alb(request), Origin::LoadBalancer)),
+        _ => Err(UnknownEvent("an HTTP event of another service".to_owned())),
+    }
+}
+
+fn from_v2(request: ApiGatewayV2httpRequest) -> HttpRequest {
+    let context = request.request_context;
+    let path = request.raw_path.unwrap_or_default();
+    let query = match request.raw_query_string {
+        Some(raw) => form_decode(&raw),
+        None => pairs(&request.query_string_parameters),
+    };
+    HttpRequest {
+        method: context.http.method,
+        path: without_stage(&decode(&path), context.stage.as_deref()),
+        query,
+        headers: request.headers,
+        request_id: context.request_id,
+    }
+}
+
+fn from_v1(request: ApiGatewayProxyRequest) -> HttpRequest {
+    let context = request.request_context;
+    let path = request.path.unwrap_or_default();
+    HttpRequest {
+        method: request.http_method,
+        path: without_stage(&decode(&path), context.stage.as_deref()),
+        query: pairs(prefer(
+            &request.multi_value_query_string_parameters,
+            &request.query_string_parameters,
+        )),
+        headers: merged(request.multi_value_headers, request.headers),
+        request_id: context.request_id,
+    }
+}
+
+/// A load balancer hands parameters over as they stood in the URL.
+fn from_alb(request: AlbTargetGroupRequest) -> HttpRequest {
+    let encoded = pairs(prefer(
+        &request.multi_value_query_string_parameters,
+        &request.query_string_parameters,
+    ));
+    let raw: Vec<String> = encoded
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    HttpRequest {
+        method: request.http_method,
+        path: decode(&request.path.unwrap_or_default()),
+        query: form_decode(&raw.join("&")),
+        request_id: None,
+        headers: merged(request.multi_value_headers, request.headers),
+    }
+}
+
+/// Multi-valued parameters and headers hold all that the single-valued ones do.
+fn prefer<'q>(multi: &'q QueryMap, single: &'q QueryMap) -> &'q QueryMap {
+    if multi.is_empty() { single } else { multi }
+}
+
+fn merged(multi: HeaderMap, single: HeaderMap) -> HeaderMap {
+    if multi.is_empty() { single } else { multi }
+}
+
+fn pairs(query: &QueryMap) -> Vec<(String, String)> {
+    query
+        .iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn form_decode(raw: &str) -> Vec<(String, String)> {
+    let Ok(mut url) = Url::parse("http://query/") else {
+        return Vec::new();
+    };
+    url.set_query(Some(raw));
+    url.query_pairs().into_owned().collect()
+}
+
+/// Percent-decodes a path; what does not decode stays as it is.
+fn decode(path: &str) -> String {
+    if !path.contains('%') {
+        return path.to_owned();
+    }
+    // A plus sign in a path is a plus sign.
+    let raw = format!("p={}", path.replace('+', "%2B").replace('&', "%26"));
+    form_decode(&raw)
+        .into_iter()
+        .next()
+        .map_or_else(|| path.to_owned(), |(_, decoded)| decoded)
+}
+
+/// REST APIs, and HTTP APIs with a named stage, may put the stage in front of
+/// the path.
+fn without_stage(path: &str, stage: Option<&str>) -> String {
+    let Some(stage) = stage.filter(|stage| *stage != "$default" && !stage.is_empty()) else {
+        return path.to_owned();
+    };
+    match path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)) {
+        // A stage may be called like the first segment of the path itself.
+        Some(rest) if rest.starts_with("/v1/") => rest.to_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+impl HttpReply {
+    /// The answer in the envelope that `origin` expects.
+    ///
+    /// # Errors
+    /// Never in practice: the envelopes always serialise.
+    pub fn into_envelope(self, origin: Origin) -> Result<Box<RawValue>, serde_json::Error> {
+        let (body, is_base64_encoded) = match self.body {
+            ReplyBody::Text(text) if text.is_empty() => (None, false),
+            ReplyBody::Text(text) => (Some(Body::Text(text)), false),
+            ReplyBody::Binary(bytes) => (Some(Body::Binary(bytes)), true),
+        };
+        let status_code = i64::from(self.status.as_u16());
+        match origin {
+            Origin::ApiGatewayV2 => {
+                let mut reply = ApiGatewayV2httpResponse::default();
+                reply.status_code = status_code;
+                reply.headers = self.headers;
+                reply.body = body;
+                reply.is_base64_encoded = is_base64_encoded;
+                to_raw_value(&reply)
+            }
+            Origin::ApiGatewayV1 => {
+                let mut reply = ApiGatewayProxyResponse::default();
+                reply.status_code = status_code;
+                // Only one of the two, or each header would go out twice.
+                reply.multi_value_headers = self.headers;
+                reply.body = body;
+                reply.is_base64_encoded = is_base64_encoded;
+                to_raw_value(&reply)
+            }
+            Origin::LoadBalancer => {
+                let mut reply = AlbTargetGroupResponse::default();
+                reply.status_code = status_code;
+                reply.status_description = Some(self.status.to_string());
+                // Which of the two counts is a setting of the target group.
+                reply.headers = self.headers.clone();
+                reply.multi_value_headers = self.headers;
+                reply.body = body;
+                reply.is_base64_encoded = is_base64_encoded;
+                to_raw_value(&reply)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_the_stage_off() {
+        for (path, stage, expected) in [
+            ("/v1/wallets/x/defi", Some("$default"), "/v1/wallets/x/defi"),
+            ("/prod/v1/wallets/x/defi", Some("prod"), "/v1/wallets/x/defi"),
+            ("/v1/wallets/x/defi", Some("prod"), "/v1/wallets/x/defi"),
+            ("/v1/v1/wallets/x/defi", Some("v1"), "/v1/wallets/x/defi"),
+            ("/v1/wallets/x/defi", Some("v1"), "/v1/wallets/x/defi"),
+            ("/other/v1/wallets/x/defi", None, "/other/v1/wallets/x/defi"),
+        ] {
+            assert_eq!(without_stage(path, stage), expected);
+        }
+    }
+
+    #[test]
+    fn decodes_paths_and_parameters() {
+        assert_eq!(decode("/v1/wallets/a%20b+c%26/defi"), "/v1/wallets/a b+c&/defi");
+        assert_eq!(decode("/%zz/"), "/%zz/");
+        assert_eq!(
+            form_decode("chains=base%2Cethereum&limit=5&chains="),
+            [("chains", "base,ethereum"), ("limit", "5"), ("chains", "")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        );
+    }
+}

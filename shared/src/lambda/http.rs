@@ -1,0 +1,218 @@
+//! An HTTP request in, an HTTP answer out.
+
+use std::time::{Duration, Instant};
+
+use lambda_http::http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY,
+    },
+};
+
+use super::{
+    caching,
+    encoding::Encoding,
+    event::{HttpReply, HttpRequest, ReplyBody},
+    problem::{Code, Problem},
+};
+use crate::{
+    clock::Timestamp,
+    config::{Config, ResponseCache},
+    domain::{address::Address, query::Query, scope::Scope},
+    service::{Request, Service, Snapshot},
+};
+
+/// Largest body, uncompressed and escaped as a JSON string: Lambda's answers
+/// end at 6 MB, envelope included.
+const MAX_BODY: usize = 5_000_000;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Answers HTTP requests of one scope.
+pub struct HttpHandler {
+    service: Service,
+    scope: Scope,
+    deadline: Duration,
+    cache: ResponseCache,
+}
+
+/// What an invocation gives besides the event.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// Lambda's id of it.
+    pub id: String,
+    /// When Lambda ends it.
+    pub deadline: Option<Timestamp>,
+}
+
+impl HttpHandler {
+    /// A handler of `scope`'s path.
+    pub fn new(service: Service, scope: Scope, config: &Config) -> Self {
+        Self {
+            service,
+            scope,
+            deadline: config.request_deadline,
+            cache: config.response_cache,
+        }
+    }
+
+    /// Answers; whatever goes wrong becomes a problem.
+    pub async fn handle(&self, request: &HttpRequest, invocation: &Invocation) -> HttpReply {
+        let id = request
+            .request_id
+            .as_deref()
+            .filter(|id| !id.is_empty())
+            .unwrap_or(&invocation.id);
+        let started = Instant::now();
+        let context = Request {
+            deadline: self.deadline(invocation),
+            ..Request::default()
+        };
+        let answered = self.answer(request, &context).await;
+        let mut reply = match answered {
+            Ok(reply) => reply,
+            Err(problem) => problem_reply(&problem, id),
+        };
+        context.usage.phase("total", started.elapsed());
+        let totals = context.usage.totals();
+        tracing::info!(
+            request_id = id,
+            scope = self.scope.as_str(),
+            status = reply.status.as_u16(),
+            cache = reply.headers.get(CACHE_STATUS).and_then(|value| value.to_str().ok()),
+            round_trips = totals.round_trips,
+            read_units = totals.read_units,
+            write_units = totals.write_units,
+            upstream_calls = totals.upstream_calls,
+            "answered"
+        );
+        let headers = &mut reply.headers;
+        set(headers, SERVER_TIMING, &caching::server_timing(&context.usage));
+        set(headers, REQUEST_ID, id);
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Origin"));
+        reply
+    }
+
+    /// The request's own deadline, and never past Lambda's.
+    fn deadline(&self, invocation: &Invocation) -> Timestamp {
+        const MARGIN_MS: i64 = 500;
+        let own = self.service.now().plus(self.deadline);
+        match invocation.deadline {
+            Some(lambda) => own.min(Timestamp::from_millis(lambda.as_millis() - MARGIN_MS)),
+            None => own,
+        }
+    }
+
+    async fn answer(&self, request: &HttpRequest, context: &Request) -> Result<HttpReply, Problem> {
+        let address = self.route(request)?;
+        let parameters = request.query.iter().map(|(name, value)| (&**name, &**value));
+        let query = Query::parse(Address::parse(address)?, self.scope, parameters)?;
+        let started = Instant::now();
+        let snapshot = self.service.portfolio(&query, context).await?;
+        context.usage.phase("portfolio", started.elapsed());
+
+        let etag = caching::etag(&query, &snapshot);
+        let mut headers = HeaderMap::new();
+        let stale = self.service.policy.structure.stale;
+        set(&mut headers, ETAG, &etag);
+        set(&mut headers, CACHE_CONTROL, &caching::cache_control(&snapshot, self.cache, stale));
+        set(&mut headers, CACHE_STATUS, &caching::cache_status(&snapshot));
+        if caching::matches(&request.headers, &etag) {
+            return Ok(HttpReply {
+                status: StatusCode::NOT_MODIFIED,
+                headers,
+                body: ReplyBody::Text(String::new()),
+            });
+        }
+        let started = Instant::now();
+        let json = render(&query, &snapshot)?;
+        context.usage.phase("render", started.elapsed());
+        headers.insert(CONTENT_TYPE, JSON);
+        let encoding = Encoding::accepted(&request.headers);
+        let compressed = encoding.and_then(|it| Some((it, it.compress(json.as_bytes())?)));
+        let body = match compressed {
+            Some((encoding, bytes)) => {
+                set(&mut headers, CONTENT_ENCODING, encoding.as_str());
+                ReplyBody::Binary(bytes)
+            }
+            None => ReplyBody::Text(json),
+        };
+        Ok(HttpReply {
+            status: StatusCode::OK,
+            headers,
+            body,
+        })
+    }
+
+    /// The address in the path, if this function serves the path.
+    fn route<'r>(&self, request: &'r HttpRequest) -> Result<&'r str, Problem> {
+        let path = request.path.strip_suffix('/').unwrap_or(&request.path);
+        let segments: Vec<&str> = path.split('/').collect();
+        match segments[..] {
+            ["", "v1", "wallets", address, leaf] if leaf == self.scope.as_str() => {
+                if request.method == Method::GET {
+                    Ok(address)
+                } else {
+                    Err(Problem::new(
+                        Code::MethodNotAllowed,
+                        format!("{} is not allowed here; GET is.", request.method),
+                    ))
+                }
+            }
+            _ => Err(Problem::new(
+                Code::NotFound,
+                "There are /v1/wallets/{address}/defi, /wallet and /aggregate.",
+            )),
+        }
+    }
+}
+
+/// Renders the page, with fewer positions where it would grow too large.
+fn render(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
+    let portfolio = snapshot.portfolio()?;
+    let mut limit = query.limit;
+    loop {
+        let answer = portfolio.answer(query, limit)?;
+        let json = serde_json::to_string(&answer)
+            .map_err(|_| Problem::new(Code::Internal, "The answer could not be written."))?;
+        let size = escaped_size(&json);
+        if size <= MAX_BODY || limit == 1 {
+            return Ok(json);
+        }
+        let fitting = u64::from(limit) * MAX_BODY as u64 / size as u64 * 9 / 10;
+        limit = u32::try_from(fitting).unwrap_or(1).clamp(1, limit - 1);
+    }
+}
+
+/// How many bytes the body takes inside of a JSON string.
+fn escaped_size(json: &str) -> usize {
+    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
+
+pub(super) fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(wait) = problem.retry_after {
+        set(&mut headers, RETRY_AFTER, &wait.as_secs().max(1).to_string());
+    }
+    if problem.code == Code::MethodNotAllowed {
+        headers.insert(ALLOW, HeaderValue::from_static("GET"));
+    }
+    HttpReply {
+        status: problem.status(),
+        headers,
+        body: ReplyBody::Text(problem.body(request_id)),
+    }
+}
+
+/// Values that are no header text (a strange request id) are left out.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

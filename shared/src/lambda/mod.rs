@@ -1,0 +1,112 @@
+//! The functions' outside: events in, answers out.
+
+mod caching;
+mod encoding;
+pub mod event;
+pub mod http;
+pub mod problem;
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde_json::value::RawValue;
+
+use self::{
+    event::{HttpReply, HttpRequest, decode_http},
+    http::{HttpHandler, Invocation},
+    problem::{Code, Problem},
+};
+use crate::{
+    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, telemetry,
+};
+
+/// A query function: decodes an event by its shape and answers in kind.
+pub struct QueryFunction(HttpHandler);
+
+impl QueryFunction {
+    /// The function of `scope`.
+    pub fn new(http: HttpHandler) -> Self {
+        Self(http)
+    }
+
+    /// Answers one event.
+    ///
+    /// # Errors
+    /// When the event is of no known shape. HTTP requests are always answered.
+    pub async fn handle(
+        &self,
+        event: &RawValue,
+        invocation: &Invocation,
+    ) -> Result<Box<RawValue>, Diagnostic> {
+        let (request, origin) = decode_http(event).map_err(|error| Diagnostic {
+            error_type: "unknown_event".to_owned(),
+            error_message: error.to_string(),
+        })?;
+        let reply = self.reply(&request, invocation).await;
+        reply.into_envelope(origin).map_err(|error| Diagnostic {
+            error_type: Code::Internal.as_str().to_owned(),
+            error_message: error.to_string(),
+        })
+    }
+
+    /// A panic is a bug, but one client's: it gets a problem, and the sandbox
+    /// lives on.
+    async fn reply(&self, request: &HttpRequest, invocation: &Invocation) -> HttpReply {
+        let handled = AssertUnwindSafe(self.0.handle(request, invocation))
+            .catch_unwind()
+            .await;
+        handled.unwrap_or_else(|_| {
+            tracing::error!(request_id = invocation.id, "panicked");
+            let problem = Problem::new(Code::Internal, "The request could not be answered.");
+            http::problem_reply(&problem, &invocation.id)
+        })
+    }
+}
+
+/// Runs a query function until Lambda ends the process.
+///
+/// # Errors
+/// When the configuration is bad, or Lambda's runtime API fails.
+pub async fn run_query(scope: Scope) -> Result<(), Error> {
+    telemetry::init()?;
+    let config = Config::from_env()?;
+    let function = Arc::new(app::query_function(&config, scope)?);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let function = function.clone();
+        async move {
+            let invocation = invocation(&event);
+            function.handle(&event.payload, &invocation).await
+        }
+    }))
+    .await
+}
+
+/// Runs the registry function until Lambda ends the process. Any event starts
+/// an update.
+///
+/// # Errors
+/// When the configuration is bad, or Lambda's runtime API fails.
+pub async fn run_registry() -> Result<(), Error> {
+    telemetry::init()?;
+    let config = Config::from_env()?;
+    let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config)?);
+    lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
+        let update = update.clone();
+        async move {
+            update.run().await.map_err(|error| Diagnostic {
+                error_type: error.code().to_owned(),
+                error_message: error.to_string(),
+            })
+        }
+    }))
+    .await
+}
+
+fn invocation(event: &LambdaEvent<Box<RawValue>>) -> Invocation {
+    let deadline = i64::try_from(event.context.deadline).ok();
+    Invocation {
+        id: event.context.request_id.clone(),
+        deadline: deadline.filter(|at| *at > 0).map(Timestamp::from_millis),
+    }
+}

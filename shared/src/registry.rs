@@ -1,0 +1,201 @@
+//! Filling the asset registry from CoinMarketCap's map.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    cache::{
+        AssetStoreRef, CacheError,
+        assets::{AssetChanges, Assets},
+    },
+    clock::Clock,
+    domain::chain::{Chain, is_native},
+    upstream::{
+        UpstreamError,
+        coinmarketcap::{CoinMarketCap, MAP_PAGE, MapCoin},
+    },
+    usage::Usage,
+};
+
+/// More pages than this are no map.
+const MAX_PAGES: usize = 40;
+/// One page of 5,000 rows takes longer than a price.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Reads the whole map and stores what changed.
+pub struct RegistryUpdate {
+    map: CoinMarketCap,
+    store: AssetStoreRef,
+    clock: Arc<dyn Clock>,
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RegistrySummary {
+    /// Coins in the map.
+    pub coins: usize,
+    /// Assets that could be placed on a known chain.
+    pub assets: usize,
+    /// What changed, in assets.
+    #[serde(flatten)]
+    pub changes: AssetChanges,
+    /// Items that were written.
+    pub items_written: usize,
+}
+
+/// Why the registry stays as it is.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// The map could not be read to its end.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// The registry could not be read or written.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The map lost more than half of what is stored: taken for a fault.
+    #[error("the map has {found} assets, {stored} are stored: nothing was changed")]
+    Shrunk {
+        /// Assets in the map.
+        found: usize,
+        /// Assets in the registry.
+        stored: usize,
+    },
+}
+
+impl RegistryError {
+    /// A stable word for logs and callers.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Upstream(_) => "upstream_error",
+            Self::Cache(_) => "cache_error",
+            Self::Shrunk { .. } => "map_shrunk",
+        }
+    }
+}
+
+impl RegistryUpdate {
+    /// An update from `map` into `store`.
+    pub fn new(map: CoinMarketCap, store: AssetStoreRef, clock: Arc<dyn Clock>) -> Self {
+        Self { map, store, clock }
+    }
+
+    /// Runs once. Running it again changes nothing unless the map did.
+    ///
+    /// # Errors
+    /// When the map or the registry fails; what is stored then stays.
+    pub async fn run(&self) -> Result<RegistrySummary, RegistryError> {
+        let usage = Usage::default();
+        let now = self.clock.now();
+        let coins = self.coins().await?;
+        let assets = assets(&coins);
+        let stored = self.store.read(&usage).await?;
+        if assets.len() * 2 < stored.len() {
+            return Err(RegistryError::Shrunk {
+                found: assets.len(),
+                stored: stored.len(),
+            });
+        }
+        let summary = RegistrySummary {
+            coins: coins.len(),
+            assets: assets.len(),
+            changes: assets.changes_since(&stored),
+            items_written: self.store.write(&assets, now, &usage).await?,
+        };
+        tracing::info!(?summary, "the asset registry is up to date");
+        Ok(summary)
+    }
+
+    async fn coins(&self) -> Result<Vec<MapCoin>, UpstreamError> {
+        let mut coins = Vec::new();
+        for page in 0..MAX_PAGES {
+            let rows = self.map.map_page(page * MAP_PAGE + 1, PAGE_TIMEOUT).await?;
+            let last = rows.len() < MAP_PAGE;
+            coins.extend(rows);
+            if last {
+                break;
+            }
+        }
+        Ok(coins)
+    }
+}
+
+/// Places coins on chains. Where two claim one contract the lower id, which
+/// is the older listing, keeps it.
+fn assets(coins: &[MapCoin]) -> Assets {
+    let mut ordered: Vec<&MapCoin> = coins.iter().collect();
+    ordered.sort_by_key(|coin| std::cmp::Reverse(coin.id));
+    let mut assets = Assets::default();
+    for coin in ordered {
+        let Some(platform) = &coin.platform else { continue };
+        let Some(chain) = Chain::by_platform(&platform.slug, &platform.name) else {
+            continue;
+        };
+        let address = platform.token_address.trim();
+        // Some entries hold no address at all, only a ticker of an old chain.
+        if !is_native(chain.id, address) && is_contract(chain.id, address) {
+            assets.insert(chain.id, Some(address), coin.id);
+        }
+    }
+    for chain in Chain::all() {
+        let listed = chain
+            .natives()
+            .find(|(id, symbol)| coins.iter().any(|coin| coin.id == *id && coin.symbol == *symbol));
+        if let Some((id, _)) = listed {
+            assets.insert(chain.id, None, id);
+        }
+    }
+    assets
+}
+
+fn is_contract(chain: &str, address: &str) -> bool {
+    if chain == "solana" {
+        return (32..=44).contains(&address.len());
+    }
+    let digits = address.strip_prefix("0x").or_else(|| address.strip_prefix("0X"));
+    digits.is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|it| it.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        domain::{draft::AssetResolver, price::CmcId},
+        upstream::coinmarketcap::MapPlatform,
+    };
+
+    fn coin(id: u32, symbol: &str, platform: Option<(&str, &str)>) -> MapCoin {
+        MapCoin {
+            id: CmcId(id),
+            symbol: symbol.to_owned(),
+            platform: platform.map(|(slug, address)| MapPlatform {
+                name: String::new(),
+                slug: slug.to_owned(),
+                token_address: address.to_owned(),
+            }),
+        }
+    }
+
+    #[test]
+    fn places_coins_on_chains() {
+        let usdt = "0xdAC17F958D2ee523a2206206994597C13D831ec7";
+        let map = [
+            coin(1027, "ETH", None),
+            coin(1839, "FAKE", None),
+            coin(825, "USDT", Some(("ethereum", usdt))),
+            coin(99_999, "COPY", Some(("ethereum", usdt))),
+            coin(4687, "BUSD", Some(("bnb", "BUSD-BD1"))),
+            coin(7, "ELSE", Some(("some-new-chain", usdt))),
+        ];
+        let assets = assets(&map);
+        assert_eq!(
+            assets.resolve("ethereum", Some(&usdt.to_lowercase())),
+            Some(CmcId(825))
+        );
+        assert_eq!(assets.resolve("base", None), Some(CmcId(1027)));
+        // The id is right but the symbol is another coin's.
+        assert_eq!(assets.resolve("binance-smart-chain", None), None);
+        assert_eq!(assets.resolve("binance-smart-chain", Some("BUSD-BD1")), None);
+    }
+}

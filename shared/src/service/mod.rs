@@ -1,0 +1,307 @@
+//! The read path: the whole story of a request.
+//!
+//! ```text
+//! load the wallet ── holdings and prices fresh ───────────────────► answer
+//!   │                    │
+//!   │                    └─ prices expired: one CoinMarketCap request,
+//!   │                       store them ───────────────────────────► answer
+//!   └─ holdings missing or expired: take the lease
+//!        ├─ won:  one Zerion request, store holdings and prices ──► answer
+//!        └─ lost: stale data at once, or wait for the winner's ───► answer
+//! ```
+//!
+//! Nothing is left running after the answer: dropping the future cancels what
+//! it waits for.
+
+mod prices;
+mod registry;
+mod structure;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+pub use self::registry::AssetCache;
+use crate::{
+    cache::{AssetStoreRef, CachedPart, CachedWallet, WalletStore},
+    clock::{Clock, Timestamp},
+    config::{Config, Lifetime},
+    domain::{
+        address::Family,
+        answer::{Missing, MissingReason, StructureInfo},
+        holdings::{CorruptHoldings, Holdings},
+        portfolio::Portfolio,
+        price::PriceTable,
+        query::Query,
+        scope::Part,
+    },
+    upstream::{PriceSource, StructureSource, UpstreamError},
+    usage::Usage,
+};
+
+/// Time that is left for rendering and the way back.
+const RESERVE: Duration = Duration::from_millis(200);
+
+/// Limits and lifetimes.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Of holdings.
+    pub structure: Lifetime,
+    /// Of prices.
+    pub prices: Lifetime,
+    /// One attempt at Zerion.
+    pub structure_timeout: Duration,
+    /// One attempt at a price source.
+    pub price_timeout: Duration,
+}
+
+impl From<&Config> for Policy {
+    fn from(config: &Config) -> Self {
+        Self {
+            structure: config.structure,
+            prices: config.prices,
+            structure_timeout: config.zerion_timeout,
+            price_timeout: config.price_timeout,
+        }
+    }
+}
+
+/// What a request brings along besides its query.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// When it must be answered.
+    pub deadline: Timestamp,
+    /// What it costs.
+    pub usage: Usage,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ServiceError {
+    /// An upstream failed and nothing cached may stand in.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// Time ran out.
+    #[error("the deadline passed")]
+    Deadline,
+    /// Something that should not happen.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl From<CorruptHoldings> for ServiceError {
+    fn from(error: CorruptHoldings) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// How a level of the cache took part in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheOutcome {
+    /// The cached data answered, fresh or stale.
+    Hit,
+    /// Nothing was cached.
+    Miss,
+    /// What was cached had expired.
+    Expired,
+    /// Some of what was needed was there.
+    Partial,
+}
+
+/// One level's part in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// How it took part.
+    pub outcome: CacheOutcome,
+    /// Until when its data counts as fresh; past for stale data.
+    pub fresh_until: Timestamp,
+    /// Whether its data is past that because a source failed or is being
+    /// asked by somebody else.
+    pub stale: bool,
+    /// Whether new data was stored.
+    pub stored: bool,
+    /// Who was asked, or why nothing was stored.
+    pub detail: Option<&'static str>,
+}
+
+/// All that an answer is rendered from.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The parts that the query needs.
+    pub parts: BTreeMap<Part, CachedPart>,
+    /// Prices in the query's currency.
+    pub prices: PriceTable,
+    /// Prices from before this are not used.
+    pub oldest_price: Timestamp,
+    /// When the holdings were fetched.
+    pub fetched_at: Timestamp,
+    /// The level of holdings.
+    pub structure: Level,
+    /// The level of prices.
+    pub price_level: Level,
+    /// What is known to be missing.
+    pub missing: Vec<Missing<'static>>,
+    /// The moment that freshness was judged at.
+    pub now: Timestamp,
+}
+
+impl Snapshot {
+    /// Decodes into what renders the answer.
+    ///
+    /// # Errors
+    /// When the holdings cannot be decoded, which storing them rules out.
+    pub fn portfolio(&self) -> Result<Portfolio<'_>, ServiceError> {
+        let mut parts = Vec::with_capacity(self.parts.len());
+        for (part, cached) in &self.parts {
+            parts.push((*part, Holdings::decode(&cached.bytes)?));
+        }
+        Ok(Portfolio {
+            parts,
+            prices: &self.prices,
+            oldest_price: self.oldest_price,
+            structure: StructureInfo {
+                as_of: self.fetched_at,
+                fresh_until: self.structure.fresh_until,
+                stale: self.structure.stale,
+            },
+            prices_fresh_until: self.price_level.fresh_until,
+            prices_stale: self.price_level.stale,
+            missing: self.missing.clone(),
+        })
+    }
+}
+
+/// The service behind all functions.
+pub struct Service {
+    pub(crate) structures: Arc<dyn StructureSource>,
+    pub(crate) quotes: Arc<dyn PriceSource>,
+    pub(crate) wallets: Arc<dyn WalletStore>,
+    pub(crate) assets: AssetCache,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) policy: Policy,
+}
+
+/// A wallet's holdings for one answer, and what is known around them.
+struct Held {
+    parts: BTreeMap<Part, CachedPart>,
+    fetched_at: Timestamp,
+    level: Level,
+    /// Prices that a fetch just brought.
+    priced: Option<PriceTable>,
+    missing: Vec<Missing<'static>>,
+    /// What the cache holds, if it can be used.
+    cached: Option<CachedWallet>,
+}
+
+impl Service {
+    /// Puts the parts together.
+    pub fn new(
+        structures: Arc<dyn StructureSource>,
+        quotes: Arc<dyn PriceSource>,
+        wallets: Arc<dyn WalletStore>,
+        assets: AssetStoreRef,
+        clock: Arc<dyn Clock>,
+        policy: Policy,
+    ) -> Self {
+        Self {
+            structures,
+            quotes,
+            wallets,
+            assets: AssetCache::new(assets),
+            clock,
+            policy,
+        }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Answers a query within the request's deadline.
+    ///
+    /// # Errors
+    /// When an upstream failed and nothing cached may stand in, or the
+    /// deadline passed.
+    pub async fn portfolio(&self, query: &Query, request: &Request) -> Result<Snapshot, ServiceError> {
+        let left = self.time_left(request);
+        tokio::time::timeout(left, self.read(query, request))
+            .await
+            .unwrap_or(Err(ServiceError::Deadline))
+    }
+
+    async fn read(&self, query: &Query, request: &Request) -> Result<Snapshot, ServiceError> {
+        let wanted = fetched_parts(query);
+        let held = if wanted.is_empty() {
+            Held::nothing(self.clock.now(), self.policy.structure)
+        } else {
+            self.held(query, &wanted, request).await?
+        };
+        let (prices, price_level) = self.priced(query, &held, request).await?;
+        let now = self.clock.now();
+        let mut snapshot = Snapshot {
+            parts: held.parts,
+            prices,
+            oldest_price: before(now, self.policy.prices.whole()),
+            fetched_at: held.fetched_at,
+            structure: held.level,
+            price_level,
+            missing: held.missing,
+            now,
+        };
+        for part in query.scope.parts() {
+            if !wanted.contains(part) {
+                snapshot.add_uncovered(*part);
+            }
+        }
+        Ok(snapshot)
+    }
+
+    fn time_left(&self, request: &Request) -> Duration {
+        request.deadline.since(self.clock.now())
+    }
+
+    /// What an upstream call may take: its own limit, within the deadline.
+    fn upstream_timeout(&self, limit: Duration, request: &Request) -> Duration {
+        limit.min(self.time_left(request).saturating_sub(RESERVE))
+    }
+}
+
+impl Snapshot {
+    /// A part that the provider does not have for this kind of wallet: empty,
+    /// and said to be so.
+    fn add_uncovered(&mut self, part: Part) {
+        let bytes = Holdings::default().encode();
+        self.parts.insert(
+            part,
+            CachedPart {
+                hash: crate::cache::codec::hash(&bytes),
+                bytes,
+                fetched_at: self.fetched_at,
+            },
+        );
+        self.missing.push(Missing {
+            what: part.as_str(),
+            chain: Some("solana".into()),
+            reason: MissingReason::NotCoveredByProvider,
+        });
+    }
+}
+
+/// The parts of a query that the provider is asked for: DeFi positions of a
+/// Solana wallet it does not have.
+fn fetched_parts(query: &Query) -> Vec<Part> {
+    let solana = query.address.family() == Family::Solana;
+    query
+        .scope
+        .parts()
+        .iter()
+        .copied()
+        .filter(|part| !(solana && *part == Part::Defi))
+        .collect()
+}
+
+fn before(now: Timestamp, by: Duration) -> Timestamp {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(now.as_millis().saturating_sub(by))
+}

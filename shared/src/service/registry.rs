@@ -1,0 +1,57 @@
+//! The process's copy of the asset registry.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    cache::{AssetStoreRef, assets::{Assets, REGISTRY_TTL}},
+    clock::Timestamp,
+    usage::Usage,
+};
+
+/// An empty registry is asked for again after this long: it is about to be
+/// filled for the first time.
+const EMPTY_TTL: Duration = Duration::from_secs(5);
+
+/// Reads the registry at most once per [`REGISTRY_TTL`].
+pub struct AssetCache {
+    store: AssetStoreRef,
+    read: Mutex<Option<(Timestamp, Arc<Assets>)>>,
+}
+
+impl AssetCache {
+    /// A copy of what `store` holds.
+    pub fn new(store: AssetStoreRef) -> Self {
+        Self {
+            store,
+            read: Mutex::new(None),
+        }
+    }
+
+    /// The registry, at most a few minutes old. When it cannot be read, the
+    /// older copy or none: assets then stay unlisted until the wallet's next
+    /// fetch.
+    pub async fn get(&self, now: Timestamp, usage: &Usage) -> Arc<Assets> {
+        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, assets)) = &known {
+            let ttl = if assets.is_empty() { EMPTY_TTL } else { REGISTRY_TTL };
+            if now < at.plus(ttl) {
+                return assets.clone();
+            }
+        }
+        match self.store.read(usage).await {
+            Ok(assets) => {
+                let assets = Arc::new(assets);
+                let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+                *read = Some((now, assets.clone()));
+                assets
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the asset registry cannot be read");
+                known.map(|(_, assets)| assets).unwrap_or_default()
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The first level: what a wallet holds.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{CacheOutcome, Held, Level, Service, ServiceError, Request, before};
+use crate::{
+    cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome, NewStructure, codec},
+    clock::Timestamp,
+    config::Lifetime,
+    domain::{
+        address::Family,
+        answer::{Missing, MissingReason},
+        price::{Price, PriceKey, PriceSource, PriceTable},
+        query::Query,
+        scope::{Part, Scope},
+    },
+    upstream::{Failure, FetchedStructure, UpstreamError},
+};
+
+/// A lease outlives the attempt that it covers by this much.
+const LEASE_MARGIN: Duration = Duration::from_secs(3);
+/// Whoever waits for somebody else's fetch looks again after these pauses,
+/// the last one repeated.
+const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
+/// And gives up waiting after this long.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+impl Held {
+    /// Holdings of a wallet that the provider has nothing of, by its own word.
+    pub(super) fn nothing(now: Timestamp, lifetime: Lifetime) -> Self {
+        Self {
+            parts: BTreeMap::new(),
+            fetched_at: now,
+            level: Level {
+                outcome: CacheOutcome::Hit,
+                fresh_until: now.plus(lifetime.ttl),
+                stale: false,
+                stored: false,
+                detail: None,
+            },
+            priced: None,
+            missing: Vec::new(),
+            cached: None,
+        }
+    }
+}
+
+impl Service {
+    /// The wanted parts: cached, or fetched.
+    pub(super) async fn held(
+        &self,
+        query: &Query,
+        wanted: &[Part],
+        request: &Request,
+    ) -> Result<Held, ServiceError> {
+        let loaded = self.load(query, false, request).await;
+        if let Some(held) = self.fresh(wanted, loaded.as_ref()) {
+            return Ok(held);
+        }
+        let outcome = outcome(wanted, loaded.as_ref());
+        let Some(cached) = loaded else {
+            // Without the cache there is no lease either: ask, and do not store.
+            return self.fetch(query, wanted, None, None, outcome, request).await;
+        };
+        self.expired(query, wanted, cached, outcome, request).await
+    }
+
+    async fn load(&self, query: &Query, consistent: bool, request: &Request) -> Option<CachedWallet> {
+        let loaded = self
+            .wallets
+            .load(&query.address, query.currency, consistent, &request.usage)
+            .await;
+        loaded
+            .inspect_err(|error| tracing::warn!(%error, "the cache cannot be read"))
+            .ok()
+    }
+
+    /// The cached parts, if all that are wanted are fresh.
+    fn fresh(&self, wanted: &[Part], cached: Option<&CachedWallet>) -> Option<Held> {
+        let held = self.cached(wanted, cached?)?;
+        (self.clock.now() < held.level.fresh_until).then_some(held)
+    }
+
+    /// The cached parts, however old, if all that are wanted are there.
+    fn cached(&self, wanted: &[Part], cached: &CachedWallet) -> Option<Held> {
+        let parts: Option<BTreeMap<Part, CachedPart>> = wanted
+            .iter()
+            .map(|part| Some((*part, cached.parts.get(part)?.clone())))
+            .collect();
+        let parts = parts?;
+        let fetched_at = parts.values().map(|part| part.fetched_at).min()?;
+        let fresh_until = fetched_at.plus(self.policy.structure.ttl);
+        Some(Held {
+            parts,
+            fetched_at,
+            level: Level {
+                outcome: CacheOutcome::Hit,
+                fresh_until,
+                stale: self.clock.now() >= fresh_until,
+                stored: false,
+                detail: None,
+            },
+            priced: None,
+            missing: Vec::new(),
+            cached: Some(cached.clone()),
+        })
+    }
+
+    /// The cached parts past their freshness, within the limit for stale data.
+    fn stale(&self, wanted: &[Part], cached: &CachedWallet, detail: &'static str) -> Option<Held> {
+        let mut held = self.cached(wanted, cached)?;
+        let usable_until = held.fetched_at.plus(self.policy.structure.whole());
+        held.level.detail = Some(detail);
+        (self.clock.now() < usable_until).then_some(held)
+    }
+
+    /// Something wanted is missing or expired: one request fetches, the others
+    /// wait for it or answer what they have.
+    async fn expired(
+        &self,
+        query: &Query,
+        wanted: &[Part],
+        mut cached: CachedWallet,
+        outcome: CacheOutcome,
+        request: &Request,
+    ) -> Result<Held, ServiceError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.take_lease(query, wanted, request).await {
+                Some(LeaseOutcome::Won(lease)) => {
+                    return self
+                        .fetch(query, wanted, Some(cached), Some(lease), outcome, request)
+                        .await;
+                }
+                Some(LeaseOutcome::Lost(header)) => {
+                    if !self.header_is_fresh(wanted, &header) {
+                        if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
+                            return Ok(held);
+                        }
+                        self.wait_for_holder(query, wanted, &mut waited, request).await;
+                    }
+                    if let Some(loaded) = self.load(query, true, request).await {
+                        if let Some(held) = self.fresh(wanted, Some(&loaded)) {
+                            return Ok(held);
+                        }
+                        cached = loaded;
+                    }
+                    if waited < PATIENCE {
+                        continue;
+                    }
+                }
+                None => {}
+            }
+            // The lease saves requests; correctness does not hang on it.
+            return self
+                .fetch(query, wanted, Some(cached), None, outcome, request)
+                .await;
+        }
+    }
+
+    async fn take_lease(&self, query: &Query, wanted: &[Part], request: &Request) -> Option<LeaseOutcome> {
+        let now = self.clock.now();
+        let length = self.policy.structure_timeout + LEASE_MARGIN;
+        let fresh_after = before(now, self.policy.structure.ttl);
+        let outcome = self
+            .wallets
+            .lease(&query.address, wanted, now, length, fresh_after, &request.usage)
+            .await;
+        outcome
+            .inspect_err(|error| tracing::warn!(%error, "no lease can be taken"))
+            .ok()
+    }
+
+    fn header_is_fresh(&self, wanted: &[Part], header: &Header) -> bool {
+        let now = self.clock.now();
+        wanted.iter().all(|part| {
+            let fetched_at = header.parts.get(part).and_then(|part| part.fetched_at);
+            fetched_at.is_some_and(|at| now < at.plus(self.policy.structure.ttl))
+        })
+    }
+
+    /// Looks at the header until the parts are fresh, nobody holds a lease, or
+    /// patience ends.
+    async fn wait_for_holder(&self, query: &Query, wanted: &[Part], waited: &mut Duration, request: &Request) {
+        for pause in (0..).map(|at: usize| PAUSES_MS[at.min(PAUSES_MS.len() - 1)]) {
+            if *waited >= PATIENCE {
+                return;
+            }
+            let pause = Duration::from_millis(pause);
+            tokio::time::sleep(pause).await;
+            *waited += pause;
+            let Ok(header) = self.wallets.header(&query.address, &request.usage).await else {
+                return;
+            };
+            let now = self.clock.now();
+            let leased = wanted.iter().any(|part| {
+                let until = header.parts.get(part).and_then(|part| part.lease_until);
+                until.is_some_and(|until| now < until)
+            });
+            if !leased || self.header_is_fresh(wanted, &header) {
+                return;
+            }
+        }
+    }
+
+    /// Asks the provider once, and stores what it says under the lease.
+    async fn fetch(
+        &self,
+        query: &Query,
+        wanted: &[Part],
+        cached: Option<CachedWallet>,
+        lease: Option<Lease>,
+        outcome: CacheOutcome,
+        request: &Request,
+    ) -> Result<Held, ServiceError> {
+        let fetched = self.ask(query, request).await;
+        let (fetched, assets) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.give_back(query, lease.as_ref(), request).await;
+                return self.despite(error, wanted, cached.as_ref());
+            }
+        };
+        let now = self.clock.now();
+        let mut parts = BTreeMap::new();
+        let mut brought: Vec<(PriceKey, Price)> = Vec::new();
+        for part in wanted {
+            let finished = fetched.draft.finish(*part, assets.as_ref());
+            let price = |(key, amount, change)| {
+                let price = Price {
+                    amount,
+                    change_24h_percent: change,
+                    source: PriceSource::Zerion,
+                    as_of: now,
+                    checked_at: now,
+                };
+                (key, price)
+            };
+            brought.extend(finished.prices.into_iter().map(price));
+            parts.insert(
+                *part,
+                CachedPart {
+                    hash: codec::hash(&finished.bytes),
+                    bytes: finished.bytes,
+                    fetched_at: now,
+                },
+            );
+        }
+        let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
+        let brought = PriceTable::new(brought);
+        let priced = with_unpriced(&parts, brought, before.map(|read| &read.table), now)?;
+        let mut held = Held {
+            parts,
+            fetched_at: now,
+            level: Level {
+                outcome,
+                fresh_until: now.plus(self.policy.structure.ttl),
+                stale: false,
+                stored: false,
+                detail: None,
+            },
+            priced: None,
+            missing: Vec::new(),
+            cached: None,
+        };
+        if !fetched.complete {
+            held.level.detail = Some("incomplete");
+            held.level.fresh_until = now;
+            held.missing.extend(wanted.iter().map(|part| Missing {
+                what: part.as_str(),
+                chain: None,
+                reason: MissingReason::FetchedIncompletely,
+            }));
+            self.give_back(query, lease.as_ref(), request).await;
+        } else if let (Some(lease), Some(cached)) = (&lease, &cached) {
+            let structure = NewStructure {
+                parts: &held.parts,
+                previous: &cached.header,
+                prices: (query.currency, &priced, cached.prices.as_ref()),
+            };
+            let stored = self
+                .wallets
+                .store(&query.address, lease, structure, now, &request.usage)
+                .await;
+            held.level.stored = stored
+                .inspect_err(|error| tracing::warn!(%error, "the wallet cannot be stored"))
+                .unwrap_or(false);
+        }
+        if !held.level.stored && held.level.detail.is_none() {
+            held.level.detail = Some("uncached");
+        }
+        held.priced = Some(match before {
+            Some(read) => read.table.merged(priced.entries().iter().copied()),
+            None => priced,
+        });
+        held.cached = cached;
+        Ok(held)
+    }
+
+    /// The one request to the provider; the registry is read meanwhile.
+    async fn ask(
+        &self,
+        query: &Query,
+        request: &Request,
+    ) -> Result<(FetchedStructure, std::sync::Arc<crate::cache::assets::Assets>), UpstreamError> {
+        let timeout = self.upstream_timeout(self.policy.structure_timeout, request);
+        request.usage.upstream_call();
+        let started = self.clock.now();
+        let scope = match query.address.family() {
+            Family::Solana => Scope::Wallet,
+            Family::Evm => query.scope,
+        };
+        let fetch = self
+            .structures
+            .fetch(&query.address, scope, query.currency, timeout);
+        let (fetched, assets) =
+            futures::join!(fetch, self.assets.get(started, &request.usage));
+        request
+            .usage
+            .phase("zerion", self.clock.now().since(started));
+        fetched.map(|fetched| (fetched, assets))
+    }
+
+    async fn give_back(&self, query: &Query, lease: Option<&Lease>, request: &Request) {
+        if let Some(lease) = lease
+            && let Err(error) = self.wallets.release(&query.address, lease, &request.usage).await
+        {
+            tracing::warn!(%error, "the lease cannot be ended early");
+        }
+    }
+
+    /// Stale data in place of an error, where the error allows it.
+    fn despite(
+        &self,
+        error: UpstreamError,
+        wanted: &[Part],
+        cached: Option<&CachedWallet>,
+    ) -> Result<Held, ServiceError> {
+        tracing::warn!(%error, "the provider gave no holdings");
+        if error.failure == Failure::NotTrackable {
+            return Err(error.into());
+        }
+        cached
+            .and_then(|cached| self.stale(wanted, cached, "upstream-error"))
+            .ok_or_else(|| error.into())
+    }
+}
+
+/// Marks every listed asset of a fetch as checked, those without a price as
+/// well: the price source is not asked for them before the prices expire.
+fn with_unpriced(
+    parts: &BTreeMap<Part, CachedPart>,
+    brought: PriceTable,
+    before: Option<&PriceTable>,
+    now: Timestamp,
+) -> Result<PriceTable, ServiceError> {
+    let keys = super::prices::listed_keys(parts)?;
+    let unpriced = keys.into_iter().filter(|key| brought.get(*key).is_none());
+    let none = PriceTable::default();
+    let unanswered = before
+        .unwrap_or(&none)
+        .unanswered(unpriced, PriceSource::Zerion, now);
+    Ok(brought.merged(unanswered))
+}
+
+fn outcome(wanted: &[Part], cached: Option<&CachedWallet>) -> CacheOutcome {
+    let Some(cached) = cached else {
+        return CacheOutcome::Miss;
+    };
+    match wanted.iter().filter(|part| cached.parts.contains_key(part)).count() {
+        0 => CacheOutcome::Miss,
+        there if there == wanted.len() => CacheOutcome::Expired,
+        _ => CacheOutcome::Partial,
+    }
+}

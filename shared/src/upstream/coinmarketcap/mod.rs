@@ -1,0 +1,138 @@
+//! CoinMarketCap: prices of many coins by numeric id in one request, and the
+//! map from contracts to ids.
+
+mod wire;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    Failure, HttpClient, PriceSource, Quote, Upstream, UpstreamError,
+    http::{HttpResponse, retry_after, send},
+};
+use crate::{
+    config::{CmcPriceApi, Config},
+    domain::{currency::Currency, price::CmcId},
+};
+
+pub use self::wire::{MapCoin, MapPlatform, read_map, read_quotes};
+
+/// Rows per page of the map, its documented maximum.
+pub const MAP_PAGE: usize = 5000;
+/// Its answers repeat each minute's limit in this error code.
+const MINUTE_LIMITS: [i64; 2] = [1008, 1011];
+
+/// The client.
+pub struct CoinMarketCap {
+    http: HttpClient,
+    base: Url,
+    key: SecretString,
+    api: CmcPriceApi,
+    max_ids: usize,
+}
+
+impl CoinMarketCap {
+    /// A client as configured.
+    pub fn new(http: HttpClient, config: &Config) -> Self {
+        Self {
+            http,
+            base: config.coinmarketcap.base.clone(),
+            key: config.coinmarketcap.key.clone(),
+            api: config.cmc_price_api,
+            max_ids: config.cmc_max_ids,
+        }
+    }
+
+    /// One page of `/v1/cryptocurrency/map`: active coins from the `start`-th
+    /// (1 is the first), at most [`MAP_PAGE`].
+    ///
+    /// # Errors
+    /// When the page cannot be had or read.
+    pub async fn map_page(&self, start: usize, timeout: Duration) -> Result<Vec<MapCoin>, UpstreamError> {
+        let query = format!("listing_status=active&start={start}&limit={MAP_PAGE}&sort=id");
+        let response = self.get("/v1/cryptocurrency/map", &query, timeout).await;
+        response
+            .and_then(|response| read_map(&response.body).map_err(Failure::Malformed))
+            .map_err(error)
+    }
+
+    async fn get(&self, path: &str, query: &str, timeout: Duration) -> Result<HttpResponse, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url.set_query(Some(query));
+        let request = self
+            .http
+            .get(url)
+            .header("accept", "application/json")
+            .header("x-cmc_pro_api_key", self.key.expose_secret());
+        let response = send(request, timeout).await?;
+        match refusal(&response) {
+            Some(failure) => Err(failure),
+            None => Ok(response),
+        }
+    }
+}
+
+fn error(failure: Failure) -> UpstreamError {
+    UpstreamError {
+        upstream: Upstream::CoinMarketCap,
+        failure,
+    }
+}
+
+#[async_trait]
+impl PriceSource for CoinMarketCap {
+    async fn quotes(
+        &self,
+        ids: &[CmcId],
+        currency: Currency,
+        timeout: Duration,
+    ) -> Result<Vec<Quote>, UpstreamError> {
+        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
+        let convert = currency.as_str().to_ascii_uppercase();
+        let (path, extra) = match self.api {
+            // Without skip_invalid one retired id would fail the whole batch.
+            CmcPriceApi::QuotesV3 => ("/v3/cryptocurrency/quotes/latest", "&skip_invalid=true"),
+            CmcPriceApi::QuotesV2 => ("/v2/cryptocurrency/quotes/latest", "&skip_invalid=true"),
+            CmcPriceApi::SimplePriceV2 => (
+                "/v2/simple/price",
+                "&skip_invalid=true&include_24h_change=true&include_last_updated=true",
+            ),
+        };
+        let query = format!("id={}&convert={convert}{extra}", ids.join(","));
+        let response = self.get(path, &query, timeout).await;
+        response
+            .and_then(|response| read_quotes(&response.body, &convert).map_err(Failure::Malformed))
+            .map_err(error)
+    }
+
+    fn max_ids(&self) -> usize {
+        self.max_ids
+    }
+}
+
+/// The error in the body counts even on HTTP 200.
+fn refusal(response: &HttpResponse) -> Option<Failure> {
+    let status = response.status.as_u16();
+    let code = wire::error_code(&response.body);
+    if status == 200 && matches!(code, None | Some(0)) {
+        return None;
+    }
+    Some(match (status, code.unwrap_or(0)) {
+        (_, code @ 1008..=1011) | (429, code) => Failure::RateLimited {
+            retry_after: retry_after(&response.headers).or_else(|| {
+                MINUTE_LIMITS
+                    .contains(&code)
+                    .then_some(Duration::from_secs(60))
+            }),
+        },
+        (status @ 401..=403, _) => Failure::Unauthorized(status),
+        (_, 1001..=1007) => Failure::Unauthorized(status),
+        (status, _) if status >= 500 => Failure::Unavailable(format!("HTTP {status}")),
+        (200, code) => Failure::Unavailable(format!("error code {code}")),
+        (status, _) => Failure::Rejected(status),
+    })
+}

@@ -1,0 +1,248 @@
+//! CoinMarketCap's JSON in all of the shapes that its versions answer with.
+//!
+//! `data` is an array (v3, simple price), a map of coins (v2 by id) or a map
+//! of arrays (v2 by symbol); `quote` is a map by currency (v2) or an array
+//! (v3, where simple price calls it `quotes`).
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    clock::Timestamp,
+    domain::{number::Number, price::CmcId},
+    upstream::{
+        Quote,
+        lenient::{lenient, number, text},
+    },
+};
+
+#[derive(Deserialize)]
+struct Envelope<'b> {
+    #[serde(borrow)]
+    data: Option<&'b RawValue>,
+}
+
+#[derive(Deserialize)]
+struct StatusEnvelope {
+    #[serde(default, deserialize_with = "lenient")]
+    status: Option<Status>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    #[serde(default, deserialize_with = "text")]
+    error_code: Option<String>,
+}
+
+/// The status object's error code, a number or a string of one; `None` where
+/// there is no status.
+pub(super) fn error_code(body: &[u8]) -> Option<i64> {
+    let envelope: StatusEnvelope = serde_json::from_slice(body).ok()?;
+    envelope.status?.error_code?.parse().ok()
+}
+
+#[derive(Deserialize)]
+struct Coin<'b> {
+    #[serde(default, deserialize_with = "text")]
+    id: Option<String>,
+    #[serde(borrow, default, alias = "quotes")]
+    quote: Option<&'b RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireQuote {
+    #[serde(deserialize_with = "lenient")]
+    symbol: Option<String>,
+    #[serde(deserialize_with = "number")]
+    price: Option<Number>,
+    #[serde(deserialize_with = "number")]
+    percent_change_24h: Option<Number>,
+    #[serde(deserialize_with = "lenient")]
+    last_updated: Option<String>,
+}
+
+/// Reads the prices in `convert` (upper case) out of an answer. Coins without
+/// a positive price are left out: null and 0 both mean that there is none.
+///
+/// # Errors
+/// When the body is not an answer to a request for prices.
+pub fn read_quotes(body: &[u8], convert: &str) -> Result<Vec<Quote>, String> {
+    let coins = coins(data(body)?)?;
+    Ok(coins
+        .iter()
+        .filter_map(|coin| {
+            let id = CmcId(coin.id.as_deref()?.parse().ok()?);
+            let quote = quote(coin.quote?, convert)?;
+            Some(Quote {
+                id,
+                price: quote.price.filter(|price| price.is_positive())?,
+                change_24h_percent: quote.percent_change_24h.map(|percent| percent.rounded(6)),
+                as_of: quote.last_updated.as_deref().and_then(Timestamp::parse),
+            })
+        })
+        .collect())
+}
+
+fn data(body: &[u8]) -> Result<&RawValue, String> {
+    // A v3 answer is documented as a bare array as well.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return serde_json::from_slice(body).map_err(|error| describe(&error));
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| describe(&error))?;
+    envelope.data.ok_or_else(|| "no data".to_owned())
+}
+
+fn coins(data: &RawValue) -> Result<Vec<Coin<'_>>, String> {
+    let parse = |raw: &RawValue| -> Result<(), String> {
+        Err(format!("data is of another type, {} bytes", raw.get().len()))
+    };
+    match data.get().as_bytes().first() {
+        Some(b'[') => list(data),
+        Some(b'{') => {
+            let by_key: HashMap<String, &RawValue> =
+                serde_json::from_str(data.get()).map_err(|error| describe(&error))?;
+            let mut coins = Vec::with_capacity(by_key.len());
+            for raw in by_key.into_values() {
+                if raw.get().starts_with('[') {
+                    coins.extend(list(raw)?);
+                } else if let Ok(coin) = serde_json::from_str(raw.get()) {
+                    coins.push(coin);
+                }
+            }
+            Ok(coins)
+        }
+        _ => parse(data).map(|()| Vec::new()),
+    }
+}
+
+fn list(raw: &RawValue) -> Result<Vec<Coin<'_>>, String> {
+    let raws: Vec<&RawValue> =
+        serde_json::from_str(raw.get()).map_err(|error| describe(&error))?;
+    Ok(raws
+        .into_iter()
+        .filter_map(|raw| serde_json::from_str(raw.get()).ok())
+        .collect())
+}
+
+fn quote(raw: &RawValue, convert: &str) -> Option<WireQuote> {
+    if raw.get().starts_with('[') {
+        let quotes: Vec<WireQuote> = serde_json::from_str(raw.get()).ok()?;
+        return quotes.into_iter().find(|quote| {
+            quote
+                .symbol
+                .as_deref()
+                .is_some_and(|symbol| symbol.eq_ignore_ascii_case(convert))
+        });
+    }
+    let by_currency: HashMap<String, &RawValue> = serde_json::from_str(raw.get()).ok()?;
+    serde_json::from_str(by_currency.get(convert)?.get()).ok()
+}
+
+/// A coin of the map.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MapCoin {
+    /// Its id.
+    pub id: CmcId,
+    /// Ticker; not unique.
+    #[serde(default)]
+    pub symbol: String,
+    /// Where its primary contract is; none for coins of their own chain.
+    #[serde(default, deserialize_with = "lenient")]
+    pub platform: Option<MapPlatform>,
+}
+
+/// Where a coin's primary contract is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MapPlatform {
+    /// Display name, e.g. "BNB Smart Chain (BEP20)".
+    #[serde(default)]
+    pub name: String,
+    /// Slug, e.g. "bnb".
+    #[serde(default)]
+    pub slug: String,
+    /// Contract, in any case; may be no address at all.
+    pub token_address: String,
+}
+
+/// Reads a page of the map; rows that are no coins are left out.
+///
+/// # Errors
+/// When the body is not a map's page.
+pub fn read_map(body: &[u8]) -> Result<Vec<MapCoin>, String> {
+    let raws: Vec<&RawValue> =
+        serde_json::from_str(data(body)?.get()).map_err(|error| describe(&error))?;
+    Ok(raws
+        .into_iter()
+        .filter_map(|raw| serde_json::from_str(raw.get()).ok())
+        .collect())
+}
+
+/// The kind and place of a JSON error; its text could repeat parts of a body.
+fn describe(error: &serde_json::Error) -> String {
+    format!(
+        "{:?} error at line {} column {}",
+        error.classify(),
+        error.line(),
+        error.column()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prices(body: &str) -> Vec<(u32, String)> {
+        let mut prices: Vec<_> = read_quotes(body.as_bytes(), "EUR")
+            .unwrap()
+            .into_iter()
+            .map(|quote| (quote.id.0, quote.price.to_string()))
+            .collect();
+        prices.sort();
+        prices
+    }
+
+    #[test]
+    fn reads_every_shape() {
+        let expected = vec![(1, "50000.5".to_owned()), (1027, "0.00000006".to_owned())];
+        for body in [
+            r#"{"data":[{"id":1,"quote":[{"symbol":"EUR","price":50000.5}]},{"id":1027,"quote":[{"symbol":"USD","price":9},{"symbol":"EUR","price":6e-08}]}],"status":{"error_code":"0"}}"#,
+            r#"{"data":[{"id":1,"quotes":[{"symbol":"EUR","price":50000.5}]},{"id":1027,"quotes":[{"symbol":"EUR","price":6e-08}]}]}"#,
+            r#"{"data":{"1":{"id":1,"quote":{"EUR":{"price":50000.5}}},"1027":{"id":1027,"quote":{"EUR":{"price":6e-08}}}}}"#,
+            r#"{"data":{"BTC":[{"id":1,"quote":{"EUR":{"price":50000.5}}}],"ETH":[{"id":"1027","quote":{"EUR":{"price":6e-08}}}]}}"#,
+            r#"[{"id":1,"quote":[{"symbol":"EUR","price":50000.5}]},{"id":1027,"quote":[{"symbol":"EUR","price":6e-08}]}]"#,
+        ] {
+            assert_eq!(prices(body), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn leaves_out_what_has_no_price() {
+        let body = r#"{"data":[{"id":1,"quote":[{"symbol":"EUR","price":null}]},{"id":2,"quote":[{"symbol":"EUR","price":0}]},{"id":3,"quote":null},{"id":4},null,{"id":5,"quote":[{"symbol":"USD","price":1}]}]}"#;
+        assert_eq!(prices(body), vec![]);
+    }
+
+    #[test]
+    fn refuses_what_is_no_answer() {
+        for body in ["", "{}", "null", "<html>", r#"{"data":null}"#, r#"{"data":7}"#, r#"{"data":[{"#] {
+            assert!(read_quotes(body.as_bytes(), "USD").is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn reads_error_codes_of_both_types() {
+        assert_eq!(error_code(br#"{"status":{"error_code":1008}}"#), Some(1008));
+        assert_eq!(error_code(br#"{"status":{"error_code":"500"}}"#), Some(500));
+        assert_eq!(error_code(br#"{"data":[]}"#), None);
+    }
+
+    #[test]
+    fn reads_the_map() {
+        let body = r#"{"data":[{"id":1,"symbol":"BTC","platform":null},{"id":825,"symbol":"USDT","platform":{"id":1027,"name":"Ethereum","slug":"ethereum","token_address":"0xdAC1"}},{"id":"x"}]}"#;
+        let map = read_map(body.as_bytes()).unwrap();
+        assert_eq!(map.len(), 2);
+        assert_eq!(map[1].platform.as_ref().unwrap().token_address, "0xdAC1");
+    }
+}

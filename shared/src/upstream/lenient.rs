@@ -1,0 +1,32 @@
+//! Reading JSON in which any field may be null, absent or of another type.
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::domain::number::Number;
+
+/// The field's value, or `None` whenever it is not what was expected: one odd
+/// field must not cost the whole answer.
+pub(super) fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// A number, or a string that holds one, digit for digit.
+pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+    Ok(text(deserializer)?.as_deref().and_then(Number::parse))
+}
+
+/// A string, or a number as it is written.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?.get();
+    Ok(match raw.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(raw).ok(),
+        Some(b'-' | b'0'..=b'9') => Some(raw.to_owned()),
+        _ => None,
+    })
+}

@@ -1,0 +1,148 @@
+//! The services that are asked: ports for the read path, and their adapters.
+
+pub mod coinmarketcap;
+mod http;
+mod lenient;
+pub mod zerion;
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use self::http::HttpClient;
+use crate::{
+    clock::Timestamp,
+    domain::{
+        address::Address,
+        currency::Currency,
+        draft::Draft,
+        number::Number,
+        price::CmcId,
+        scope::Scope,
+    },
+};
+
+/// A service that is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Upstream {
+    /// What wallets hold.
+    Zerion,
+    /// Prices.
+    CoinMarketCap,
+}
+
+impl Upstream {
+    /// The lower-case word in logs and headers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zerion => "zerion",
+            Self::CoinMarketCap => "coinmarketcap",
+        }
+    }
+}
+
+impl fmt::Display for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why an upstream gave no usable answer. Holds neither keys nor bodies.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{upstream}: {failure}")]
+pub struct UpstreamError {
+    /// Which one.
+    pub upstream: Upstream,
+    /// What happened.
+    pub failure: Failure,
+}
+
+/// What went wrong with a request to an upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Failure {
+    /// It refuses this wallet.
+    #[error("the wallet cannot be tracked")]
+    NotTrackable,
+    /// It is still gathering the wallet's data.
+    #[error("the wallet is still being prepared")]
+    Preparing {
+        /// When to ask again.
+        retry_after: Option<Duration>,
+    },
+    /// Too many requests, or a used-up quota.
+    #[error("rate limited")]
+    RateLimited {
+        /// When to ask again.
+        retry_after: Option<Duration>,
+    },
+    /// The key is missing, wrong or not allowed.
+    #[error("the key was refused (HTTP {0})")]
+    Unauthorized(u16),
+    /// Any other refusal of the request.
+    #[error("the request was refused (HTTP {0})")]
+    Rejected(u16),
+    /// It has trouble of its own, or could not be reached.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// No answer in time.
+    #[error("no answer within the time limit")]
+    Timeout,
+    /// An answer that cannot be read.
+    #[error("unreadable answer: {0}")]
+    Malformed(String),
+    /// An answer larger than is read.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+/// What a wallet holds, as just fetched.
+#[derive(Debug, Default)]
+pub struct FetchedStructure {
+    /// The rows.
+    pub draft: Draft,
+    /// Whether these are all of them. What is not whole is never cached.
+    pub complete: bool,
+}
+
+/// Tells what a wallet holds, with prices, in one request.
+#[async_trait]
+pub trait StructureSource: Send + Sync {
+    /// Everything that `scope` covers of the wallet. At most one attempt's
+    /// `timeout`.
+    async fn fetch(
+        &self,
+        address: &Address,
+        scope: Scope,
+        currency: Currency,
+        timeout: Duration,
+    ) -> Result<FetchedStructure, UpstreamError>;
+}
+
+/// A coin's price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// Of which coin.
+    pub id: CmcId,
+    /// Price of one coin in the asked currency; positive.
+    pub price: Number,
+    /// Change over 24 hours, percent.
+    pub change_24h_percent: Option<Number>,
+    /// The time that the source gives.
+    pub as_of: Option<Timestamp>,
+}
+
+/// Tells prices of many coins in one request.
+#[async_trait]
+pub trait PriceSource: Send + Sync {
+    /// Prices of `ids`; what the source does not know is left out.
+    async fn quotes(
+        &self,
+        ids: &[CmcId],
+        currency: Currency,
+        timeout: Duration,
+    ) -> Result<Vec<Quote>, UpstreamError>;
+
+    /// Most ids that one request may hold.
+    fn max_ids(&self) -> usize;
+}

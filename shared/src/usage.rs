@@ -1,0 +1,94 @@
+//! What one request cost, counted where it is spent.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+/// Counters of one request; shared by reference while it runs.
+#[derive(Debug, Default)]
+pub struct Usage {
+    round_trips: AtomicU32,
+    calls: AtomicU32,
+    read_milliunits: AtomicU64,
+    write_milliunits: AtomicU64,
+    upstream_calls: AtomicU32,
+    phases: Mutex<Vec<(&'static str, Duration)>>,
+}
+
+impl Usage {
+    /// Counts one wait for DynamoDB, of one call or of several at once.
+    pub fn round_trip(&self) {
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a DynamoDB read call and its read request units.
+    pub fn read(&self, units: f64) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.read_milliunits.fetch_add(milli(units), Ordering::Relaxed);
+    }
+
+    /// Counts a DynamoDB write call and its write request units.
+    pub fn wrote(&self, units: f64) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.write_milliunits.fetch_add(milli(units), Ordering::Relaxed);
+    }
+
+    /// Counts a request to an upstream.
+    pub fn upstream_call(&self) {
+        self.upstream_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds the time that a phase took.
+    pub fn phase(&self, name: &'static str, took: Duration) {
+        self.phases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name, took));
+    }
+
+    /// The counters now.
+    pub fn totals(&self) -> UsageTotals {
+        UsageTotals {
+            round_trips: self.round_trips.load(Ordering::Relaxed),
+            calls: self.calls.load(Ordering::Relaxed),
+            read_units: units(self.read_milliunits.load(Ordering::Relaxed)),
+            write_units: units(self.write_milliunits.load(Ordering::Relaxed)),
+            upstream_calls: self.upstream_calls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The phases so far, in the order in which they ended.
+    pub fn phases(&self) -> Vec<(&'static str, Duration)> {
+        self.phases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// The counters of one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct UsageTotals {
+    /// Serial waits for DynamoDB.
+    pub round_trips: u32,
+    /// DynamoDB calls.
+    pub calls: u32,
+    /// Read request units.
+    pub read_units: f64,
+    /// Write request units.
+    pub write_units: f64,
+    /// Requests to upstreams.
+    pub upstream_calls: u32,
+}
+
+#[expect(clippy::float_arithmetic, reason = "capacity units are told as floats")]
+fn milli(units: f64) -> u64 {
+    (units * 1000.0).round() as u64
+}
+
+#[expect(clippy::float_arithmetic, reason = "capacity units are told as floats")]
+fn units(milli: u64) -> f64 {
+    milli as f64 / 1000.0
+}
