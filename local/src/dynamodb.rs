@@ -66,9 +66,15 @@ async fn create(client: &Client, name: &str) -> Result<(), String> {
             .key_type(key)
             .build()
             .map_err(|error| error.to_string())?;
-        request = request.attribute_definitions(definition).key_schema(element);
+        request = request
+            .attribute_definitions(definition)
+            .key_schema(element);
     }
-    request.send().await.map(|_| ()).map_err(|error| reason(&error))
+    request
+        .send()
+        .await
+        .map(|_| ())
+        .map_err(|error| reason(&error))
 }
 
 fn reason<E: ProvideErrorMetadata + std::fmt::Debug>(error: &E) -> String {

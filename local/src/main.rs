@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use portfolio::telemetry::Output;
 use portfolio_local::{
     services::{Ports, Services, start},
     standins::SAMPLES,
@@ -46,7 +47,7 @@ const WELL_KNOWN: &str = "0xd8da6bf26964af9d7eed9e03e53415d37aa96045";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    portfolio::telemetry::init()?;
+    portfolio::telemetry::init(Output::Terminal)?;
     let arguments = Arguments::parse();
     let ports = Ports {
         dynamodb: SocketAddr::new(arguments.host, arguments.dynamodb_port),
@@ -89,7 +90,10 @@ fn print_gateway(address: SocketAddr, services: &Services) {
         for sample in SAMPLES {
             println!("  {:<44}  {}", sample.address, sample.description);
         }
-        println!("Requests to the upstreams are counted at {}__stats\n", services.config.zerion.base);
+        println!(
+            "Requests to the upstreams are counted at {}__stats\n",
+            services.config.zerion.base
+        );
         SAMPLES
             .iter()
             .find(|sample| sample.name == "farmer")

@@ -135,7 +135,10 @@ mod tests {
         let moment = Timestamp::from_millis(1_795_254_046_007);
         assert_eq!(moment.to_string(), "2026-11-21T09:40:46.007Z");
         assert_eq!(Timestamp::parse("2026-11-21T09:40:46.007Z"), Some(moment));
-        assert_eq!(Timestamp::parse("2026-11-21T10:40:46.007+01:00"), Some(moment));
+        assert_eq!(
+            Timestamp::parse("2026-11-21T10:40:46.007+01:00"),
+            Some(moment)
+        );
         assert_eq!(Timestamp::parse("yesterday"), None);
     }
 

@@ -191,7 +191,9 @@ impl Vars<'_> {
 
     fn table_name(&self) -> Result<String, ConfigError> {
         let name = "TABLE_NAME";
-        let value = self.get(name).unwrap_or_else(|| "portfolio-cache".to_owned());
+        let value = self
+            .get(name)
+            .unwrap_or_else(|| "portfolio-cache".to_owned());
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
         if (3..=1024).contains(&value.len()) && value.bytes().all(allowed) {
             Ok(value)
@@ -241,7 +243,12 @@ impl Vars<'_> {
             })
     }
 
-    fn seconds(&self, name: &'static str, default: u64, least: u64) -> Result<Duration, ConfigError> {
+    fn seconds(
+        &self,
+        name: &'static str,
+        default: u64,
+        least: u64,
+    ) -> Result<Duration, ConfigError> {
         // Thirty days: beyond that, milliseconds since the epoch still fit.
         self.number(name, default, least..=2_592_000)
             .map(Duration::from_secs)

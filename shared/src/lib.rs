@@ -6,14 +6,14 @@
 //! knows [`upstream`] and [`cache`] by their ports; both speak in terms of
 //! [`domain`], which does no I/O and reads no clock.
 
-pub mod clock;
-pub mod domain;
-pub mod config;
-pub mod upstream;
-pub mod cache;
-pub mod usage;
-pub mod service;
 pub mod app;
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod domain;
 pub mod lambda;
 pub mod registry;
+pub mod service;
 pub mod telemetry;
+pub mod upstream;
+pub mod usage;

@@ -128,7 +128,9 @@ fn assets(coins: &[MapCoin]) -> Assets {
     ordered.sort_by_key(|coin| std::cmp::Reverse(coin.id));
     let mut assets = Assets::default();
     for coin in ordered {
-        let Some(platform) = &coin.platform else { continue };
+        let Some(platform) = &coin.platform else {
+            continue;
+        };
         let Some(chain) = Chain::by_platform(&platform.slug, &platform.name) else {
             continue;
         };
@@ -139,9 +141,11 @@ fn assets(coins: &[MapCoin]) -> Assets {
         }
     }
     for chain in Chain::all() {
-        let listed = chain
-            .natives()
-            .find(|(id, symbol)| coins.iter().any(|coin| coin.id == *id && coin.symbol == *symbol));
+        let listed = chain.natives().find(|(id, symbol)| {
+            coins
+                .iter()
+                .any(|coin| coin.id == *id && coin.symbol == *symbol)
+        });
         if let Some((id, _)) = listed {
             assets.insert(chain.id, None, id);
         }
@@ -153,8 +157,11 @@ fn is_contract(chain: &str, address: &str) -> bool {
     if chain == "solana" {
         return (32..=44).contains(&address.len());
     }
-    let digits = address.strip_prefix("0x").or_else(|| address.strip_prefix("0X"));
-    digits.is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|it| it.is_ascii_hexdigit()))
+    let digits = address
+        .strip_prefix("0x")
+        .or_else(|| address.strip_prefix("0X"));
+    digits
+        .is_some_and(|digits| digits.len() == 40 && digits.bytes().all(|it| it.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -196,6 +203,9 @@ mod tests {
         assert_eq!(assets.resolve("base", None), Some(CmcId(1027)));
         // The id is right but the symbol is another coin's.
         assert_eq!(assets.resolve("binance-smart-chain", None), None);
-        assert_eq!(assets.resolve("binance-smart-chain", Some("BUSD-BD1")), None);
+        assert_eq!(
+            assets.resolve("binance-smart-chain", Some("BUSD-BD1")),
+            None
+        );
     }
 }

@@ -1,15 +1,26 @@
-//! Logs: JSON lines on standard output, as Lambda collects them.
+//! Logs: JSON lines as Lambda collects them, or text for a terminal.
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, fmt, fmt::writer::BoxMakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::config::ConfigError;
 
-/// Starts logging as LOG_LEVEL (else AWS_LAMBDA_LOG_LEVEL, else `info`) and
-/// AWS_LAMBDA_LOG_FORMAT (`JSON` or `Text`) say.
+/// How log lines look unless AWS_LAMBDA_LOG_FORMAT (`JSON` or `Text`) says
+/// otherwise, and where they go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// JSON on standard output, for Lambda.
+    Lambda,
+    /// Text on standard error, for a terminal.
+    Terminal,
+}
+
+/// Starts logging at LOG_LEVEL (else AWS_LAMBDA_LOG_LEVEL, else `info`).
 ///
 /// # Errors
 /// When the level is none.
-pub fn init() -> Result<(), ConfigError> {
+pub fn init(output: Output) -> Result<(), ConfigError> {
     let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let level = var("LOG_LEVEL")
         .or_else(|| var("AWS_LAMBDA_LOG_LEVEL"))
@@ -18,15 +29,22 @@ pub fn init() -> Result<(), ConfigError> {
         name: "LOG_LEVEL",
         reason: format!("'{level}' is not a log level"),
     })?;
-    let text = var("AWS_LAMBDA_LOG_FORMAT").is_some_and(|it| it.eq_ignore_ascii_case("text"));
+    let json = match var("AWS_LAMBDA_LOG_FORMAT") {
+        Some(format) => !format.eq_ignore_ascii_case("text"),
+        None => output == Output::Lambda,
+    };
+    let writer = match output {
+        Output::Lambda => BoxMakeWriter::new(std::io::stdout),
+        Output::Terminal => BoxMakeWriter::new(std::io::stderr),
+    };
+    let lines = fmt::layer().with_ansi(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(filter);
     // A second start in one process keeps the first one's settings.
-    let _ = if text {
-        registry.with(fmt::layer().with_ansi(false)).try_init()
+    let _ = if json {
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        registry.with(lines).try_init()
     } else {
-        registry
-            .with(fmt::layer().json().flatten_event(true).with_current_span(false))
-            .try_init()
+        registry.with(lines).try_init()
     };
     Ok(())
 }

@@ -26,13 +26,15 @@ impl Usage {
     /// Counts a DynamoDB read call and its read request units.
     pub fn read(&self, units: f64) {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.read_milliunits.fetch_add(milli(units), Ordering::Relaxed);
+        self.read_milliunits
+            .fetch_add(milli(units), Ordering::Relaxed);
     }
 
     /// Counts a DynamoDB write call and its write request units.
     pub fn wrote(&self, units: f64) {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        self.write_milliunits.fetch_add(milli(units), Ordering::Relaxed);
+        self.write_milliunits
+            .fetch_add(milli(units), Ordering::Relaxed);
     }
 
     /// Counts a request to an upstream.

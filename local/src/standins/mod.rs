@@ -37,7 +37,9 @@ pub use wallets::{SAMPLES, Sample};
 /// The keys the stand-ins accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
+    /// The user name of Zerion's basic authentication.
     pub zerion_key: String,
+    /// The value of CoinMarketCap's header `X-CMC_PRO_API_KEY`.
     pub coinmarketcap_key: String,
 }
 
@@ -53,8 +55,11 @@ impl Default for Options {
 /// One of the three services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Upstream {
+    /// What wallets hold, with prices.
     Zerion,
+    /// Prices by coin, and the map of coins.
     CoinMarketCap,
+    /// Prices by contract, in US dollars only.
     DefiLlama,
 }
 

@@ -35,6 +35,7 @@ impl Random {
     }
 
     /// A number from 0 up to, not including, 1.
+    #[expect(clippy::float_arithmetic, reason = "sample data is made of doubles")]
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }

@@ -11,16 +11,22 @@ use super::query::Query;
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
+    /// Those of Zerion.
     pub zerion: ZerionStats,
+    /// Those of CoinMarketCap.
     pub coinmarketcap: CoinMarketCapStats,
+    /// Those of DeFiLlama.
     pub defillama: DefiLlamaStats,
 }
 
 /// Requests to Zerion, refused ones included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZerionStats {
+    /// All of them.
     pub requests: u64,
+    /// By the kind of positions they ask for.
     pub by_filter: ByFilter,
+    /// By the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
 }
 
@@ -28,8 +34,11 @@ pub struct ZerionStats {
 /// value is not counted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ByFilter {
+    /// Plain tokens, the default.
     pub only_simple: u64,
+    /// Positions in protocols.
     pub only_complex: u64,
+    /// Both.
     pub no_filter: u64,
 }
 
@@ -37,24 +46,32 @@ pub struct ByFilter {
 /// the map.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CoinMarketCapStats {
+    /// Those for quotes.
     pub requests: u64,
     /// Ids asked for in all requests together.
     pub ids: u64,
+    /// What the answered requests cost; refused ones and the map cost nothing here.
     pub credits: u64,
     /// The ids of the last request, as asked.
     pub last_ids: Vec<String>,
+    /// The currencies of the last request, as asked; `USD` where it named none.
     pub last_convert: String,
+    /// Those for the map.
     pub map_requests: u64,
+    /// Those for quotes by the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
 }
 
 /// Requests to DeFiLlama, refused ones included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DefiLlamaStats {
+    /// All of them.
     pub requests: u64,
     /// Keys asked for in all requests together.
     pub keys: u64,
+    /// The keys of the last request, as asked, such as `ethereum:0x…`.
     pub last_keys: Vec<String>,
+    /// By the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
 }
 

@@ -115,6 +115,7 @@ fn basic(credentials: &str) -> String {
 }
 
 /// Whether two prices are of the same coin, give or take what they stray.
+#[expect(clippy::float_arithmetic, reason = "the services send doubles")]
 fn close(a: &Value, b: &Value) -> bool {
     match (a.as_f64(), b.as_f64()) {
         (Some(a), Some(b)) => (a / b - 1.0).abs() < 0.0041,

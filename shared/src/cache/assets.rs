@@ -114,7 +114,12 @@ pub trait AssetStore: Send + Sync {
 
     /// Writes what differs from what is stored, and nothing else; returns the
     /// number of items that were written.
-    async fn write(&self, assets: &Assets, now: Timestamp, usage: &Usage) -> Result<usize, CacheError>;
+    async fn write(
+        &self,
+        assets: &Assets,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<usize, CacheError>;
 }
 
 /// The registry in DynamoDB.
@@ -141,7 +146,8 @@ impl Registry {
             for (index, slice) in entries.chunks(ENTRIES_PER_ITEM).enumerate() {
                 let packed = postcard::to_allocvec(&Packed(slice.to_vec()))
                     .map_err(|error| corrupt(error.to_string()))?;
-                let packed = codec::compress(&packed).map_err(|error| corrupt(error.to_string()))?;
+                let packed =
+                    codec::compress(&packed).map_err(|error| corrupt(error.to_string()))?;
                 items.insert(keys::assets(chain, index), packed);
             }
         }
@@ -152,7 +158,10 @@ impl Registry {
 #[async_trait]
 impl AssetStore for Registry {
     async fn read(&self, usage: &Usage) -> Result<Assets, CacheError> {
-        let items = self.0.query(keys::REGISTRY.to_owned(), false, usage).await?;
+        let items = self
+            .0
+            .query(keys::REGISTRY.to_owned(), false, usage)
+            .await?;
         let mut assets = Assets::default();
         for item in items.iter().filter(|item| item.is_current()) {
             let Some((chain, _)) = item.sort_key().rsplit_once('#') else {
@@ -166,7 +175,11 @@ impl AssetStore for Registry {
             match postcard::from_bytes::<Packed<'_>>(&unpacked) {
                 Ok(Packed(entries)) => {
                     let known = assets.chains.entry(chain.to_owned()).or_default();
-                    known.extend(entries.into_iter().map(|(key, id)| (key.map(Ident::into_owned), id)));
+                    known.extend(
+                        entries
+                            .into_iter()
+                            .map(|(key, id)| (key.map(Ident::into_owned), id)),
+                    );
                 }
                 Err(_) => tracing::warn!(chain, "a registry item is damaged"),
             }
@@ -174,12 +187,19 @@ impl AssetStore for Registry {
         Ok(assets)
     }
 
-    async fn write(&self, assets: &Assets, now: Timestamp, usage: &Usage) -> Result<usize, CacheError> {
+    async fn write(
+        &self,
+        assets: &Assets,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<usize, CacheError> {
         let stored = self.0.query(keys::REGISTRY.to_owned(), true, usage).await?;
         let items = Self::items(assets)?;
         let unchanged = |key: &str, packed: &[u8]| {
             let there = stored.iter().find(|item| item.sort_key() == key);
-            there.is_some_and(|item| item.is_current() && item.hash("h") == Some(codec::hash(packed)))
+            there.is_some_and(|item| {
+                item.is_current() && item.hash("h") == Some(codec::hash(packed))
+            })
         };
         let writes = items
             .iter()
@@ -203,9 +223,7 @@ impl AssetStore for Registry {
             .filter(|key| !items.contains_key(*key))
             .collect();
         for key in &gone {
-            self.0
-                .delete(keys::REGISTRY.to_owned(), key, usage)
-                .await?;
+            self.0.delete(keys::REGISTRY.to_owned(), key, usage).await?;
         }
         Ok(written.into_iter().filter(|done| *done).count() + gone.len())
     }

@@ -134,8 +134,7 @@ pub fn pack_prices(table: &PriceTable) -> Result<Vec<u8>, CorruptItem> {
             .provenance
             .push(u16::try_from(index).unwrap_or(u16::MAX));
     }
-    let bytes =
-        postcard::to_allocvec(&columns).map_err(|error| CorruptItem(error.to_string()))?;
+    let bytes = postcard::to_allocvec(&columns).map_err(|error| CorruptItem(error.to_string()))?;
     compress(&bytes)
 }
 

@@ -174,7 +174,12 @@ impl Table {
 
 impl Table {
     /// Deletes an item, whatever it is.
-    pub(super) async fn delete(&self, partition: String, sort: &str, usage: &Usage) -> Result<(), CacheError> {
+    pub(super) async fn delete(
+        &self,
+        partition: String,
+        sort: &str,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
         usage.round_trip();
         let answer = self
             .client
@@ -198,7 +203,10 @@ pub(super) struct Condition {
 }
 
 impl Condition {
-    pub(super) fn new(expression: &str, values: impl IntoIterator<Item = (&'static str, AttributeValue)>) -> Self {
+    pub(super) fn new(
+        expression: &str,
+        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
+    ) -> Self {
         let values: std::collections::HashMap<_, _> = values
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
@@ -225,7 +233,9 @@ fn credentials(local: bool) -> Credentials {
 
 /// The capacity that an answer says it consumed, in request units.
 pub(super) fn units(consumed: Option<&ConsumedCapacity>) -> f64 {
-    consumed.and_then(ConsumedCapacity::capacity_units).unwrap_or(0.0)
+    consumed
+        .and_then(ConsumedCapacity::capacity_units)
+        .unwrap_or(0.0)
 }
 
 /// Whether the service refused because a condition did not hold.

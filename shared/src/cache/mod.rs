@@ -19,12 +19,7 @@ use thiserror::Error;
 pub use self::{assets::Registry, dynamodb::Table, wallets::Wallets};
 use crate::{
     clock::Timestamp,
-    domain::{
-        address::Address,
-        currency::Currency,
-        price::PriceTable,
-        scope::Part,
-    },
+    domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},
     usage::Usage,
 };
 
@@ -172,7 +167,12 @@ pub trait WalletStore: Send + Sync {
     ) -> Result<bool, CacheError>;
 
     /// Ends a lease without storing anything.
-    async fn release(&self, address: &Address, lease: &Lease, usage: &Usage) -> Result<(), CacheError>;
+    async fn release(
+        &self,
+        address: &Address,
+        lease: &Lease,
+        usage: &Usage,
+    ) -> Result<(), CacheError>;
 
     /// Puts `fresh` over the prices that were read before (`None`: there were
     /// none). Prices that somebody else stored meanwhile are kept.

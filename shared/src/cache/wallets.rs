@@ -132,7 +132,10 @@ fn assemble_wallet(items: &[Item], currency: Currency) -> CachedWallet {
         let none = HashMap::new();
         let read = assemble(header, chunks.get(part).unwrap_or(&none));
         if read.is_none() && header.fetched_at.is_some() {
-            tracing::warn!(part = part.as_str(), "cached holdings are incomplete or damaged");
+            tracing::warn!(
+                part = part.as_str(),
+                "cached holdings are incomplete or damaged"
+            );
         }
         wallet.parts.extend(read.map(|read| (*part, read)));
     }
@@ -185,25 +188,47 @@ impl WalletStore for Wallets {
         let free = values.add(":free".to_owned(), time(free));
         let stale = values.add(":stale".to_owned(), time(fresh_after));
         let one = values.add(":one".to_owned(), number(1));
-        let expires = values.add(":expires".to_owned(), seconds(Write { store: self, address, now, usage }.expiry()));
-        let (mut set, mut add, mut unleased, mut wanted) =
-            (vec![format!("{EXPIRES_AT} = {expires}")], vec![], vec![], vec![]);
+        let expires = values.add(
+            ":expires".to_owned(),
+            seconds(
+                Write {
+                    store: self,
+                    address,
+                    now,
+                    usage,
+                }
+                .expiry(),
+            ),
+        );
+        let (mut set, mut add, mut unleased, mut wanted) = (
+            vec![format!("{EXPIRES_AT} = {expires}")],
+            vec![],
+            vec![],
+            vec![],
+        );
         for part in parts {
             let names = attributes(*part);
             let (lease, at) = (names.lease_until, names.fetched_at);
             set.push(format!("{lease} = {until}"));
             add.push(format!("{} {one}", names.generation));
-            unleased.push(format!("(attribute_not_exists({lease}) OR {lease} < {free})"));
+            unleased.push(format!(
+                "(attribute_not_exists({lease}) OR {lease} < {free})"
+            ));
             wanted.push(format!("attribute_not_exists({at}) OR {at} <= {stale}"));
         }
         usage.round_trip();
-        let outcome = Write { store: self, address, now, usage }
-            .header(
-                format!("SET {} ADD {}", set.join(", "), add.join(", ")),
-                format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
-                values,
-            )
-            .await?;
+        let outcome = Write {
+            store: self,
+            address,
+            now,
+            usage,
+        }
+        .header(
+            format!("SET {} ADD {}", set.join(", "), add.join(", ")),
+            format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
+            values,
+        )
+        .await?;
         Ok(match outcome {
             Ok(header) => LeaseOutcome::Won(Lease {
                 generations: parts
@@ -231,10 +256,22 @@ impl WalletStore for Wallets {
         now: Timestamp,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
-        Write { store: self, address, now, usage }.structure(lease, structure).await
+        Write {
+            store: self,
+            address,
+            now,
+            usage,
+        }
+        .structure(lease, structure)
+        .await
     }
 
-    async fn release(&self, address: &Address, lease: &Lease, usage: &Usage) -> Result<(), CacheError> {
+    async fn release(
+        &self,
+        address: &Address,
+        lease: &Lease,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
         let mut values = Values::default();
         let (mut remove, mut conditions) = (vec![], vec![]);
         for (part, generation) in &lease.generations {
@@ -245,13 +282,18 @@ impl WalletStore for Wallets {
         }
         usage.round_trip();
         // Lost already: then there is nothing to end.
-        let _ = Write { store: self, address, now: Timestamp::default(), usage }
-            .header(
-                format!("REMOVE {}", remove.join(", ")),
-                conditions.join(" AND "),
-                values,
-            )
-            .await?;
+        let _ = Write {
+            store: self,
+            address,
+            now: Timestamp::default(),
+            usage,
+        }
+        .header(
+            format!("REMOVE {}", remove.join(", ")),
+            conditions.join(" AND "),
+            values,
+        )
+        .await?;
         Ok(())
     }
 
@@ -264,8 +306,13 @@ impl WalletStore for Wallets {
         now: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError> {
-        Write { store: self, address, now, usage }
-            .prices(currency, fresh, previous)
-            .await
+        Write {
+            store: self,
+            address,
+            now,
+            usage,
+        }
+        .prices(currency, fresh, previous)
+        .await
     }
 }

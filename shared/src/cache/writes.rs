@@ -118,7 +118,9 @@ impl<'w> Write<'w> {
     /// long enough.
     fn kept_until(&self, previous: Option<&PartHeader>, new: &CachedPart) -> Option<Timestamp> {
         let previous = previous.filter(|old| old.hash == Some(new.hash))?;
-        previous.chunks_expire.filter(|until| *until >= self.expiry())
+        previous
+            .chunks_expire
+            .filter(|until| *until >= self.expiry())
     }
 
     fn chunks(&self, part: Part, of: u128, packed: &[u8], generation: u64) -> Vec<Pending<'w>> {
@@ -168,7 +170,11 @@ impl<'w> Write<'w> {
                 Some(read) => read.table.merged(fresh.entries().iter().copied()),
                 None => fresh.clone(),
             };
-            let kept = self.store.retention.structure.max(self.store.retention.prices);
+            let kept = self
+                .store
+                .retention
+                .structure
+                .max(self.store.retention.prices);
             merged.prune(|price| price.checked_at.plus(kept) >= self.now);
             let condition = match &previous {
                 Some(read) => Condition::new("h = :h", [(":h", hash(read.hash))]),
@@ -235,9 +241,9 @@ impl<'w> Write<'w> {
                 self.usage.wrote(1.0);
                 let old = error.into_service_error();
                 let item = match old {
-                    UpdateItemError::ConditionalCheckFailedException(
-                        refused,
-                    ) => refused.item.unwrap_or_default(),
+                    UpdateItemError::ConditionalCheckFailedException(refused) => {
+                        refused.item.unwrap_or_default()
+                    }
                     _ => HashMap::new(),
                 };
                 Ok(Err(read_header(&Item::new(item))))
@@ -259,8 +265,14 @@ impl HeaderUpdate {
     fn new(expire: Timestamp) -> Self {
         let mut values = Values::default();
         let set = vec![
-            format!("{VERSION} = {}", values.add(":v".to_owned(), number(codec::FORMAT))),
-            format!("{EXPIRES_AT} = {}", values.add(":expires".to_owned(), seconds(expire))),
+            format!(
+                "{VERSION} = {}",
+                values.add(":v".to_owned(), number(codec::FORMAT))
+            ),
+            format!(
+                "{EXPIRES_AT} = {}",
+                values.add(":expires".to_owned(), seconds(expire))
+            ),
         ];
         Self {
             values,
@@ -270,7 +282,14 @@ impl HeaderUpdate {
         }
     }
 
-    fn part(&mut self, part: Part, new: &CachedPart, chunks: usize, expire: Timestamp, generation: u64) {
+    fn part(
+        &mut self,
+        part: Part,
+        new: &CachedPart,
+        chunks: usize,
+        expire: Timestamp,
+        generation: u64,
+    ) {
         let names = attributes(part);
         for (attribute, value) in [
             (names.hash, hash(new.hash)),
@@ -282,12 +301,19 @@ impl HeaderUpdate {
             self.set.push(format!("{attribute} = {value}"));
         }
         self.remove.push(names.lease_until);
-        let held = self.values.add(format!(":{}", names.generation), number(generation));
-        self.conditions.push(format!("{} = {held}", names.generation));
+        let held = self
+            .values
+            .add(format!(":{}", names.generation), number(generation));
+        self.conditions
+            .push(format!("{} = {held}", names.generation));
     }
 
     fn finish(self) -> (String, String, Values) {
-        let expression = format!("SET {} REMOVE {}", self.set.join(", "), self.remove.join(", "));
+        let expression = format!(
+            "SET {} REMOVE {}",
+            self.set.join(", "),
+            self.remove.join(", ")
+        );
         (expression, self.conditions.join(" AND "), self.values)
     }
 }

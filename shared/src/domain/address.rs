@@ -165,8 +165,18 @@ mod tests {
             AddressError::Checksum
         );
         assert_eq!(refused("0x5aaeb6"), AddressError::Length(6));
-        assert_eq!(refused(&format!("0x{}", "0".repeat(41))), AddressError::Length(41));
-        for text in ["", "vitalik.eth", "0xzz", "0OIl", "abc", "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1vv1"] {
+        assert_eq!(
+            refused(&format!("0x{}", "0".repeat(41))),
+            AddressError::Length(41)
+        );
+        for text in [
+            "",
+            "vitalik.eth",
+            "0xzz",
+            "0OIl",
+            "abc",
+            "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1vv1",
+        ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

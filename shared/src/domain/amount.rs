@@ -5,7 +5,7 @@ use std::{cmp::Ordering, fmt};
 use num_bigint::{BigInt, BigUint, Sign};
 use serde::{Serialize, Serializer};
 
-use super::{number::write_scaled, number::Number, quantity::Mantissa};
+use super::{number::Number, number::write_scaled, quantity::Mantissa};
 
 /// Decimal places that every amount carries.
 pub const SCALE: u32 = 18;
@@ -269,7 +269,10 @@ mod tests {
     #[test]
     fn multiplies_exactly() {
         assert_eq!(value("1.5", "2641.14"), "3961.71");
-        assert_eq!(value("0.844579688243755982", "3175.47"), "2681.937462627399808162");
+        assert_eq!(
+            value("0.844579688243755982", "3175.47"),
+            "2681.937462627399808162"
+        );
         assert_eq!(value("0", "3175.47"), "0");
     }
 
@@ -303,7 +306,9 @@ mod tests {
         let ten = Number::parse("10").unwrap();
         assert_eq!(amount.change_for(ten).unwrap().to_string(), "10");
         assert_eq!(amount.change_for(Number::parse("-100").unwrap()), None);
-        let percent = Amount::parse("10").unwrap().percent_of(&Amount::parse("300").unwrap());
+        let percent = Amount::parse("10")
+            .unwrap()
+            .percent_of(&Amount::parse("300").unwrap());
         assert_eq!(percent.unwrap().to_string(), "3.333333");
         assert_eq!(amount.percent_of(&Amount::ZERO), None);
     }
@@ -312,7 +317,16 @@ mod tests {
     fn parses_thresholds_only() {
         assert_eq!(Amount::parse("0.01").unwrap().to_string(), "0.01");
         assert_eq!(Amount::parse("7").unwrap().to_string(), "7");
-        for text in ["", "-1", "1.", ".5", "1e3", "NaN", "1,5", "0.1234567890123456789"] {
+        for text in [
+            "",
+            "-1",
+            "1.",
+            ".5",
+            "1e3",
+            "NaN",
+            "1,5",
+            "0.1234567890123456789",
+        ] {
             assert_eq!(Amount::parse(text), None, "{text}");
         }
     }

@@ -241,11 +241,17 @@ impl Default for Amount {
     }
 }
 
-fn quantity<S: Serializer>(value: &Option<&Quantity<'_>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn quantity<S: Serializer>(
+    value: &Option<&Quantity<'_>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.map(AsDecimal).serialize(serializer)
 }
 
-fn optional_text<S: Serializer>(value: &Option<&Ident<'_>>, serializer: S) -> Result<S::Ok, S::Error> {
+fn optional_text<S: Serializer>(
+    value: &Option<&Ident<'_>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     value.map(AsText).serialize(serializer)
 }
 

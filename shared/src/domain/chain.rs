@@ -115,63 +115,189 @@ use DefiCoverage::{Covered, NotCovered, Unknown};
 /// Ordered by id.
 const CHAINS: &[Chain] = &[
     chain("0g", NotCovered, "0g", &["0g"], &[]),
-    chain("abstract", NotCovered, "abstract", &["abstract"], &[(1027, "ETH")]),
+    chain(
+        "abstract",
+        NotCovered,
+        "abstract",
+        &["abstract"],
+        &[(1027, "ETH")],
+    ),
     chain("ape", NotCovered, "apechain", &["apechain"], &[]),
-    chain("arbitrum", Covered, "arbitrum", &["arbitrum", "arbitrum one"], &[(1027, "ETH")]),
+    chain(
+        "arbitrum",
+        Covered,
+        "arbitrum",
+        &["arbitrum", "arbitrum one"],
+        &[(1027, "ETH")],
+    ),
     chain("astar-zkevm", Unknown, "astrzk", &[], &[(1027, "ETH")]),
-    chain("aurora", NotCovered, "aurora", &["aurora"], &[(1027, "ETH")]),
-    chain("avalanche", Covered, "avax", &["avalanche", "avalanche c-chain"], &[(5805, "AVAX")]),
+    chain(
+        "aurora",
+        NotCovered,
+        "aurora",
+        &["aurora"],
+        &[(1027, "ETH")],
+    ),
+    chain(
+        "avalanche",
+        Covered,
+        "avax",
+        &["avalanche", "avalanche c-chain"],
+        &[(5805, "AVAX")],
+    ),
     chain("base", Covered, "base", &["base"], &[(1027, "ETH")]),
     chain("berachain", Covered, "berachain", &["berachain"], &[]),
-    chain("binance-smart-chain", Covered, "bsc", &["bnb", "binance-coin", "bnb smart chain (bep20)"], &[(1839, "BNB")]),
+    chain(
+        "binance-smart-chain",
+        Covered,
+        "bsc",
+        &["bnb", "binance-coin", "bnb smart chain (bep20)"],
+        &[(1839, "BNB")],
+    ),
     chain("blast", Covered, "blast", &["blast"], &[(1027, "ETH")]),
     chain("bob", Unknown, "bob", &[], &[(1027, "ETH")]),
     chain("celo", Covered, "celo", &["celo"], &[(5567, "CELO")]),
     chain("cronos-zkevm", Unknown, "cronos_zkevm", &[], &[]),
     chain("cyber", Unknown, "cyeth", &[], &[(1027, "ETH")]),
     chain("degen", Unknown, "degen", &[], &[]),
-    chain("ethereum", Covered, "ethereum", &["ethereum"], &[(1027, "ETH")]),
+    chain(
+        "ethereum",
+        Covered,
+        "ethereum",
+        &["ethereum"],
+        &[(1027, "ETH")],
+    ),
     chain("fantom", Covered, "fantom", &["fantom"], &[(3513, "FTM")]),
     chain("fraxtal", Unknown, "fraxtal", &[], &[]),
-    chain("gravity-alpha", NotCovered, "gravity", &["gravity alpha mainnet"], &[]),
-    chain("hyperevm", Covered, "hyperliquid", &["hyperevm", "hyperliquid"], &[]),
+    chain(
+        "gravity-alpha",
+        NotCovered,
+        "gravity",
+        &["gravity alpha mainnet"],
+        &[],
+    ),
+    chain(
+        "hyperevm",
+        Covered,
+        "hyperliquid",
+        &["hyperevm", "hyperliquid"],
+        &[],
+    ),
     chain("ink", NotCovered, "ink", &["ink"], &[(1027, "ETH")]),
     chain("katana", Covered, "katana", &["katana"], &[(1027, "ETH")]),
     chain("lens", NotCovered, "lens", &["lens"], &[]),
     chain("linea", Covered, "linea", &["linea"], &[(1027, "ETH")]),
     chain("lisk", Unknown, "lisk", &[], &[(1027, "ETH")]),
-    chain("manta-pacific", Unknown, "manta", &["manta pacific"], &[(1027, "ETH")]),
+    chain(
+        "manta-pacific",
+        Unknown,
+        "manta",
+        &["manta pacific"],
+        &[(1027, "ETH")],
+    ),
     chain("mantle", Covered, "mantle", &["mantle"], &[]),
-    chain("megaeth", Covered, "megaeth", &["megaeth"], &[(1027, "ETH")]),
-    chain("metis-andromeda", Unknown, "metis", &["metis andromeda"], &[]),
+    chain(
+        "megaeth",
+        Covered,
+        "megaeth",
+        &["megaeth"],
+        &[(1027, "ETH")],
+    ),
+    chain(
+        "metis-andromeda",
+        Unknown,
+        "metis",
+        &["metis andromeda"],
+        &[],
+    ),
     chain("mode", Unknown, "mode", &[], &[(1027, "ETH")]),
     chain("monad", Covered, "monad", &["monad"], &[]),
     chain("okbchain", Unknown, "xlayer", &["x layer", "xlayer"], &[]),
     chain("opbnb", Unknown, "op_bnb", &["opbnb"], &[(1839, "BNB")]),
-    chain("optimism", Covered, "optimism", &["optimism", "optimism-ethereum"], &[(1027, "ETH")]),
+    chain(
+        "optimism",
+        Covered,
+        "optimism",
+        &["optimism", "optimism-ethereum"],
+        &[(1027, "ETH")],
+    ),
     chain("plasma", NotCovered, "plasma", &["plasma"], &[]),
-    chain("polygon", Covered, "polygon", &["polygon", "matic-network", "polygon-ecosystem-token"], &[(28321, "POL"), (3890, "MATIC")]),
-    chain("polygon-zkevm", Covered, "polygon_zkevm", &["polygon zkevm"], &[(1027, "ETH")]),
+    chain(
+        "polygon",
+        Covered,
+        "polygon",
+        &["polygon", "matic-network", "polygon-ecosystem-token"],
+        &[(28321, "POL"), (3890, "MATIC")],
+    ),
+    chain(
+        "polygon-zkevm",
+        Covered,
+        "polygon_zkevm",
+        &["polygon zkevm"],
+        &[(1027, "ETH")],
+    ),
     chain("polynomial", Unknown, "polynomial", &[], &[(1027, "ETH")]),
     chain("rari", Unknown, "rari", &[], &[(1027, "ETH")]),
     chain("re-al", Unknown, "real", &[], &[]),
     chain("redstone", Unknown, "redstone", &[], &[(1027, "ETH")]),
-    chain("robinhood", NotCovered, "robinhood", &["robinhood"], &[(1027, "ETH")]),
+    chain(
+        "robinhood",
+        NotCovered,
+        "robinhood",
+        &["robinhood"],
+        &[(1027, "ETH")],
+    ),
     chain("ronin", Unknown, "ronin", &[], &[]),
     chain("scroll", Covered, "scroll", &["scroll"], &[(1027, "ETH")]),
-    chain("solana", NotCovered, "solana", &["solana"], &[(5426, "SOL")]),
+    chain(
+        "solana",
+        NotCovered,
+        "solana",
+        &["solana"],
+        &[(5426, "SOL")],
+    ),
     chain("somnia", NotCovered, "somnia", &["somnia"], &[]),
-    chain("soneium", Covered, "soneium", &["soneium"], &[(1027, "ETH")]),
+    chain(
+        "soneium",
+        Covered,
+        "soneium",
+        &["soneium"],
+        &[(1027, "ETH")],
+    ),
     chain("sonic", NotCovered, "sonic", &["sonic"], &[]),
     chain("taiko", Unknown, "taiko", &[], &[(1027, "ETH")]),
     chain("tempo", NotCovered, "tempo", &["tempo"], &[]),
     chain("tomochain", Unknown, "tomochain", &[], &[]),
-    chain("unichain", Covered, "unichain", &["unichain"], &[(1027, "ETH")]),
-    chain("world", Covered, "wc", &["world chain", "worldchain"], &[(1027, "ETH")]),
-    chain("xdai", Covered, "xdai", &["gnosis-gno", "gnosis", "xdai", "gnosis chain"], &[]),
+    chain(
+        "unichain",
+        Covered,
+        "unichain",
+        &["unichain"],
+        &[(1027, "ETH")],
+    ),
+    chain(
+        "world",
+        Covered,
+        "wc",
+        &["world chain", "worldchain"],
+        &[(1027, "ETH")],
+    ),
+    chain(
+        "xdai",
+        Covered,
+        "xdai",
+        &["gnosis-gno", "gnosis", "xdai", "gnosis chain"],
+        &[],
+    ),
     chain("zero", Unknown, "zero_network", &[], &[(1027, "ETH")]),
     chain("zklink-nova", Unknown, "zklink", &[], &[(1027, "ETH")]),
-    chain("zksync-era", Covered, "era", &["zksync", "zksync era"], &[(1027, "ETH")]),
+    chain(
+        "zksync-era",
+        Covered,
+        "era",
+        &["zksync", "zksync era"],
+        &[(1027, "ETH")],
+    ),
     chain("zora", NotCovered, "zora", &["zora"], &[(1027, "ETH")]),
 ];
 
@@ -192,7 +318,10 @@ mod tests {
     #[test]
     fn finds_chains_by_any_name() {
         let id = |slug, name| Chain::by_platform(slug, name).map(|chain| chain.id);
-        assert_eq!(id("bnb", "BNB Smart Chain (BEP20)"), Some("binance-smart-chain"));
+        assert_eq!(
+            id("bnb", "BNB Smart Chain (BEP20)"),
+            Some("binance-smart-chain")
+        );
         assert_eq!(id("renamed", "Avalanche C-Chain"), Some("avalanche"));
         assert_eq!(id("linea", "Linea"), Some("linea"));
         assert_eq!(id("tron20", "Tron20"), None);
@@ -202,9 +331,21 @@ mod tests {
     #[test]
     fn knows_native_coins_by_their_placeholders() {
         assert!(is_native("ethereum", ""));
-        assert!(is_native("base", "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"));
-        assert!(is_native("polygon", "0x0000000000000000000000000000000000001010"));
-        assert!(!is_native("ethereum", "0x471ece3750da237f93b8e339c536989b8978a438"));
-        assert!(!is_native("ethereum", "0xdac17f958d2ee523a2206206994597c13d831ec7"));
+        assert!(is_native(
+            "base",
+            "0xEeeeeEeeeEeEeeEeEeEeeEEEeeeeEeeeeeeeEEeE"
+        ));
+        assert!(is_native(
+            "polygon",
+            "0x0000000000000000000000000000000000001010"
+        ));
+        assert!(!is_native(
+            "ethereum",
+            "0x471ece3750da237f93b8e339c536989b8978a438"
+        ));
+        assert!(!is_native(
+            "ethereum",
+            "0xdac17f958d2ee523a2206206994597c13d831ec7"
+        ));
     }
 }

@@ -113,7 +113,10 @@ mod tests {
     use crate::domain::{address::Address, scope::Scope};
 
     fn query(scope: Scope) -> Query {
-        Query::all(Address::parse(&format!("0x{}", "cd".repeat(20))).unwrap(), scope)
+        Query::all(
+            Address::parse(&format!("0x{}", "cd".repeat(20))).unwrap(),
+            scope,
+        )
     }
 
     #[test]
@@ -133,7 +136,11 @@ mod tests {
 
     #[test]
     fn one_changed_letter_is_noticed() {
-        let cursor = Cursor { value: None, id: "x".into(), ordinal: 3 };
+        let cursor = Cursor {
+            value: None,
+            id: "x".into(),
+            ordinal: 3,
+        };
         let text = cursor.to_text(&query(Scope::Wallet));
         for at in 0..text.len() {
             let mut forged = text.clone().into_bytes();

@@ -219,7 +219,10 @@ fn shown(row: &Row) -> Option<String> {
 
 /// The provider's group, or what its documentation tells to fall back to.
 fn group_id(row: &Row) -> String {
-    let protocol = row.protocol.as_ref().map_or(UNKNOWN_TYPE, |it| it.id.as_str());
+    let protocol = row
+        .protocol
+        .as_ref()
+        .map_or(UNKNOWN_TYPE, |it| it.id.as_str());
     match &row.group {
         Some(id) => id.clone(),
         None => format!("{}:{}:{}", row.chain, protocol, row.name),
@@ -281,7 +284,9 @@ impl<'a> Tables<'a> {
         into: &mut Holdings<'a>,
     ) -> Position<'a> {
         let kind = row.kind.as_deref().unwrap_or(UNKNOWN_TYPE);
-        let chain = intern(&mut self.chains, &mut into.chains, &*row.chain, || &row.chain);
+        let chain = intern(&mut self.chains, &mut into.chains, &*row.chain, || {
+            &row.chain
+        });
         let token_key = (
             row.chain.as_str(),
             row.fungible.as_deref().unwrap_or(""),
@@ -336,7 +341,12 @@ impl<'a> Tables<'a> {
             },
         };
         let make = protocol.clone();
-        let at = intern(&mut self.protocols, &mut into.protocols, protocol.id, || make);
+        let at = intern(
+            &mut self.protocols,
+            &mut into.protocols,
+            protocol.id,
+            || make,
+        );
         // Some rows of a protocol come without its site and picture.
         let known = &mut into.protocols[at as usize];
         known.url = known.url.or(protocol.url);

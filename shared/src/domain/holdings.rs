@@ -194,7 +194,13 @@ impl<'a> Holdings<'a> {
         let _ = match (&token.id, &token.address) {
             (Some(id), _) => write!(name, "{id}"),
             (None, Some(address)) => write!(name, "{}:{address}", self.chain(token)),
-            (None, None) => write!(name, "{}:{}:{}", self.chain(token), token.symbol, token.name),
+            (None, None) => write!(
+                name,
+                "{}:{}:{}",
+                self.chain(token),
+                token.symbol,
+                token.name
+            ),
         };
         PriceKey::of_asset(&name)
     }

@@ -246,7 +246,10 @@ mod tests {
             shown("1e-30").as_deref(),
             Some("0.000000000000000000000000000001")
         );
-        assert_eq!(shown("1875.3832420347037").as_deref(), Some("1875.3832420347037"));
+        assert_eq!(
+            shown("1875.3832420347037").as_deref(),
+            Some("1875.3832420347037")
+        );
     }
 
     #[test]
@@ -255,12 +258,25 @@ mod tests {
             shown("0.12345678901234567851").as_deref(),
             Some("0.123456789012345679")
         );
-        assert_eq!(shown("99999999999999999999").as_deref(), Some("100000000000000000000"));
+        assert_eq!(
+            shown("99999999999999999999").as_deref(),
+            Some("100000000000000000000")
+        );
     }
 
     #[test]
     fn refuses_what_is_no_number() {
-        for text in ["", "-", ".", "NaN", "1e", "1e999", "1,5", "0x10", "1e99999999999"] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "NaN",
+            "1e",
+            "1e999",
+            "1,5",
+            "0x10",
+            "1e99999999999",
+        ] {
             assert_eq!(Number::parse(text), None, "{text}");
         }
     }
@@ -268,9 +284,15 @@ mod tests {
     #[test]
     fn divides_a_value_by_a_quantity() {
         let value = Number::parse("6667.5").unwrap();
-        let two_and_a_half = Mantissa::Small { digits: 25, scale: 1 };
+        let two_and_a_half = Mantissa::Small {
+            digits: 25,
+            scale: 1,
+        };
         assert_eq!(Number::ratio(value, &two_and_a_half), Number::parse("2667"));
-        let nothing = Mantissa::Small { digits: 0, scale: 18 };
+        let nothing = Mantissa::Small {
+            digits: 0,
+            scale: 18,
+        };
         assert_eq!(Number::ratio(value, &nothing), None);
     }
 

@@ -79,9 +79,7 @@ impl<'s> Valued<'s, '_> {
                 // Positions are stored ordered by id.
                 self.index.cmp(&other.index)
             } else {
-                self.id()
-                    .cmp(&other.id())
-                    .then(self.part.cmp(&other.part))
+                self.id().cmp(&other.id()).then(self.part.cmp(&other.part))
             }
         })
     }
@@ -126,9 +124,7 @@ impl<'a> Portfolio<'a> {
 
         let mut listed: Vec<&Valued<'s, 'a>> = valued
             .iter()
-            .filter(|one| {
-                (query.hidden || !one.hidden()) && query.lists(one.value.as_ref().ok())
-            })
+            .filter(|one| (query.hidden || !one.hidden()) && query.lists(one.value.as_ref().ok()))
             .collect();
         listed.sort_unstable_by(|a, b| a.order(b));
         let (page, next) = page(&listed, query, limit);
@@ -230,7 +226,10 @@ impl<'a> Portfolio<'a> {
         price: Option<&'s Price>,
     ) -> Valued<'s, 'a> {
         let owed = holdings.types[position.kind as usize] == LOAN_TYPE
-            || position.quantity.as_ref().is_some_and(|it| it.is_negative());
+            || position
+                .quantity
+                .as_ref()
+                .is_some_and(|it| it.is_negative());
         let usable = price.filter(|price| price.as_of >= self.oldest_price);
         let value = match (&position.quantity, usable, price) {
             (None, ..) => Err(UnpricedReason::QuantityUnreadable),
@@ -255,9 +254,14 @@ impl<'a> Portfolio<'a> {
     fn missing<'s>(&'s self, query: &'s Query, valued: &[Valued<'s, 'a>]) -> Vec<Missing<'s>> {
         let mut missing = self.missing.clone();
         if query.scope.parts().contains(&Part::Defi) {
-            let held = valued.iter().map(|one| one.holdings.chain(one.holdings.token(one.position)));
+            let held = valued
+                .iter()
+                .map(|one| one.holdings.chain(one.holdings.token(one.position)));
             let asked = query.chains.iter().flatten().map(String::as_str);
-            let mut chains: Vec<&str> = held.chain(asked).filter(|id| defi_is_missing_on(id)).collect();
+            let mut chains: Vec<&str> = held
+                .chain(asked)
+                .filter(|id| defi_is_missing_on(id))
+                .collect();
             chains.sort_unstable();
             chains.dedup();
             for chain in chains {
@@ -363,7 +367,10 @@ fn page<'v, 's, 'a>(
     let start = query.cursor.as_ref().map_or(0, |cursor| {
         let same = listed.partition_point(|one| one.follows(cursor) == Ordering::Less);
         let after = listed.partition_point(|one| one.follows(cursor) != Ordering::Greater);
-        after.min(same.saturating_add(cursor.ordinal as usize).saturating_add(1))
+        after.min(
+            same.saturating_add(cursor.ordinal as usize)
+                .saturating_add(1),
+        )
     });
     let end = start.saturating_add(limit as usize).min(listed.len());
     let page = &listed[start..end];

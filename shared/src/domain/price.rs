@@ -94,7 +94,10 @@ impl PriceTable {
     }
 
     fn entry(&self, key: PriceKey) -> Option<&Price> {
-        let at = self.entries.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        let at = self
+            .entries
+            .binary_search_by_key(&key, |(key, _)| *key)
+            .ok()?;
         Some(&self.entries[at].1)
     }
 
@@ -130,7 +133,13 @@ impl PriceTable {
         keys.into_iter()
             .map(|key| {
                 let kept = self.entry(key).copied().unwrap_or(unknown);
-                (key, Price { checked_at: now, ..kept })
+                (
+                    key,
+                    Price {
+                        checked_at: now,
+                        ..kept
+                    },
+                )
             })
             .collect()
     }

@@ -99,7 +99,11 @@ impl<'a> Quantity<'a> {
     /// decimal amount. The decimal amount wins where it is readable. A minus
     /// sign is taken off and told by [`Quantity::is_negative`]. `None` when
     /// nothing readable is there.
-    pub fn parse(int: Option<&'a str>, decimals: Option<u16>, numeric: Option<&'a str>) -> Option<Self> {
+    pub fn parse(
+        int: Option<&'a str>,
+        decimals: Option<u16>,
+        numeric: Option<&'a str>,
+    ) -> Option<Self> {
         let decimals = decimals.filter(|decimals| *decimals <= MAX_DECIMALS);
         let int = int.map(unsigned).filter(|(digits, _)| is_digits(digits));
         let numeric = numeric.map(unsigned).filter(|(text, _)| is_decimal(text));
@@ -158,7 +162,10 @@ impl<'a> Quantity<'a> {
                 scale: i32::from(self.decimals),
             },
             (_, Raw::Long(digits)) => Mantissa::of(digits, usize::from(self.decimals)),
-            (_, Raw::Absent) => Mantissa::Small { digits: 0, scale: 0 },
+            (_, Raw::Absent) => Mantissa::Small {
+                digits: 0,
+                scale: 0,
+            },
         }
     }
 
@@ -261,7 +268,13 @@ mod tests {
         let quantity = Quantity::parse(Some("1000000"), Some(6), Some("1.035")).unwrap();
         assert_eq!(quantity.to_string(), "1.035");
         assert_eq!(quantity.raw().unwrap(), "1000000");
-        assert_eq!(quantity.mantissa(), Mantissa::Small { digits: 1035, scale: 3 });
+        assert_eq!(
+            quantity.mantissa(),
+            Mantissa::Small {
+                digits: 1035,
+                scale: 3
+            }
+        );
     }
 
     #[test]

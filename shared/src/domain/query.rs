@@ -133,9 +133,8 @@ impl Query {
             }
         }
         if let Some(text) = cursor {
-            let parsed = Cursor::parse(text, &query).map_err(|error: CursorError| {
-                InvalidParameter::new("cursor", error.to_string())
-            })?;
+            let parsed = Cursor::parse(text, &query)
+                .map_err(|error: CursorError| InvalidParameter::new("cursor", error.to_string()))?;
             query.cursor = Some(parsed);
         }
         Ok(query)
@@ -143,9 +142,11 @@ impl Query {
 
     /// Whether positions on `chain` are selected.
     pub fn selects(&self, chain: &str) -> bool {
-        self.chains
-            .as_ref()
-            .is_none_or(|chains| chains.binary_search_by(|known| known.as_str().cmp(chain)).is_ok())
+        self.chains.as_ref().is_none_or(|chains| {
+            chains
+                .binary_search_by(|known| known.as_str().cmp(chain))
+                .is_ok()
+        })
     }
 
     /// Whether a position of this value is listed.
@@ -165,8 +166,12 @@ impl Query {
             self.address,
             self.scope,
             self.currency,
-            self.chains.as_ref().map_or("*".to_owned(), |chains| chains.join(",")),
-            self.min_value.as_ref().map_or("-".to_owned(), Amount::to_string),
+            self.chains
+                .as_ref()
+                .map_or("*".to_owned(), |chains| chains.join(",")),
+            self.min_value
+                .as_ref()
+                .map_or("-".to_owned(), Amount::to_string),
             self.hidden,
         )
     }
@@ -214,7 +219,10 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(query.currency.as_str(), "eur");
-        assert_eq!(query.chains.as_deref(), Some(&["base".to_owned(), "ethereum".to_owned()][..]));
+        assert_eq!(
+            query.chains.as_deref(),
+            Some(&["base".to_owned(), "ethereum".to_owned()][..])
+        );
         assert!(query.hidden && query.limit == 5000);
         assert!(query.selects("base") && !query.selects("polygon"));
         assert!(!query.lists(Some(&Amount::parse("0.49").unwrap())) && !query.lists(None));
@@ -243,6 +251,9 @@ mod tests {
             assert_eq!(refused.name, name, "{value}");
             assert!(refused.to_string().contains(name));
         }
-        assert_eq!(parse(&[("limit", "1"), ("limit", "2")]).unwrap_err().name, "limit");
+        assert_eq!(
+            parse(&[("limit", "1"), ("limit", "2")]).unwrap_err().name,
+            "limit"
+        );
     }
 }

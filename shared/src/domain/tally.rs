@@ -50,7 +50,8 @@ impl<'a> Tally<'a> {
         if let Some(change) = percent.and_then(|percent| signed.change_for(percent)) {
             self.change.add(&change);
         }
-        let add = |sums: &mut BTreeMap<&'a str, Amount>, id| sums.entry(id).or_default().add(signed);
+        let add =
+            |sums: &mut BTreeMap<&'a str, Amount>, id| sums.entry(id).or_default().add(signed);
         add(&mut self.chains, holdings.chain(holdings.token(position)));
         add(&mut self.types, holdings.types[position.kind as usize]);
         self.parts.entry(one.part).or_default().add(signed);

@@ -52,7 +52,10 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         put(&price.amount.exponent().to_le_bytes());
         put(&price.as_of.as_millis().to_le_bytes());
         // Whether it is still used depends on the time of the request.
-        put(&[price.source as u8, u8::from(price.as_of < snapshot.oldest_price)]);
+        put(&[
+            price.source as u8,
+            u8::from(price.as_of < snapshot.oldest_price),
+        ]);
         if let Some(change) = price.change_24h_percent {
             put(&change.coefficient().to_le_bytes());
             put(&change.exponent().to_le_bytes());
@@ -171,6 +174,9 @@ mod tests {
             "prices; fwd=stale; stored; ttl=60; detail=coinmarketcap"
         );
         let stale = level(CacheOutcome::Hit, 9_500, false, Some("upstream-error"));
-        assert_eq!(member("structure", &stale, now), "structure; hit; ttl=-1; detail=upstream-error");
+        assert_eq!(
+            member("structure", &stale, now),
+            "structure; hit; ttl=-1; detail=upstream-error"
+        );
     }
 }

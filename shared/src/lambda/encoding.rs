@@ -37,7 +37,12 @@ impl Encoding {
             .flat_map(|value| value.split(','))
             .map(offer)
             .collect();
-        let says = |wanted: &str| offers.iter().find(|(name, _)| name == wanted).map(|(_, ok)| *ok);
+        let says = |wanted: &str| {
+            offers
+                .iter()
+                .find(|(name, _)| name == wanted)
+                .map(|(_, ok)| *ok)
+        };
         Self::ALL
             .into_iter()
             .find(|known| says(known.as_str()).or_else(|| says("*")) == Some(true))
@@ -65,7 +70,12 @@ fn offer(text: &str) -> (String, bool) {
     let refused = parameters
         .split(';')
         .filter_map(|parameter| parameter.trim().strip_prefix("q="))
-        .any(|weight| weight.trim().bytes().all(|byte| matches!(byte, b'0' | b'.')));
+        .any(|weight| {
+            weight
+                .trim()
+                .bytes()
+                .all(|byte| matches!(byte, b'0' | b'.'))
+        });
     (name.trim().to_ascii_lowercase(), !refused)
 }
 

@@ -176,7 +176,10 @@ fn without_stage(path: &str, stage: Option<&str>) -> String {
     let Some(stage) = stage.filter(|stage| *stage != "$default" && !stage.is_empty()) else {
         return path.to_owned();
     };
-    match path.strip_prefix('/').and_then(|rest| rest.strip_prefix(stage)) {
+    match path
+        .strip_prefix('/')
+        .and_then(|rest| rest.strip_prefix(stage))
+    {
         // A stage may be called like the first segment of the path itself.
         Some(rest) if rest.starts_with("/v1/") => rest.to_owned(),
         _ => path.to_owned(),
@@ -236,7 +239,11 @@ mod tests {
     fn takes_the_stage_off() {
         for (path, stage, expected) in [
             ("/v1/wallets/x/defi", Some("$default"), "/v1/wallets/x/defi"),
-            ("/prod/v1/wallets/x/defi", Some("prod"), "/v1/wallets/x/defi"),
+            (
+                "/prod/v1/wallets/x/defi",
+                Some("prod"),
+                "/v1/wallets/x/defi",
+            ),
             ("/v1/wallets/x/defi", Some("prod"), "/v1/wallets/x/defi"),
             ("/v1/v1/wallets/x/defi", Some("v1"), "/v1/wallets/x/defi"),
             ("/v1/wallets/x/defi", Some("v1"), "/v1/wallets/x/defi"),
@@ -248,7 +255,10 @@ mod tests {
 
     #[test]
     fn decodes_paths_and_parameters() {
-        assert_eq!(decode("/v1/wallets/a%20b+c%26/defi"), "/v1/wallets/a b+c&/defi");
+        assert_eq!(
+            decode("/v1/wallets/a%20b+c%26/defi"),
+            "/v1/wallets/a b+c&/defi"
+        );
         assert_eq!(decode("/%zz/"), "/%zz/");
         assert_eq!(
             form_decode("chains=base%2Cethereum&limit=5&chains="),

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use lambda_http::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{
-        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY,
-    },
+    header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY},
 };
 
 use super::{
@@ -83,7 +81,10 @@ impl HttpHandler {
             request_id = id,
             scope = self.scope.as_str(),
             status = reply.status.as_u16(),
-            cache = reply.headers.get(CACHE_STATUS).and_then(|value| value.to_str().ok()),
+            cache = reply
+                .headers
+                .get(CACHE_STATUS)
+                .and_then(|value| value.to_str().ok()),
             round_trips = totals.round_trips,
             read_units = totals.read_units,
             write_units = totals.write_units,
@@ -91,7 +92,11 @@ impl HttpHandler {
             "answered"
         );
         let headers = &mut reply.headers;
-        set(headers, SERVER_TIMING, &caching::server_timing(&context.usage));
+        set(
+            headers,
+            SERVER_TIMING,
+            &caching::server_timing(&context.usage),
+        );
         set(headers, REQUEST_ID, id);
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Origin"));
         reply
@@ -109,7 +114,10 @@ impl HttpHandler {
 
     async fn answer(&self, request: &HttpRequest, context: &Request) -> Result<HttpReply, Problem> {
         let address = self.route(request)?;
-        let parameters = request.query.iter().map(|(name, value)| (&**name, &**value));
+        let parameters = request
+            .query
+            .iter()
+            .map(|(name, value)| (&**name, &**value));
         let query = Query::parse(Address::parse(address)?, self.scope, parameters)?;
         let started = Instant::now();
         let snapshot = self.service.portfolio(&query, context).await?;
@@ -119,8 +127,16 @@ impl HttpHandler {
         let mut headers = HeaderMap::new();
         let stale = self.service.policy.structure.stale;
         set(&mut headers, ETAG, &etag);
-        set(&mut headers, CACHE_CONTROL, &caching::cache_control(&snapshot, self.cache, stale));
-        set(&mut headers, CACHE_STATUS, &caching::cache_status(&snapshot));
+        set(
+            &mut headers,
+            CACHE_CONTROL,
+            &caching::cache_control(&snapshot, self.cache, stale),
+        );
+        set(
+            &mut headers,
+            CACHE_STATUS,
+            &caching::cache_status(&snapshot),
+        );
         if caching::matches(&request.headers, &etag) {
             return Ok(HttpReply {
                 status: StatusCode::NOT_MODIFIED,
@@ -190,7 +206,11 @@ fn render(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
 
 /// How many bytes the body takes inside of a JSON string.
 fn escaped_size(json: &str) -> usize {
-    json.len() + json.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+    json.len()
+        + json
+            .bytes()
+            .filter(|byte| matches!(byte, b'"' | b'\\'))
+            .count()
 }
 
 pub(super) fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
@@ -198,7 +218,11 @@ pub(super) fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
     headers.insert(CONTENT_TYPE, PROBLEM_JSON);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(wait) = problem.retry_after {
-        set(&mut headers, RETRY_AFTER, &wait.as_secs().max(1).to_string());
+        set(
+            &mut headers,
+            RETRY_AFTER,
+            &wait.as_secs().max(1).to_string(),
+        );
     }
     if problem.code == Code::MethodNotAllowed {
         headers.insert(ALLOW, HeaderValue::from_static("GET"));

@@ -18,7 +18,8 @@ use self::{
     problem::{Code, Problem},
 };
 use crate::{
-    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, telemetry,
+    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate,
+    telemetry,
 };
 
 /// A query function: decodes an event by its shape and answers in kind.
@@ -69,7 +70,7 @@ impl QueryFunction {
 /// # Errors
 /// When the configuration is bad, or Lambda's runtime API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    telemetry::init()?;
+    telemetry::init(telemetry::Output::Lambda)?;
     let config = Config::from_env()?;
     let function = Arc::new(app::query_function(&config, scope)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
@@ -88,7 +89,7 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// # Errors
 /// When the configuration is bad, or Lambda's runtime API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    telemetry::init()?;
+    telemetry::init(telemetry::Output::Lambda)?;
     let config = Config::from_env()?;
     let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config)?);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
@@ -104,9 +105,13 @@ pub async fn run_registry() -> Result<(), Error> {
 }
 
 fn invocation(event: &LambdaEvent<Box<RawValue>>) -> Invocation {
+    // Emulators send placeholders, such as ten minutes after the epoch.
+    const PLAUSIBLE: Timestamp = Timestamp::from_millis(1_600_000_000_000);
     let deadline = i64::try_from(event.context.deadline).ok();
     Invocation {
         id: event.context.request_id.clone(),
-        deadline: deadline.filter(|at| *at > 0).map(Timestamp::from_millis),
+        deadline: deadline
+            .map(Timestamp::from_millis)
+            .filter(|deadline| *deadline > PLAUSIBLE),
     }
 }

@@ -45,10 +45,16 @@ impl Code {
     /// The code, the status and the title.
     fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
-            Self::InvalidAddress => ("invalid_address", StatusCode::BAD_REQUEST, "The address is not valid"),
-            Self::InvalidParameter => {
-                ("invalid_parameter", StatusCode::BAD_REQUEST, "A parameter is not valid")
-            }
+            Self::InvalidAddress => (
+                "invalid_address",
+                StatusCode::BAD_REQUEST,
+                "The address is not valid",
+            ),
+            Self::InvalidParameter => (
+                "invalid_parameter",
+                StatusCode::BAD_REQUEST,
+                "A parameter is not valid",
+            ),
             Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is nothing here"),
             Self::MethodNotAllowed => (
                 "method_not_allowed",
@@ -250,7 +256,9 @@ mod tests {
 
     #[test]
     fn says_when_to_come_back() {
-        let told = Failure::Preparing { retry_after: Some(Duration::from_secs(10)) };
+        let told = Failure::Preparing {
+            retry_after: Some(Duration::from_secs(10)),
+        };
         assert_eq!(problem(told).retry_after, Some(Duration::from_secs(10)));
         let untold = Failure::Unavailable("unreachable".into());
         assert_eq!(problem(untold).retry_after, Some(DEFAULT_RETRY));

@@ -223,7 +223,11 @@ impl Service {
     /// # Errors
     /// When an upstream failed and nothing cached may stand in, or the
     /// deadline passed.
-    pub async fn portfolio(&self, query: &Query, request: &Request) -> Result<Snapshot, ServiceError> {
+    pub async fn portfolio(
+        &self,
+        query: &Query,
+        request: &Request,
+    ) -> Result<Snapshot, ServiceError> {
         let left = self.time_left(request);
         tokio::time::timeout(left, self.read(query, request))
             .await

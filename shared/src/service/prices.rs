@@ -16,11 +16,19 @@ use crate::{
 
 /// Keys of the assets that CoinMarketCap lists, sorted, each once: the ones
 /// whose prices can be refreshed.
-pub(super) fn listed_keys(parts: &BTreeMap<Part, CachedPart>) -> Result<Vec<PriceKey>, CorruptHoldings> {
+pub(super) fn listed_keys(
+    parts: &BTreeMap<Part, CachedPart>,
+) -> Result<Vec<PriceKey>, CorruptHoldings> {
     let mut keys = Vec::new();
     for part in parts.values() {
         let holdings = Holdings::decode(&part.bytes)?;
-        keys.extend(holdings.tokens.iter().filter_map(|token| token.cmc).map(PriceKey::Cmc));
+        keys.extend(
+            holdings
+                .tokens
+                .iter()
+                .filter_map(|token| token.cmc)
+                .map(PriceKey::Cmc),
+        );
     }
     keys.sort_unstable();
     keys.dedup();
@@ -36,19 +44,21 @@ impl Service {
         request: &Request,
     ) -> Result<(PriceTable, Level), ServiceError> {
         let now = self.clock.now();
+        let listed = listed_keys(&held.parts)?;
         if let Some(table) = &held.priced {
             let level = Level {
                 outcome: held.level.outcome,
-                fresh_until: now.plus(self.policy.prices.ttl),
-                stale: false,
                 stored: held.level.stored,
                 detail: Some(PriceSource::Zerion.as_str()),
+                ..self.hit(&listed, table, held)
             };
             return Ok((table.clone(), level));
         }
-        let cached = held.cached.as_ref().and_then(|wallet| wallet.prices.as_ref());
+        let cached = held
+            .cached
+            .as_ref()
+            .and_then(|wallet| wallet.prices.as_ref());
         let table = cached.map(|read| read.table.clone()).unwrap_or_default();
-        let listed = listed_keys(&held.parts)?;
         let mut expired: Vec<(Option<Timestamp>, PriceKey)> = listed
             .iter()
             .map(|key| (table.checked_at(*key), *key))
@@ -57,7 +67,11 @@ impl Service {
         if expired.is_empty() {
             return Ok((table.clone(), self.hit(&listed, &table, held)));
         }
-        let outcome = match expired.iter().filter(|(checked, _)| checked.is_none()).count() {
+        let outcome = match expired
+            .iter()
+            .filter(|(checked, _)| checked.is_none())
+            .count()
+        {
             _ if expired.len() < listed.len() => CacheOutcome::Partial,
             missing if missing == listed.len() => CacheOutcome::Miss,
             _ => CacheOutcome::Expired,
@@ -77,7 +91,14 @@ impl Service {
                 let now = self.clock.now();
                 let stored = self
                     .wallets
-                    .store_prices(&query.address, query.currency, &fresh, cached, now, &request.usage)
+                    .store_prices(
+                        &query.address,
+                        query.currency,
+                        &fresh,
+                        cached,
+                        now,
+                        &request.usage,
+                    )
                     .await;
                 stored
                     .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))
@@ -157,6 +178,8 @@ impl Service {
         fresh.retain(|key, _| asked.contains(key));
         let unanswered = asked.iter().copied().filter(|key| !fresh.contains_key(key));
         let unanswered = table.unanswered(unanswered, PriceSource::CoinMarketCap, now);
-        Some(PriceTable::new(fresh.into_iter().chain(unanswered).collect()))
+        Some(PriceTable::new(
+            fresh.into_iter().chain(unanswered).collect(),
+        ))
     }
 }

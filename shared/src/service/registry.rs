@@ -6,7 +6,10 @@ use std::{
 };
 
 use crate::{
-    cache::{AssetStoreRef, assets::{Assets, REGISTRY_TTL}},
+    cache::{
+        AssetStoreRef,
+        assets::{Assets, REGISTRY_TTL},
+    },
     clock::Timestamp,
     usage::Usage,
 };
@@ -34,9 +37,17 @@ impl AssetCache {
     /// older copy or none: assets then stay unlisted until the wallet's next
     /// fetch.
     pub async fn get(&self, now: Timestamp, usage: &Usage) -> Arc<Assets> {
-        let known = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self
+            .read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some((at, assets)) = &known {
-            let ttl = if assets.is_empty() { EMPTY_TTL } else { REGISTRY_TTL };
+            let ttl = if assets.is_empty() {
+                EMPTY_TTL
+            } else {
+                REGISTRY_TTL
+            };
             if now < at.plus(ttl) {
                 return assets.clone();
             }

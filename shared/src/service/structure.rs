@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{CacheOutcome, Held, Level, Service, ServiceError, Request, before};
+use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, before};
 use crate::{
     cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome, NewStructure, codec},
     clock::Timestamp,
@@ -60,12 +60,19 @@ impl Service {
         let outcome = outcome(wanted, loaded.as_ref());
         let Some(cached) = loaded else {
             // Without the cache there is no lease either: ask, and do not store.
-            return self.fetch(query, wanted, None, None, outcome, request).await;
+            return self
+                .fetch(query, wanted, None, None, outcome, request)
+                .await;
         };
         self.expired(query, wanted, cached, outcome, request).await
     }
 
-    async fn load(&self, query: &Query, consistent: bool, request: &Request) -> Option<CachedWallet> {
+    async fn load(
+        &self,
+        query: &Query,
+        consistent: bool,
+        request: &Request,
+    ) -> Option<CachedWallet> {
         let loaded = self
             .wallets
             .load(&query.address, query.currency, consistent, &request.usage)
@@ -137,7 +144,8 @@ impl Service {
                         if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
                             return Ok(held);
                         }
-                        self.wait_for_holder(query, wanted, &mut waited, request).await;
+                        self.wait_for_holder(query, wanted, &mut waited, request)
+                            .await;
                     }
                     if let Some(loaded) = self.load(query, true, request).await {
                         if let Some(held) = self.fresh(wanted, Some(&loaded)) {
@@ -158,13 +166,25 @@ impl Service {
         }
     }
 
-    async fn take_lease(&self, query: &Query, wanted: &[Part], request: &Request) -> Option<LeaseOutcome> {
+    async fn take_lease(
+        &self,
+        query: &Query,
+        wanted: &[Part],
+        request: &Request,
+    ) -> Option<LeaseOutcome> {
         let now = self.clock.now();
         let length = self.policy.structure_timeout + LEASE_MARGIN;
         let fresh_after = before(now, self.policy.structure.ttl);
         let outcome = self
             .wallets
-            .lease(&query.address, wanted, now, length, fresh_after, &request.usage)
+            .lease(
+                &query.address,
+                wanted,
+                now,
+                length,
+                fresh_after,
+                &request.usage,
+            )
             .await;
         outcome
             .inspect_err(|error| tracing::warn!(%error, "no lease can be taken"))
@@ -181,7 +201,13 @@ impl Service {
 
     /// Looks at the header until the parts are fresh, nobody holds a lease, or
     /// patience ends.
-    async fn wait_for_holder(&self, query: &Query, wanted: &[Part], waited: &mut Duration, request: &Request) {
+    async fn wait_for_holder(
+        &self,
+        query: &Query,
+        wanted: &[Part],
+        waited: &mut Duration,
+        request: &Request,
+    ) {
         for pause in (0..).map(|at: usize| PAUSES_MS[at.min(PAUSES_MS.len() - 1)]) {
             if *waited >= PATIENCE {
                 return;
@@ -302,7 +328,13 @@ impl Service {
         &self,
         query: &Query,
         request: &Request,
-    ) -> Result<(FetchedStructure, std::sync::Arc<crate::cache::assets::Assets>), UpstreamError> {
+    ) -> Result<
+        (
+            FetchedStructure,
+            std::sync::Arc<crate::cache::assets::Assets>,
+        ),
+        UpstreamError,
+    > {
         let timeout = self.upstream_timeout(self.policy.structure_timeout, request);
         request.usage.upstream_call();
         let started = self.clock.now();
@@ -313,8 +345,7 @@ impl Service {
         let fetch = self
             .structures
             .fetch(&query.address, scope, query.currency, timeout);
-        let (fetched, assets) =
-            futures::join!(fetch, self.assets.get(started, &request.usage));
+        let (fetched, assets) = futures::join!(fetch, self.assets.get(started, &request.usage));
         request
             .usage
             .phase("zerion", self.clock.now().since(started));
@@ -323,7 +354,10 @@ impl Service {
 
     async fn give_back(&self, query: &Query, lease: Option<&Lease>, request: &Request) {
         if let Some(lease) = lease
-            && let Err(error) = self.wallets.release(&query.address, lease, &request.usage).await
+            && let Err(error) = self
+                .wallets
+                .release(&query.address, lease, &request.usage)
+                .await
         {
             tracing::warn!(%error, "the lease cannot be ended early");
         }
@@ -367,7 +401,11 @@ fn outcome(wanted: &[Part], cached: Option<&CachedWallet>) -> CacheOutcome {
     let Some(cached) = cached else {
         return CacheOutcome::Miss;
     };
-    match wanted.iter().filter(|part| cached.parts.contains_key(part)).count() {
+    match wanted
+        .iter()
+        .filter(|part| cached.parts.contains_key(part))
+        .count()
+    {
         0 => CacheOutcome::Miss,
         there if there == wanted.len() => CacheOutcome::Expired,
         _ => CacheOutcome::Partial,

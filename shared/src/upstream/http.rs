@@ -37,7 +37,10 @@ impl HttpClient {
     pub fn new() -> Result<Self, Failure> {
         let broken = |error: &dyn std::fmt::Display| Failure::Unavailable(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+        let roots = webpki_roots::TLS_SERVER_ROOTS
+            .iter()
+            .cloned()
+            .collect::<rustls::RootCertStore>();
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| broken(&error))?
@@ -96,7 +99,12 @@ fn failure(error: reqwest::Error) -> Failure {
         return Failure::Timeout;
     }
     let mut reason = error.without_url().to_string();
-    reason.truncate(reason.char_indices().nth(200).map_or(reason.len(), |(at, _)| at));
+    reason.truncate(
+        reason
+            .char_indices()
+            .nth(200)
+            .map_or(reason.len(), |(at, _)| at),
+    );
     Failure::Unavailable(reason)
 }
 

@@ -17,7 +17,9 @@ where
 }
 
 /// A number, or a string that holds one, digit for digit.
-pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Number>, D::Error> {
+pub(super) fn number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Number>, D::Error> {
     Ok(text(deserializer)?.as_deref().and_then(Number::parse))
 }
 

@@ -14,11 +14,7 @@ pub use self::http::HttpClient;
 use crate::{
     clock::Timestamp,
     domain::{
-        address::Address,
-        currency::Currency,
-        draft::Draft,
-        number::Number,
-        price::CmcId,
+        address::Address, currency::Currency, draft::Draft, number::Number, price::CmcId,
         scope::Scope,
     },
 };

@@ -13,9 +13,13 @@ use crate::standins::market::{self, Source};
 pub struct Platform {
     /// CoinMarketCap's id of the chain, such as 1027 for Ethereum.
     pub id: u32,
+    /// The chain's name, such as `Ethereum`.
     pub name: String,
+    /// The ticker of the chain's own coin, such as `ETH`.
     pub symbol: String,
+    /// The chain's name in URLs, such as `ethereum`.
     pub slug: String,
+    /// The contract, written as the service does: sometimes in mixed case.
     pub token_address: String,
 }
 
@@ -35,16 +39,23 @@ impl Platform {
 /// One coin of the map and of the quotes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coin {
+    /// CoinMarketCap's id of the coin, such as 3408 for USDC.
     pub id: u32,
+    /// The name, such as `USD Coin`.
     pub name: String,
+    /// The ticker, which other coins may have as well.
     pub symbol: String,
+    /// The name in URLs, such as `usd-coin`.
     pub slug: String,
     /// `None` for a coin with a chain of its own.
     pub platform: Option<Platform>,
-    /// `None` is quoted as `null`.
+    /// US dollars for one; `None` is quoted as `null`.
     pub price_usd: Option<f64>,
+    /// The price's change over a day: 0.5 is half a percent up.
     pub percent_change_24h: Option<f64>,
+    /// How many there are, in whole coins.
     pub circulating_supply: f64,
+    /// How many there can ever be; `None` for no limit.
     pub max_supply: Option<f64>,
     /// Whether the map lists the coin as active.
     pub is_active: bool,
@@ -90,6 +101,7 @@ impl Coin {
     }
 
     /// The market capitalisation in US dollars, by which coins are ranked.
+    #[expect(clippy::float_arithmetic, reason = "the real service sends doubles")]
     pub(super) fn market_cap(&self) -> f64 {
         self.price_usd.unwrap_or(0.0) * self.circulating_supply
     }

@@ -259,6 +259,7 @@ fn full(coin: &Coin, coins: &Coins, currencies: &[Currency], form: Form) -> Valu
 }
 
 /// The quote of a coin in one currency.
+#[expect(clippy::float_arithmetic, reason = "the real service sends doubles")]
 fn quote(coin: &Coin, coins: &Coins, currency: &Currency) -> Value {
     let price = coins.price(coin).map(|usd| usd * currency.per_usd);
     let market_cap = price.map(|price| price * coin.circulating_supply);

@@ -1,5 +1,7 @@
 //! The wallet of every address that has none of its own.
 
+#![expect(clippy::float_arithmetic, reason = "sample amounts need not be exact")]
+
 use super::position::{Position, UnknownToken};
 use super::protocols::{AAVE, LIDO, UNISWAP};
 use crate::standins::catalog::{self, Asset};

@@ -3,8 +3,11 @@
 /// A wallet to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
+    /// The address, as the API takes it.
     pub address: &'static str,
+    /// A short name to find it by.
     pub name: &'static str,
+    /// What it holds, for the start screen.
     pub description: &'static str,
 }
 

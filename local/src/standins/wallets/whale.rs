@@ -1,5 +1,7 @@
 //! A wallet with 10,000 positions on ten chains.
 
+#![expect(clippy::float_arithmetic, reason = "sample amounts need not be exact")]
+
 use super::derived::{spam, worth};
 use super::position::Position;
 use super::protocols::{AAVE, CURVE, GMX, UNISWAP};

@@ -1,5 +1,7 @@
 //! The rows as Zerion writes them.
 
+#![expect(clippy::float_arithmetic, reason = "the real service sends doubles")]
+
 use std::collections::HashMap;
 
 use serde::Serialize;

@@ -51,7 +51,11 @@ impl CoinMarketCap {
     ///
     /// # Errors
     /// When the page cannot be had or read.
-    pub async fn map_page(&self, start: usize, timeout: Duration) -> Result<Vec<MapCoin>, UpstreamError> {
+    pub async fn map_page(
+        &self,
+        start: usize,
+        timeout: Duration,
+    ) -> Result<Vec<MapCoin>, UpstreamError> {
         let query = format!("listing_status=active&start={start}&limit={MAP_PAGE}&sort=id");
         let response = self.get("/v1/cryptocurrency/map", &query, timeout).await;
         response
@@ -59,7 +63,12 @@ impl CoinMarketCap {
             .map_err(error)
     }
 
-    async fn get(&self, path: &str, query: &str, timeout: Duration) -> Result<HttpResponse, Failure> {
+    async fn get(
+        &self,
+        path: &str,
+        query: &str,
+        timeout: Duration,
+    ) -> Result<HttpResponse, Failure> {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(Some(query));

@@ -97,7 +97,10 @@ fn data(body: &[u8]) -> Result<&RawValue, String> {
 
 fn coins(data: &RawValue) -> Result<Vec<Coin<'_>>, String> {
     let parse = |raw: &RawValue| -> Result<(), String> {
-        Err(format!("data is of another type, {} bytes", raw.get().len()))
+        Err(format!(
+            "data is of another type, {} bytes",
+            raw.get().len()
+        ))
     };
     match data.get().as_bytes().first() {
         Some(b'[') => list(data),
@@ -119,8 +122,7 @@ fn coins(data: &RawValue) -> Result<Vec<Coin<'_>>, String> {
 }
 
 fn list(raw: &RawValue) -> Result<Vec<Coin<'_>>, String> {
-    let raws: Vec<&RawValue> =
-        serde_json::from_str(raw.get()).map_err(|error| describe(&error))?;
+    let raws: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|error| describe(&error))?;
     Ok(raws
         .into_iter()
         .filter_map(|raw| serde_json::from_str(raw.get()).ok())
@@ -226,7 +228,15 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_answer() {
-        for body in ["", "{}", "null", "<html>", r#"{"data":null}"#, r#"{"data":7}"#, r#"{"data":[{"#] {
+        for body in [
+            "",
+            "{}",
+            "null",
+            "<html>",
+            r#"{"data":null}"#,
+            r#"{"data":7}"#,
+            r#"{"data":[{"#,
+        ] {
             assert!(read_quotes(body.as_bytes(), "USD").is_err(), "{body}");
         }
     }

@@ -60,7 +60,12 @@ impl Zerion {
         }
     }
 
-    async fn pages(&self, first: Url, only: Option<Part>, timeout: Duration) -> Result<FetchedStructure, Failure> {
+    async fn pages(
+        &self,
+        first: Url,
+        only: Option<Part>,
+        timeout: Duration,
+    ) -> Result<FetchedStructure, Failure> {
         let mut draft = Draft::default();
         let mut url = first.clone();
         for page in 0..MAX_PAGES {
@@ -70,20 +75,34 @@ impl Zerion {
                 // What the first pages hold is still worth showing, marked.
                 Err(failure) => {
                     tracing::warn!(%failure, page, "a further page of positions could not be fetched");
-                    return Ok(FetchedStructure { draft, complete: false });
+                    return Ok(FetchedStructure {
+                        draft,
+                        complete: false,
+                    });
                 }
             };
             let summary = match read_page(&response.body, only, &mut draft) {
                 Ok(summary) => summary,
                 Err(error) if page == 0 => return Err(Failure::Malformed(error)),
-                Err(_) => return Ok(FetchedStructure { draft, complete: false }),
+                Err(_) => {
+                    return Ok(FetchedStructure {
+                        draft,
+                        complete: false,
+                    });
+                }
             };
             if summary.unreadable > 0 {
                 tracing::warn!(rows = summary.unreadable, "positions could not be read");
-                return Ok(FetchedStructure { draft, complete: false });
+                return Ok(FetchedStructure {
+                    draft,
+                    complete: false,
+                });
             }
             let Some(next) = summary.next else {
-                return Ok(FetchedStructure { draft, complete: true });
+                return Ok(FetchedStructure {
+                    draft,
+                    complete: true,
+                });
             };
             // The key goes with the request: nowhere but to the same host.
             match first.join(&next) {
@@ -91,7 +110,10 @@ impl Zerion {
                 _ => break,
             }
         }
-        Ok(FetchedStructure { draft, complete: false })
+        Ok(FetchedStructure {
+            draft,
+            complete: false,
+        })
     }
 }
 
@@ -193,8 +215,14 @@ mod tests {
     #[test]
     fn asks_solana_for_balances_only() {
         let solana = Address::parse("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v").unwrap();
-        assert_eq!(filter(&solana, Scope::Aggregate), ("only_simple", Some(Part::Wallet)));
-        assert_eq!(filter(&solana, Scope::Wallet), ("only_simple", Some(Part::Wallet)));
+        assert_eq!(
+            filter(&solana, Scope::Aggregate),
+            ("only_simple", Some(Part::Wallet))
+        );
+        assert_eq!(
+            filter(&solana, Scope::Wallet),
+            ("only_simple", Some(Part::Wallet))
+        );
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub struct PageSummary {
 /// # Errors
 /// When the body is not the documented envelope to its very end: a missing or
 /// null `data` is never taken for an empty wallet.
-pub fn read_page(body: &[u8], only: Option<Part>, draft: &mut Draft) -> Result<PageSummary, String> {
+pub fn read_page(
+    body: &[u8],
+    only: Option<Part>,
+    draft: &mut Draft,
+) -> Result<PageSummary, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let summary = Envelope { only, draft }
         .deserialize(&mut deserializer)
@@ -297,7 +301,10 @@ impl WireRow {
             symbol: token.symbol.unwrap_or_default(),
             token_name: token.name.unwrap_or_default(),
             icon: token.icon.and_then(|icon| icon.url),
-            verified: token.flags.and_then(|flags| flags.verified).unwrap_or(false),
+            verified: token
+                .flags
+                .and_then(|flags| flags.verified)
+                .unwrap_or(false),
             implementations: implementations(token.implementations.unwrap_or_default()),
             quantity,
             decimals: amounts.decimals,
@@ -344,7 +351,11 @@ fn quantity(amounts: &WireQuantity) -> Option<Quantity<'static>> {
 
 /// Zero and null both mean that there is no price. A value without a price
 /// still tells one.
-fn price(price: Option<Number>, value: Option<Number>, quantity: Option<&Quantity<'_>>) -> Option<Number> {
+fn price(
+    price: Option<Number>,
+    value: Option<Number>,
+    quantity: Option<&Quantity<'_>>,
+) -> Option<Number> {
     if let Some(price) = price.filter(|price| price.is_positive()) {
         return Some(price);
     }

@@ -1,0 +1,313 @@
+//! The world that end-to-end tests run in: an embedded DynamoDB, stand-ins of
+//! the upstreams, the real handlers, and a clock that is moved by hand.
+
+pub mod rows;
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use portfolio::{
+    app,
+    cache::Table,
+    clock::{Clock, ManualClock, SystemClock, Timestamp},
+    config::Config,
+    domain::scope::Scope,
+    lambda::{QueryFunction, http::Invocation},
+};
+use portfolio_local::{
+    services::{Ports, Services, start},
+    standins::{SAMPLES, StandIns, Stats},
+};
+use serde_json::{Value, json, value::to_raw_value};
+
+/// Everything that a request meets.
+pub struct World {
+    /// What was started.
+    pub services: Services,
+    /// The functions' clock.
+    pub clock: Arc<ManualClock>,
+    functions: HashMap<Scope, QueryFunction>,
+}
+
+/// An answer as a client gets it, decompressed.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Headers, by lower-case name.
+    pub headers: HashMap<String, String>,
+    /// The body's bytes.
+    pub bytes: Vec<u8>,
+    /// The envelope, as Lambda would hand it over.
+    pub envelope: Value,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).expect("a JSON body")
+    }
+
+    /// A header's value, empty if there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    /// Expects a 200 and gives its body.
+    ///
+    /// # Panics
+    /// On any other status.
+    pub fn ok(&self) -> Value {
+        let body = String::from_utf8_lossy(&self.bytes);
+        assert_eq!(self.status, 200, "{body}");
+        self.json()
+    }
+
+    /// Reads an API Gateway or load balancer envelope.
+    ///
+    /// # Panics
+    /// When it is malformed.
+    pub fn from_envelope(envelope: Value) -> Self {
+        let mut headers = HashMap::new();
+        let fields = envelope["headers"].as_object().into_iter().flatten();
+        for (name, value) in fields {
+            headers.insert(
+                name.to_lowercase(),
+                value.as_str().unwrap_or_default().to_owned(),
+            );
+        }
+        let fields = envelope["multiValueHeaders"]
+            .as_object()
+            .into_iter()
+            .flatten();
+        for (name, values) in fields {
+            let values: Vec<_> = values
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            headers.insert(name.to_lowercase(), values.join(", "));
+        }
+        let body = envelope["body"].as_str().unwrap_or_default();
+        let raw = if envelope["isBase64Encoded"] == true {
+            STANDARD.decode(body).expect("base64")
+        } else {
+            body.as_bytes().to_vec()
+        };
+        let bytes = match headers.get("content-encoding").map(String::as_str) {
+            Some("zstd") => zstd::decode_all(&*raw).expect("zstd"),
+            Some("gzip") => {
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*raw), &mut bytes)
+                    .expect("gzip");
+                bytes
+            }
+            _ => raw,
+        };
+        Self {
+            status: u16::try_from(envelope["statusCode"].as_u64().expect("a status"))
+                .expect("a status"),
+            headers,
+            bytes,
+            envelope,
+        }
+    }
+}
+
+impl World {
+    /// A world with the defaults.
+    pub async fn new() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// A world with these environment variables.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn with(variables: &[(&str, &str)]) -> Self {
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let ports = Ports {
+            dynamodb: any_port,
+            upstream: any_port,
+        };
+        let lookup = |name: &str| {
+            let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
+            Some((*value).to_owned())
+        };
+        let services = start(ports, &lookup).await.expect("services");
+        // Starting costs requests of its own (the registry's map).
+        services.standins.reset_stats();
+        let clock = Arc::new(ManualClock::at(SystemClock.now()));
+        let mut world = Self {
+            services,
+            clock,
+            functions: HashMap::new(),
+        };
+        world.restart();
+        world
+    }
+
+    /// New processes of all functions: nothing in memory survives.
+    ///
+    /// # Panics
+    /// When a function cannot be built.
+    pub fn restart(&mut self) {
+        for scope in Scope::ALL {
+            let function =
+                app::query_function_with(&self.services.config, scope, self.clock.clone());
+            self.functions.insert(scope, function.expect("a function"));
+        }
+    }
+
+    /// The stand-ins.
+    pub fn standins(&self) -> &StandIns {
+        &self.services.standins
+    }
+
+    /// What the upstreams were asked since the start or the last reset.
+    pub fn stats(&self) -> Stats {
+        self.standins().stats()
+    }
+
+    /// The configuration of the functions.
+    pub fn config(&self) -> &Config {
+        &self.services.config
+    }
+
+    /// The table, with a client of its own.
+    pub fn table(&self) -> Table {
+        Table::connect(self.config())
+    }
+
+    /// Moves the functions' clock.
+    pub fn advance(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// The time on the functions' clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// `GET /v1/wallets/{address}/{scope}` with an optional query, through the
+    /// function that serves it.
+    pub async fn get(&self, address: &str, rest: &str) -> Answer {
+        self.request("GET", &format!("/v1/wallets/{address}/{rest}"), &[])
+            .await
+    }
+
+    /// Any request, as an event of an HTTP API.
+    pub async fn request(
+        &self,
+        method: &str,
+        path_and_query: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let (path, query) = path_and_query
+            .split_once('?')
+            .unwrap_or((path_and_query, ""));
+        let leaf = path.rsplit('/').next().unwrap_or_default();
+        let scope = Scope::parse(leaf).unwrap_or(Scope::Aggregate);
+        self.invoke(scope, &v2_event(method, path, query, headers))
+            .await
+    }
+
+    /// Hands an event to a function, as its JSON.
+    ///
+    /// # Panics
+    /// When the function fails.
+    pub async fn invoke(&self, scope: Scope, event: &Value) -> Answer {
+        let event = to_raw_value(event).expect("JSON");
+        let invocation = Invocation {
+            id: "invocation-1".to_owned(),
+            deadline: None,
+        };
+        let reply = self.functions[&scope]
+            .handle(&event, &invocation)
+            .await
+            .expect("an HTTP event is always answered");
+        Answer::from_envelope(serde_json::from_str(reply.get()).expect("JSON"))
+    }
+}
+
+/// An event of an HTTP API, payload version 2.0.
+pub fn v2_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> Value {
+    let headers: serde_json::Map<String, Value> = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).into()))
+        .collect();
+    json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": headers,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "abcdefghij",
+            "domainName": "abcdefghij.execute-api.us-east-1.amazonaws.com",
+            "domainPrefix": "abcdefghij",
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "test",
+            },
+            "requestId": "request-1",
+            "routeKey": "$default",
+            "stage": "$default",
+            "time": "21/Nov/2026:09:40:46 +0000",
+            "timeEpoch": 1_795_254_046_000_u64,
+        },
+        "isBase64Encoded": false,
+    })
+}
+
+/// The address of a sample wallet.
+///
+/// # Panics
+/// When there is no sample of that name.
+pub fn sample(name: &str) -> &'static str {
+    let found = SAMPLES.iter().find(|sample| sample.name == name);
+    found.expect("a sample").address
+}
+
+/// All positions of a body, wallet and DeFi.
+pub fn positions(body: &Value) -> Vec<&Value> {
+    let wallet = body["wallet"]["positions"].as_array().into_iter().flatten();
+    let protocols = body["defi"]["protocols"].as_array().into_iter().flatten();
+    let groups = protocols.flat_map(|protocol| protocol["groups"].as_array().into_iter().flatten());
+    let defi = groups.flat_map(|group| group["positions"].as_array().into_iter().flatten());
+    wallet.chain(defi).collect()
+}
+
+/// A decimal string as an integer count of 10^-18.
+///
+/// # Panics
+/// When it is no decimal string.
+pub fn units(value: &Value) -> i128 {
+    let text = value.as_str().expect("a decimal string");
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{whole}{fraction:0<18}");
+    sign * digits.parse::<i128>().expect("digits")
+}
+
+/// The sum of the values of `list`, as [`units`].
+///
+/// # Panics
+/// When it is no list of objects with values.
+pub fn sum(list: &Value) -> i128 {
+    let list = list.as_array().expect("a list");
+    list.iter().map(|entry| units(&entry["value"])).sum()
+}

@@ -1,0 +1,103 @@
+//! What each kind of request costs, counted: serial waits for DynamoDB, the
+//! capacity that its answers report, and requests to upstreams.
+
+use std::{sync::Arc, time::Duration};
+
+use portfolio::{
+    app,
+    domain::{address::Address, query::Query, scope::Scope},
+    service::{Request, Service},
+    usage::UsageTotals,
+};
+use portfolio_local::standins::{Coin, Platform};
+use portfolio_tests::{World, rows};
+
+async fn cost(service: &Service, world: &World, address: &str) -> UsageTotals {
+    let request = Request {
+        deadline: world.now().plus(Duration::from_secs(20)),
+        ..Request::default()
+    };
+    let query = Query::all(
+        Address::parse(address).expect("an address"),
+        Scope::Aggregate,
+    );
+    let answered = service.portfolio(&query, &request).await;
+    answered.expect("an answer");
+    request.usage.totals()
+}
+
+fn listed(number: u32) -> Coin {
+    let mut coin = Coin::new(
+        900_000 + number,
+        "Made up",
+        &format!("TK{number}"),
+        1.234_567_890_123_4,
+    );
+    coin.platform = Some(Platform {
+        id: 1027,
+        name: "Ethereum".to_owned(),
+        symbol: "ETH".to_owned(),
+        slug: "ethereum".to_owned(),
+        token_address: rows::contract(number),
+    });
+    coin
+}
+
+fn row(tokens: u32, what: &str, cost: UsageTotals) {
+    println!(
+        "{tokens:>6} {what:<15} {:>11} {:>8} {:>8} {:>8}",
+        cost.round_trips, cost.read_units, cost.write_units, cost.upstream_calls
+    );
+}
+
+#[tokio::test]
+async fn budgets_hold() {
+    // One batch holds all of the ids.
+    let world = World::with(&[("CMC_MAX_IDS", "5000")]).await;
+    for number in 1..=3000 {
+        world.standins().set_coin(listed(number));
+    }
+    app::registry_update(world.config())
+        .unwrap()
+        .run()
+        .await
+        .unwrap();
+    world.standins().reset_stats();
+    println!("tokens what            round trips      RRU      WRU  upstream");
+    for (tokens, read_budget) in [(30, 1.0), (300, 3.5), (3000, 24.0)] {
+        let address = format!("0x{tokens:040}");
+        world
+            .standins()
+            .set_wallet(&address, (1..=tokens).map(rows::token).collect());
+        let service = app::service(world.config(), world.clock.clone()).unwrap();
+
+        let miss = cost(&service, &world, &address).await;
+        row(tokens, "structure miss", miss);
+        assert!(miss.round_trips <= 4);
+        assert_eq!(miss.upstream_calls, 1);
+        assert_eq!(world.stats().coinmarketcap.requests, 0);
+
+        let hit = cost(&service, &world, &address).await;
+        row(tokens, "all fresh", hit);
+        assert_eq!((hit.round_trips, hit.upstream_calls), (1, 0));
+        assert!(hit.read_units <= read_budget, "{} RRU", hit.read_units);
+
+        world.clock.advance(Duration::from_secs(61));
+        let refresh = cost(&service, &world, &address).await;
+        row(tokens, "price miss", refresh);
+        assert!(refresh.round_trips <= 3);
+        assert_eq!(refresh.upstream_calls, 1);
+        let stats = world.stats();
+        assert_eq!(
+            (stats.zerion.requests, stats.coinmarketcap.requests),
+            (1, 1)
+        );
+        assert_eq!(stats.coinmarketcap.ids, u64::from(tokens));
+
+        let after = cost(&service, &world, &address).await;
+        row(tokens, "fresh again", after);
+        assert!(after.read_units <= read_budget, "{} RRU", after.read_units);
+        world.standins().reset_stats();
+    }
+    drop(Arc::new(world));
+}

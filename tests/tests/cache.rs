@@ -1,0 +1,290 @@
+//! How often upstreams are asked, and what for.
+
+use portfolio_local::standins::{Coin, Platform};
+use portfolio_tests::{World, positions, rows, sample};
+use serde_json::Value;
+
+/// CoinMarketCap's id of Aerodrome's token, which the sample farmer holds.
+const AERO: u32 = 29270;
+const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+
+#[tokio::test]
+async fn one_request_for_everything_answers_all_three_paths() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let aggregate = world.get(farmer, "aggregate").await.ok();
+    let defi = world.get(farmer, "defi").await.ok();
+    let wallet = world.get(farmer, "wallet").await.ok();
+    assert_eq!(aggregate["defi"], defi["defi"]);
+    assert_eq!(aggregate["wallet"], wallet["wallet"]);
+    assert!(defi.get("wallet").is_none() && wallet.get("defi").is_none());
+
+    let stats = world.stats();
+    assert_eq!(stats.zerion.requests, 1);
+    assert_eq!(stats.zerion.by_filter.no_filter, 1);
+    assert_eq!(stats.coinmarketcap.requests, 0);
+}
+
+#[tokio::test]
+async fn each_path_asks_for_its_part_only() {
+    let world = World::new().await;
+    world.get(sample("farmer"), "defi").await.ok();
+    world.get(sample("small"), "wallet").await.ok();
+    let asked = world.stats().zerion.by_filter;
+    assert_eq!(
+        (asked.only_complex, asked.only_simple, asked.no_filter),
+        (1, 1, 0)
+    );
+}
+
+#[tokio::test]
+async fn both_parts_fresh_answer_the_aggregate() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let defi = world.get(farmer, "defi").await.ok();
+    let wallet = world.get(farmer, "wallet").await.ok();
+    let aggregate = world.get(farmer, "aggregate").await;
+    assert!(
+        aggregate
+            .header("cache-status")
+            .starts_with("structure; hit;")
+    );
+    let aggregate = aggregate.ok();
+    assert_eq!(aggregate["defi"], defi["defi"]);
+    assert_eq!(aggregate["wallet"], wallet["wallet"]);
+    assert_eq!(world.stats().zerion.requests, 2);
+    assert_eq!(world.stats().coinmarketcap.requests, 0);
+}
+
+#[tokio::test]
+async fn expired_prices_cost_one_batch_and_no_structure() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let before = world.get(farmer, "aggregate").await.ok();
+    world.advance(59);
+    world.get(farmer, "aggregate").await.ok();
+    assert_eq!(world.stats().coinmarketcap.requests, 0);
+
+    world.standins().remove_coin(AERO);
+    world.advance(2);
+    let answer = world.get(farmer, "aggregate").await;
+    assert_eq!(
+        answer.header("cache-status"),
+        "structure; hit; ttl=239, prices; fwd=stale; stored; ttl=60; detail=coinmarketcap"
+    );
+    let after = answer.ok();
+    let stats = world.stats();
+    assert_eq!(stats.zerion.requests, 1);
+    assert_eq!(stats.coinmarketcap.requests, 1);
+    assert_eq!(stats.coinmarketcap.last_convert, "USD");
+    let mut asked = stats.coinmarketcap.last_ids.clone();
+    asked.sort();
+    let count = asked.len();
+    asked.dedup();
+    assert_eq!(asked.len(), count, "an id was asked for twice");
+    assert!(count > 5);
+
+    let quantities = |body: &Value| -> Vec<(String, String)> {
+        let mut all: Vec<_> = positions(body)
+            .iter()
+            .map(|one| (one["id"].to_string(), one["quantity_raw"].to_string()))
+            .collect();
+        all.sort();
+        all
+    };
+    assert_eq!(quantities(&before), quantities(&after));
+    let refreshed: Vec<_> = positions(&after)
+        .into_iter()
+        .filter(|one| one["price"]["source"] == "coinmarketcap")
+        .collect();
+    assert!(refreshed.len() > 10);
+    let now = world.now().to_string();
+    assert!(refreshed.iter().all(|one| one["price"]["as_of"] == now));
+    // What CoinMarketCap does not answer keeps the older price, marked.
+    let kept = positions(&after)
+        .into_iter()
+        .find(|one| one["price"]["source"] == "zerion")
+        .expect("an unanswered token");
+    assert_eq!(kept["price"]["as_of"], before["structure"]["as_of"]);
+
+    world.get(farmer, "defi").await.ok();
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
+}
+
+#[tokio::test]
+async fn every_listed_token_is_asked_for_once() {
+    let world = World::new().await;
+    for number in 1..=40 {
+        world.standins().set_coin(listed(number));
+    }
+    refill_registry(&world).await;
+    let mut holdings: Vec<Value> = (1..=40).map(rows::token).collect();
+    // The same token again, in a protocol.
+    holdings.push(rows::row(rows::Row {
+        id: "again".to_owned(),
+        kind: "staked".into(),
+        contract: rows::contract(3),
+        protocol: Some("pool".to_owned()),
+        ..rows::Row::default()
+    }));
+    world.standins().set_wallet(WALLET, holdings);
+    world.get(WALLET, "aggregate").await.ok();
+    world.advance(61);
+    world.get(WALLET, "aggregate").await.ok();
+    let mut asked = world.stats().coinmarketcap.last_ids;
+    asked.sort();
+    let mut expected: Vec<String> = (1..=40)
+        .map(|number| (900_000 + number).to_string())
+        .collect();
+    expected.sort();
+    assert_eq!(asked, expected);
+}
+
+#[tokio::test]
+async fn unanswered_ids_keep_their_price_and_are_not_asked_again_at_once() {
+    let world = World::new().await;
+    let small = sample("small");
+    let before = world.get(small, "wallet").await.ok();
+    world.standins().remove_coin(1027);
+    world.advance(61);
+    let after = world.get(small, "wallet").await.ok();
+    let ether = |body: &Value| {
+        let all = positions(body);
+        let found = all.iter().find(|one| one["token"]["symbol"] == "ETH");
+        found.expect("ether")["price"].clone()
+    };
+    assert_eq!(ether(&before), ether(&after));
+    world.advance(30);
+    world.get(small, "wallet").await.ok();
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
+}
+
+#[tokio::test]
+async fn wallets_keep_their_prices_apart() {
+    let world = World::new().await;
+    let (small, solana) = (sample("small"), sample("solana"));
+    world.get(small, "wallet").await.ok();
+    world.get(solana, "wallet").await.ok();
+    world.advance(61);
+    world.get(small, "wallet").await.ok();
+    world.get(solana, "wallet").await.ok();
+    let again = world.get(small, "wallet").await;
+    assert!(again.header("cache-status").contains("prices; hit;"));
+    let again = again.ok();
+    let fresh = positions(&again)
+        .iter()
+        .filter(|one| one["price"]["source"] == "coinmarketcap")
+        .count();
+    assert!(fresh > 5);
+    assert_eq!(world.stats().coinmarketcap.requests, 2);
+}
+
+#[tokio::test]
+async fn parts_do_not_lose_each_others_prices() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let before = world.get(farmer, "wallet").await.ok();
+    world.get(farmer, "defi").await.ok();
+    let after = world.get(farmer, "wallet").await.ok();
+    assert_eq!(before["wallet"], after["wallet"]);
+    assert_eq!(before["prices"]["unpriced"], 2);
+    assert_eq!(world.stats().coinmarketcap.requests, 0);
+}
+
+#[tokio::test]
+async fn expired_structure_costs_one_request() {
+    let world = World::new().await;
+    let small = sample("small");
+    world.get(small, "aggregate").await.ok();
+    world.advance(299);
+    world.get(small, "aggregate").await.ok();
+    assert_eq!(world.stats().zerion.requests, 1);
+    world.advance(2);
+    let answer = world.get(small, "aggregate").await;
+    assert!(
+        answer
+            .header("cache-status")
+            .starts_with("structure; fwd=stale; stored; ttl=300,")
+    );
+    answer.ok();
+    world.get(small, "aggregate").await.ok();
+    let stats = world.stats();
+    assert_eq!(stats.zerion.requests, 2);
+    // One refresh while the structure was fresh; the fetch brought prices.
+    assert_eq!(stats.coinmarketcap.requests, 1);
+}
+
+#[tokio::test]
+async fn a_second_currency_shares_the_structure() {
+    let world = World::new().await;
+    let small = sample("small");
+    world.get(small, "wallet").await.ok();
+    let euro = world.get(small, "wallet?currency=eur").await.ok();
+    assert_eq!(euro["currency"], "eur");
+    let stats = world.stats();
+    assert_eq!(stats.zerion.requests, 1);
+    assert_eq!(stats.coinmarketcap.requests, 1);
+    assert_eq!(stats.coinmarketcap.last_convert, "EUR");
+}
+
+#[tokio::test]
+async fn empty_wallets_are_cached_like_any_other() {
+    let world = World::new().await;
+    let empty = sample("empty");
+    for _ in 0..2 {
+        let body = world.get(empty, "aggregate").await.ok();
+        assert_eq!(body["totals"]["net_worth"], "0");
+        assert_eq!(body["totals"]["change_24h"]["percent"], "0");
+        assert_eq!(
+            body["wallet"]["positions"].as_array().map(Vec::len),
+            Some(0)
+        );
+        assert_eq!(body["defi"]["protocols"].as_array().map(Vec::len), Some(0));
+        assert_eq!(body["page"]["total"], 0);
+    }
+    assert_eq!(world.stats().zerion.requests, 1);
+    world.advance(61);
+    world.get(empty, "aggregate").await.ok();
+    assert_eq!(world.stats().coinmarketcap.requests, 0);
+}
+
+#[tokio::test]
+async fn new_processes_find_what_others_stored() {
+    let mut world = World::new().await;
+    let first = world.get(sample("farmer"), "aggregate").await.ok();
+    world.restart();
+    let second = world.get(sample("farmer"), "aggregate").await.ok();
+    assert_eq!(first, second);
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn simultaneous_misses_cost_one_request() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let requests: Vec<_> = (0..8).map(|_| world.get(farmer, "aggregate")).collect();
+    let mut bodies = Vec::new();
+    for answer in futures::future::join_all(requests).await {
+        bodies.push(answer.ok()["totals"].clone());
+    }
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+fn listed(number: u32) -> Coin {
+    let mut coin = Coin::new(900_000 + number, "Made up", &format!("TK{number}"), 1.5);
+    coin.platform = Some(Platform {
+        id: 1027,
+        name: "Ethereum".to_owned(),
+        symbol: "ETH".to_owned(),
+        slug: "ethereum".to_owned(),
+        token_address: rows::contract(number),
+    });
+    coin
+}
+
+async fn refill_registry(world: &World) {
+    let update = portfolio::app::registry_update(world.config()).expect("an update");
+    update.run().await.expect("a filled registry");
+    world.standins().reset_stats();
+}

@@ -1,0 +1,205 @@
+//! Upstreams that refuse, fail or answer nonsense.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::Request, routing::get};
+use portfolio_local::standins::{Fault, Upstream};
+use portfolio_tests::{World, positions, rows, sample};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+
+#[tokio::test]
+async fn a_failure_is_never_an_empty_wallet() {
+    for (status, body, expected, code) in [
+        (400, None, 422, "wallet_not_trackable"),
+        (401, None, 502, "upstream_error"),
+        (403, Some("error code: 1010"), 502, "upstream_error"),
+        (429, None, 429, "rate_limited"),
+        (500, None, 503, "upstream_unavailable"),
+        (503, None, 503, "wallet_preparing"),
+        (202, Some("{\"data\":[]}"), 503, "wallet_preparing"),
+        (200, Some("{}"), 502, "upstream_error"),
+        (200, Some("{\"data\":null}"), 502, "upstream_error"),
+        (200, Some("{\"data\":[{\"id\":\"a\""), 502, "upstream_error"),
+        (200, Some("<html>busy</html>"), 502, "upstream_error"),
+        (200, Some(""), 502, "upstream_error"),
+    ] {
+        let world = World::new().await;
+        let fault = Fault {
+            body: body.map(str::to_owned),
+            ..Fault::status(status)
+        };
+        world.standins().set_fault(Upstream::Zerion, Some(fault));
+        let answer = world.get(sample("small"), "aggregate").await;
+        assert_eq!(answer.status, expected, "{status} {body:?}");
+        assert_eq!(answer.json()["code"], code);
+        let waits = matches!(expected, 429 | 503);
+        assert_eq!(!answer.header("retry-after").is_empty(), waits, "{status}");
+        // Nothing of it was kept.
+        world.standins().set_fault(Upstream::Zerion, None);
+        let body = world.get(sample("small"), "aggregate").await.ok();
+        assert!(positions(&body).len() > 5);
+    }
+}
+
+#[tokio::test]
+async fn untrackable_wallets_are_told_apart() {
+    let world = World::new().await;
+    let answer = world
+        .get("0x000000000000000000000000000000000000dead", "aggregate")
+        .await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.json()["code"], "wallet_not_trackable");
+}
+
+#[tokio::test]
+async fn old_holdings_stand_in_for_a_failing_provider() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let before = world.get(farmer, "aggregate").await.ok();
+    world
+        .standins()
+        .set_fault(Upstream::Zerion, Some(Fault::status(500)));
+    world.advance(320);
+    let answer = world.get(farmer, "aggregate").await;
+    assert!(
+        answer
+            .header("cache-status")
+            .starts_with("structure; hit; ttl=-20; detail=upstream-error,")
+    );
+    assert!(
+        answer
+            .header("cache-control")
+            .starts_with("public, max-age=0,")
+    );
+    let after = answer.ok();
+    assert_eq!(after["structure"]["stale"], true);
+    assert_eq!(after["structure"]["as_of"], before["structure"]["as_of"]);
+    assert_eq!(positions(&after).len(), positions(&before).len());
+
+    // Past the limit there is no answer.
+    world.advance(86_400);
+    assert_eq!(world.get(farmer, "aggregate").await.status, 503);
+}
+
+#[tokio::test]
+async fn old_prices_stand_in_for_a_failing_source() {
+    let world = World::new().await;
+    let small = sample("small");
+    let before = world.get(small, "wallet").await.ok();
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
+    world.advance(90);
+    let answer = world.get(small, "wallet").await;
+    assert!(
+        answer
+            .header("cache-status")
+            .contains("prices; hit; ttl=-30; detail=upstream-error")
+    );
+    let after = answer.ok();
+    assert_eq!(after["prices"]["stale"], true);
+    assert_eq!(after["structure"]["stale"], false);
+    assert_eq!(after["totals"], before["totals"]);
+}
+
+#[tokio::test]
+async fn prices_past_their_limit_are_null_with_a_reason() {
+    let world = World::with(&[("STRUCTURE_TTL_SECONDS", "100000")]).await;
+    let small = sample("small");
+    world.get(small, "wallet").await.ok();
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
+    world.advance(961);
+    let body = world.get(small, "wallet").await.ok();
+    assert_eq!(body["totals"]["net_worth"], "0");
+    for one in positions(&body) {
+        assert!(one["value"].is_null());
+    }
+    assert!(
+        positions(&body)
+            .iter()
+            .any(|one| one["unpriced_reason"] == "price_too_old")
+    );
+}
+
+#[tokio::test]
+async fn further_pages_are_followed_on_the_same_host_only() {
+    // A provider that pages, as its general documentation has it.
+    let hits = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = hits.clone();
+    let pages = get(move |request: Request| async move {
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let authorised = request.headers().contains_key("authorization");
+        seen.lock().unwrap().push((query.clone(), authorised));
+        let next = match query.as_str() {
+            query if query.contains("after%5D=2") => json!("http://elsewhere.invalid/steal"),
+            query if query.contains("after%5D=1") && request.uri().path().contains(WALLET) => {
+                json!(null)
+            }
+            query if query.contains("after%5D=1") => json!("?page%5Bafter%5D=2"),
+            _ => json!("?page%5Bafter%5D=1"),
+        };
+        let number = if query.contains("after") { 2 } else { 1 };
+        Json(json!({"links": {"self": "", "next": next}, "data": [rows::token(number)]}))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/v1/wallets/{address}/positions/", pages);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+
+    let world = World::with(&[("ZERION_BASE_URL", &url), ("ZERION_API_KEY", "zk_test")]).await;
+    let body = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(positions(&body).len(), 2);
+    assert_eq!(body["coverage"]["complete"], true);
+    world.get(WALLET, "wallet").await.ok();
+    assert_eq!(hits.lock().unwrap().len(), 2);
+
+    // A page on another host is not fetched: the key would go with it. What is
+    // there is shown, marked, and not kept.
+    let other = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    let answer = world.get(other, "wallet").await;
+    assert!(
+        answer
+            .header("cache-control")
+            .starts_with("public, max-age=0,")
+    );
+    let body = answer.ok();
+    assert_eq!(body["coverage"]["complete"], false);
+    assert_eq!(
+        body["coverage"]["missing"][0]["reason"],
+        "fetched_incompletely"
+    );
+    let count = hits.lock().unwrap().len();
+    world.get(other, "wallet").await.ok();
+    assert_eq!(hits.lock().unwrap().len(), count + 3);
+    assert!(
+        hits.lock()
+            .unwrap()
+            .iter()
+            .all(|(_, authorised)| *authorised)
+    );
+}
+
+#[tokio::test]
+async fn without_the_cache_requests_are_still_answered() {
+    let world = World::with(&[("TABLE_NAME", "another-table")]).await;
+    let table = world.table();
+    table
+        .client()
+        .delete_table()
+        .table_name("another-table")
+        .send()
+        .await
+        .unwrap();
+    let answer = world.get(sample("small"), "aggregate").await;
+    assert!(
+        answer
+            .header("cache-status")
+            .contains("structure; fwd=miss; ttl=300; detail=uncached")
+    );
+    assert!(positions(&answer.ok()).len() > 5);
+}

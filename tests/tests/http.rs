@@ -1,0 +1,296 @@
+//! The HTTP contract: validation, headers, encodings, problems.
+
+use portfolio_tests::{World, positions, sample, units};
+use serde_json::Value;
+
+const FARMER_PATH: &str = "/v1/wallets/0x2002def1c8a94b7e60d3f5a2197bc4e8d60f2002";
+
+async fn problem(world: &World, path: &str) -> Value {
+    let answer = world.request("GET", path, &[]).await;
+    assert_eq!(
+        answer.header("content-type"),
+        "application/problem+json",
+        "{path}"
+    );
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let body = answer.json();
+    assert_eq!(body["status"], answer.status);
+    assert_eq!(body["request_id"], "request-1");
+    assert_eq!(answer.header("x-request-id"), "request-1");
+    for field in ["type", "title", "detail", "code"] {
+        assert!(
+            body[field].as_str().is_some_and(|text| !text.is_empty()),
+            "{field}"
+        );
+    }
+    body
+}
+
+#[tokio::test]
+async fn bad_addresses_are_refused() {
+    let world = World::new().await;
+    for address in [
+        "0x2002def1c8a94b7e60d3f5a2197bc4e8d60f200",
+        "0x2002def1c8a94b7e60d3f5a2197bc4e8d60f20021",
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD",
+        "0xzz02def1c8a94b7e60d3f5a2197bc4e8d60f2002",
+        "vitalik.eth",
+        "%20",
+        "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1vEPjFWdd5",
+    ] {
+        let body = problem(&world, &format!("/v1/wallets/{address}/defi")).await;
+        assert_eq!(
+            (body["status"].as_u64(), &body["code"]),
+            (Some(400), &"invalid_address".into()),
+            "{address}"
+        );
+    }
+    assert_eq!(world.stats().zerion.requests, 0);
+}
+
+#[tokio::test]
+async fn bad_parameters_are_refused_by_name() {
+    let world = World::new().await;
+    for (name, value) in [
+        ("currency", "doge"),
+        ("chains", "not%20a%20chain"),
+        ("chains", ""),
+        ("min_value", "-1"),
+        ("min_value", "abc"),
+        ("hidden", "yes"),
+        ("limit", "0"),
+        ("limit", "5001"),
+        ("limit", "1.5"),
+        ("cursor", "Zm9yZ2Vk"),
+        ("offset", "3"),
+        ("Currency", "usd"),
+    ] {
+        let body = problem(&world, &format!("{FARMER_PATH}/aggregate?{name}={value}")).await;
+        assert_eq!(body["status"], 400);
+        assert_eq!(body["code"], "invalid_parameter");
+        assert!(body["detail"].as_str().unwrap().contains(name), "{body}");
+    }
+    assert_eq!(world.stats().zerion.requests, 0);
+    // A well-formed chain id that neither the table nor the wallet knows.
+    let body = problem(&world, &format!("{FARMER_PATH}/aggregate?chains=etherium")).await;
+    assert!(body["detail"].as_str().unwrap().contains("etherium"));
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_refused() {
+    let world = World::new().await;
+    for path in [
+        "/",
+        "/v1",
+        "/v1/wallets",
+        "/v1/wallets/x",
+        "/v2/wallets/x/defi",
+        "/v1/wallets/x/defi/more",
+        "/v1/wallets//x/defi",
+    ] {
+        let body = problem(&world, path).await;
+        assert_eq!(
+            (body["status"].as_u64(), &body["code"]),
+            (Some(404), &"not_found".into()),
+            "{path}"
+        );
+    }
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+        let answer = world
+            .request(method, &format!("{FARMER_PATH}/defi"), &[])
+            .await;
+        assert_eq!(answer.status, 405);
+        assert_eq!(answer.header("allow"), "GET");
+        assert_eq!(answer.json()["code"], "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn known_answers_are_not_sent_again() {
+    let world = World::new().await;
+    let path = format!("{FARMER_PATH}/aggregate");
+    let first = world.request("GET", &path, &[]).await;
+    let etag = first.header("etag").to_owned();
+    assert!(etag.starts_with("W/\""));
+    world.advance(10);
+    let second = world
+        .request("GET", &path, &[("if-none-match", &etag)])
+        .await;
+    assert_eq!(second.status, 304);
+    assert!(second.bytes.is_empty());
+    assert_eq!(second.header("etag"), etag);
+    assert_eq!(
+        second.header("cache-control"),
+        "public, max-age=50, stale-if-error=86400"
+    );
+    assert!(second.header("vary").contains("Accept-Encoding"));
+
+    let other = world
+        .request(
+            "GET",
+            &format!("{path}?limit=3"),
+            &[("if-none-match", &etag)],
+        )
+        .await;
+    assert_eq!(other.status, 200);
+    // New prices are a new answer.
+    world.advance(55);
+    let third = world
+        .request("GET", &path, &[("if-none-match", &etag)])
+        .await;
+    assert_eq!(third.status, 200);
+    assert_ne!(third.header("etag"), etag);
+}
+
+#[tokio::test]
+async fn the_validator_belongs_to_the_body() {
+    let world = World::new().await;
+    let path = format!("{FARMER_PATH}/aggregate");
+    let first = world.request("GET", &path, &[]).await;
+    world.advance(20);
+    let second = world
+        .request("GET", &path, &[("accept-encoding", "gzip")])
+        .await;
+    assert_eq!(first.header("etag"), second.header("etag"));
+    assert_eq!(first.bytes, second.bytes);
+}
+
+#[tokio::test]
+async fn says_how_long_it_may_be_kept() {
+    let world = World::new().await;
+    let path = format!("{FARMER_PATH}/aggregate");
+    let answer = world.request("GET", &path, &[]).await;
+    assert_eq!(
+        answer.header("cache-control"),
+        "public, max-age=60, stale-if-error=86400"
+    );
+    assert_eq!(
+        answer.header("cache-status"),
+        "structure; fwd=miss; stored; ttl=300, prices; fwd=miss; stored; ttl=60; detail=zerion"
+    );
+    assert_eq!(answer.header("vary"), "Accept-Encoding, Origin");
+    assert!(answer.header("server-timing").contains("total;dur="));
+    assert!(answer.header("age").is_empty());
+    world.advance(35);
+    let answer = world.request("GET", &path, &[]).await;
+    assert_eq!(
+        answer.header("cache-control"),
+        "public, max-age=25, stale-if-error=86400"
+    );
+    assert_eq!(
+        answer.header("cache-status"),
+        "structure; hit; ttl=265, prices; hit; ttl=25"
+    );
+
+    let private = World::with(&[("RESPONSE_CACHE", "private")]).await;
+    let answer = private.request("GET", &path, &[]).await;
+    assert!(answer.header("cache-control").starts_with("private, "));
+}
+
+#[tokio::test]
+async fn compresses_as_the_client_accepts() {
+    let world = World::new().await;
+    let path = format!("{FARMER_PATH}/aggregate");
+    let plain = world.request("GET", &path, &[]).await;
+    assert_eq!(plain.header("content-encoding"), "");
+    assert_eq!(plain.envelope["isBase64Encoded"], false);
+    for (accepted, expected) in [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("br", ""),
+    ] {
+        let answer = world
+            .request("GET", &path, &[("accept-encoding", accepted)])
+            .await;
+        assert_eq!(answer.header("content-encoding"), expected);
+        assert_eq!(answer.bytes, plain.bytes);
+    }
+}
+
+#[tokio::test]
+async fn any_spelling_of_an_address_is_one_wallet() {
+    let world = World::new().await;
+    let lower = "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed";
+    for spelling in [
+        lower.to_owned(),
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed".to_owned(),
+        format!("0x{}", lower[2..].to_uppercase()),
+    ] {
+        let body = world.get(&spelling, "wallet").await.ok();
+        assert_eq!(body["address"], lower);
+    }
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn filters_select_from_what_is_cached() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    let all = world.get(farmer, "aggregate").await.ok();
+    let base = world.get(farmer, "aggregate?chains=base").await.ok();
+    assert!(positions(&base).iter().all(|one| one["chain"] == "base"));
+    let share = all["totals"]["by_chain"].as_array().unwrap();
+    let share = share.iter().find(|share| share["id"] == "base").unwrap();
+    assert_eq!(base["totals"]["net_worth"], share["value"]);
+    let nothing = world.get(farmer, "aggregate?chains=zora").await.ok();
+    assert_eq!(nothing["totals"]["net_worth"], "0");
+    assert_eq!(nothing["coverage"]["missing"][0]["chain"], "zora");
+    assert_eq!(nothing["coverage"]["complete"], false);
+
+    let large = world.get(farmer, "aggregate?min_value=1000").await.ok();
+    assert_eq!(large["totals"], all["totals"]);
+    let listed = positions(&large);
+    assert!(!listed.is_empty() && listed.len() < positions(&all).len());
+    assert!(
+        listed
+            .iter()
+            .all(|one| units(&one["value"]) >= 1000 * 10_i128.pow(18))
+    );
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn hidden_positions_are_listed_on_demand_and_never_counted() {
+    let world = World::new().await;
+    let dust = sample("dust");
+    let shown = world.get(dust, "aggregate").await.ok();
+    let all = world.get(dust, "aggregate?hidden=true").await.ok();
+    let hidden = shown["coverage"]["hidden"].as_u64().unwrap();
+    assert!(hidden >= 3);
+    assert_eq!(shown["totals"], all["totals"]);
+    let count = |body: &Value| positions(body).len() as u64;
+    assert_eq!(count(&all), count(&shown) + hidden);
+    assert!(
+        positions(&shown)
+            .iter()
+            .all(|one| one["displayable"] == true && one["trash"] == false)
+    );
+    assert!(positions(&all).iter().any(|one| one["trash"] == true));
+    assert!(
+        positions(&all)
+            .iter()
+            .any(|one| one["displayable"] == false)
+    );
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn solana_has_no_defi_and_says_so() {
+    let world = World::new().await;
+    let solana = sample("solana");
+    let body = world.get(solana, "aggregate").await.ok();
+    assert_eq!(body["address"], solana);
+    assert!(positions(&body).len() >= 10);
+    let gap = serde_json::json!([{"what": "defi", "chain": "solana", "reason": "not_covered_by_provider"}]);
+    assert_eq!(body["coverage"]["missing"], gap);
+    assert_eq!(body["coverage"]["complete"], false);
+    let wallet = world.get(solana, "wallet").await.ok();
+    assert_eq!(wallet["coverage"]["complete"], true);
+    let asked = world.stats().zerion;
+    assert_eq!((asked.requests, asked.by_filter.only_simple), (1, 1));
+
+    let defi = world.get(solana, "defi").await.ok();
+    assert_eq!(defi["coverage"]["missing"], gap);
+    assert_eq!(defi["totals"]["net_worth"], "0");
+    assert_eq!(world.stats().zerion.requests, 1);
+}

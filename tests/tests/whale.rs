@@ -1,0 +1,106 @@
+//! Ten thousand positions on ten chains.
+
+use std::collections::HashSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use portfolio::{
+    app,
+    domain::{address::Address, query::Query, scope::Scope},
+    service::Request,
+};
+use portfolio_tests::{World, positions, sample, units};
+
+#[tokio::test]
+async fn pages_cover_every_position_once() {
+    let world = World::new().await;
+    let whale = sample("whale");
+    let mut seen = HashSet::new();
+    let (mut net, mut pages, mut cursor) = (0, 0, String::new());
+    let mut totals = None;
+    loop {
+        let body = world
+            .get(whale, &format!("aggregate?limit=1500{cursor}"))
+            .await
+            .ok();
+        pages += 1;
+        assert_eq!(body["page"]["total"], 10_000);
+        assert!(positions(&body).len() <= 1500);
+        for one in positions(&body) {
+            assert!(
+                seen.insert(one["id"].as_str().unwrap().to_owned()),
+                "{} twice",
+                one["id"]
+            );
+            if !one["value"].is_null() {
+                let value = units(&one["value"]);
+                net += if one["kind"] == "debt" { -value } else { value };
+            }
+        }
+        let first = totals.get_or_insert_with(|| body["totals"].clone());
+        assert_eq!(*first, body["totals"]);
+        match body["page"]["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((seen.len(), pages), (10_000, 7));
+    assert_eq!(units(&totals.unwrap()["net_worth"]), net);
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn a_page_fits_into_a_lambda_answer() {
+    let world = World::new().await;
+    let answer = world.get(sample("whale"), "aggregate?limit=5000").await;
+    answer.ok();
+    assert!(answer.envelope.to_string().len() < 6_000_000);
+    assert!(answer.bytes.len() <= 5_000_000);
+}
+
+#[tokio::test]
+async fn its_items_fit_and_one_query_reads_them() {
+    let world = World::new().await;
+    let whale = sample("whale");
+    world.get(whale, "aggregate").await.ok();
+    let table = world.table();
+    let query = table
+        .client()
+        .query()
+        .table_name(table.name())
+        .key_condition_expression("pk = :pk")
+        .expression_attribute_values(":pk", AttributeValue::S(format!("W#{whale}")))
+        .send()
+        .await
+        .unwrap();
+    let mut largest = 0;
+    for item in query.items() {
+        let size: usize = item
+            .values()
+            .map(|value| match value {
+                AttributeValue::B(bytes) => bytes.as_ref().len(),
+                AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+                _ => 0,
+            })
+            .sum();
+        largest = largest.max(size);
+        // DynamoDB takes seconds: a time in milliseconds would be far off.
+        let expires: i64 = item["expires_at"].as_n().unwrap().parse().unwrap();
+        let left = expires - world.now().as_secs();
+        assert!((86_400..3 * 86_400).contains(&left), "{left} s");
+    }
+    assert!(query.items().len() >= 4);
+    assert!(largest < 400 * 1024, "{largest} bytes");
+
+    let service = app::service(world.config(), world.clock.clone()).unwrap();
+    let request = Request {
+        deadline: world.now().plus(std::time::Duration::from_secs(20)),
+        ..Request::default()
+    };
+    let query = Query::all(Address::parse(whale).unwrap(), Scope::Aggregate);
+    service.portfolio(&query, &request).await.unwrap();
+    let totals = request.usage.totals();
+    assert_eq!(
+        (totals.round_trips, totals.calls, totals.upstream_calls),
+        (1, 1, 0)
+    );
+}
