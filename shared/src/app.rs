@@ -46,7 +46,7 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         prices: config.prices.whole(),
     };
     Ok(Service::new(
-        Arc::new(Zerion::new(http.clone(), &config.zerion)),
+        Arc::new(Zerion::new(http.clone(), config)),
         Arc::new(CoinMarketCap::new(http, config)),
         Arc::new(Wallets::new(table.clone(), retention)),
         Arc::new(Registry::new(table)),

@@ -11,6 +11,8 @@ pub mod holdings;
 pub mod ident;
 pub mod number;
 pub mod portfolio;
+#[cfg(test)]
+mod portfolio_tests;
 pub mod price;
 pub mod quantity;
 pub mod query;

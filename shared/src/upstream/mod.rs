@@ -1,5 +1,6 @@
 //! The services that are asked: ports for the read path, and their adapters.
 
+mod bulkhead;
 pub mod coinmarketcap;
 mod http;
 mod lenient;

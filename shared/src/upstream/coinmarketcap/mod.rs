@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Failure, HttpClient, PriceSource, Quote, Upstream, UpstreamError,
+    bulkhead::Bulkhead,
     http::{HttpResponse, retry_after, send},
 };
 use crate::{
@@ -32,6 +33,7 @@ pub struct CoinMarketCap {
     key: SecretString,
     api: CmcPriceApi,
     max_ids: usize,
+    bulkhead: Bulkhead,
 }
 
 impl CoinMarketCap {
@@ -43,6 +45,7 @@ impl CoinMarketCap {
             key: config.coinmarketcap.key.clone(),
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
+            bulkhead: Bulkhead::new(config.upstream_concurrency),
         }
     }
 
@@ -77,7 +80,10 @@ impl CoinMarketCap {
             .get(url)
             .header("accept", "application/json")
             .header("x-cmc_pro_api_key", self.key.expose_secret());
-        let response = send(request, timeout).await?;
+        let response = self
+            .bulkhead
+            .enter(timeout, |left| send(request, left))
+            .await?;
         match refusal(&response) {
             Some(failure) => Err(failure),
             None => Ok(response),

@@ -13,10 +13,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Failure, FetchedStructure, HttpClient, StructureSource, Upstream, UpstreamError,
+    bulkhead::Bulkhead,
     http::{HttpResponse, header_seconds, retry_after, send},
 };
 use crate::{
-    config::UpstreamConfig,
+    config::Config,
     domain::{
         address::{Address, Family},
         currency::Currency,
@@ -35,15 +36,17 @@ pub struct Zerion {
     http: HttpClient,
     base: Url,
     key: SecretString,
+    bulkhead: Bulkhead,
 }
 
 impl Zerion {
-    /// A client of the service at `config.base`.
-    pub fn new(http: HttpClient, config: &UpstreamConfig) -> Self {
+    /// A client as configured.
+    pub fn new(http: HttpClient, config: &Config) -> Self {
         Self {
             http,
-            base: config.base.clone(),
-            key: config.key.clone(),
+            base: config.zerion.base.clone(),
+            key: config.zerion.key.clone(),
+            bulkhead: Bulkhead::new(config.upstream_concurrency),
         }
     }
 
@@ -128,7 +131,8 @@ impl StructureSource for Zerion {
     ) -> Result<FetchedStructure, UpstreamError> {
         let (filter, only) = filter(address, scope);
         let url = url(&self.base, address, filter, currency);
-        self.pages(url, only, timeout)
+        self.bulkhead
+            .enter(timeout, |left| self.pages(url, only, left))
             .await
             .map_err(|failure| UpstreamError {
                 upstream: Upstream::Zerion,
