@@ -11,6 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use lambda_runtime::Diagnostic;
 use portfolio::{
     app,
     cache::Table,
@@ -226,16 +227,25 @@ impl World {
     /// # Panics
     /// When the function fails.
     pub async fn invoke(&self, scope: Scope, event: &Value) -> Answer {
+        let reply = self.try_invoke(scope, event).await;
+        Answer::from_envelope(reply.expect("an HTTP event is always answered"))
+    }
+
+    /// Hands an event to a function that may refuse it.
+    ///
+    /// # Errors
+    /// What the function fails with.
+    ///
+    /// # Panics
+    /// When the answer is no JSON.
+    pub async fn try_invoke(&self, scope: Scope, event: &Value) -> Result<Value, Diagnostic> {
         let event = to_raw_value(event).expect("JSON");
         let invocation = Invocation {
             id: "invocation-1".to_owned(),
             deadline: None,
         };
-        let reply = self.functions[&scope]
-            .handle(&event, &invocation)
-            .await
-            .expect("an HTTP event is always answered");
-        Answer::from_envelope(serde_json::from_str(reply.get()).expect("JSON"))
+        let reply = self.functions[&scope].handle(&event, &invocation).await?;
+        Ok(serde_json::from_str(reply.get()).expect("JSON"))
     }
 }
 

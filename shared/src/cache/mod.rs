@@ -47,6 +47,20 @@ pub struct CachedWallet {
     pub prices: Option<CachedPrices>,
 }
 
+impl CachedWallet {
+    /// The header less the hashes of parts that could not be read: their
+    /// chunks must be written again, even if nothing changed.
+    pub fn intact_header(&self) -> Header {
+        let mut header = self.header.clone();
+        for (part, read) in &mut header.parts {
+            if !self.parts.contains_key(part) {
+                read.hash = None;
+            }
+        }
+        header
+    }
+}
+
 /// One part's holdings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedPart {

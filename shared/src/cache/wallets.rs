@@ -7,11 +7,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     CacheError, CachedPart, CachedPrices, CachedWallet, Header, Lease, LeaseOutcome, NewStructure,
     PartHeader, Retention, Table, WalletStore, codec,
-    items::{EXPIRES_AT, Item, number, seconds, time},
+    items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
     keys,
     writes::{Values, Write},
 };
@@ -200,21 +201,24 @@ impl WalletStore for Wallets {
                 .expiry(),
             ),
         );
-        let (mut set, mut add, mut unleased, mut wanted) = (
-            vec![format!("{EXPIRES_AT} = {expires}")],
-            vec![],
-            vec![],
-            vec![],
-        );
+        let numeric = values.add(":numeric".to_owned(), AttributeValue::S("N".to_owned()));
+        let version = values.add(":v".to_owned(), number(codec::FORMAT));
+        let (mut set, mut add, mut unleased) =
+            (vec![format!("{EXPIRES_AT} = {expires}")], vec![], vec![]);
+        // What another format holds is of no use here, however fresh.
+        let mut wanted = vec![format!("{VERSION} <> {version}")];
         for part in parts {
             let names = attributes(*part);
             let (lease, at) = (names.lease_until, names.fetched_at);
             set.push(format!("{lease} = {until}"));
             add.push(format!("{} {one}", names.generation));
+            // An attribute of another type is as good as none.
             unleased.push(format!(
-                "(attribute_not_exists({lease}) OR {lease} < {free})"
+                "(NOT attribute_type({lease}, {numeric}) OR {lease} < {free})"
             ));
-            wanted.push(format!("attribute_not_exists({at}) OR {at} <= {stale}"));
+            wanted.push(format!(
+                "NOT attribute_type({at}, {numeric}) OR {at} <= {stale}"
+            ));
         }
         usage.round_trip();
         let outcome = Write {

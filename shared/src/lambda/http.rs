@@ -168,16 +168,22 @@ impl HttpHandler {
     fn route<'r>(&self, request: &'r HttpRequest) -> Result<&'r str, Problem> {
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
         let segments: Vec<&str> = path.split('/').collect();
+        let own = self.scope.as_str();
         match segments[..] {
-            ["", "v1", "wallets", address, leaf] if leaf == self.scope.as_str() => {
-                if request.method == Method::GET {
-                    Ok(address)
-                } else {
-                    Err(Problem::new(
-                        Code::MethodNotAllowed,
-                        format!("{} is not allowed here; GET is.", request.method),
-                    ))
-                }
+            ["", "v1", "wallets", address, leaf]
+                if leaf == own && request.method == Method::GET =>
+            {
+                Ok(address)
+            }
+            // Any of the paths: a gateway may send what it has no route for to
+            // one of the functions.
+            ["", "v1", "wallets", _, leaf]
+                if Scope::parse(leaf).is_some() && request.method != Method::GET =>
+            {
+                Err(Problem::new(
+                    Code::MethodNotAllowed,
+                    format!("{} is not allowed here; GET is.", request.method),
+                ))
             }
             _ => Err(Problem::new(
                 Code::NotFound,

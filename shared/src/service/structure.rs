@@ -24,6 +24,9 @@ const LEASE_MARGIN: Duration = Duration::from_secs(3);
 const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
 /// And gives up waiting after this long.
 const PATIENCE: Duration = Duration::from_millis(2500);
+/// Header and chunks are written at the same time. When a header is older than
+/// this and its chunks are still not there, they are lost, not on their way.
+const SETTLED: Duration = Duration::from_secs(5);
 
 impl Held {
     /// Holdings of a wallet that the provider has nothing of, by its own word.
@@ -133,7 +136,10 @@ impl Service {
     ) -> Result<Held, ServiceError> {
         let mut waited = Duration::ZERO;
         loop {
-            match self.take_lease(query, wanted, request).await {
+            match self
+                .take_lease(query, wanted, &cached.header, request)
+                .await
+            {
                 Some(LeaseOutcome::Won(lease)) => {
                     return self
                         .fetch(query, wanted, Some(cached), Some(lease), outcome, request)
@@ -154,6 +160,7 @@ impl Service {
                         cached = loaded;
                     }
                     if waited < PATIENCE {
+                        waited += pause().await;
                         continue;
                     }
                 }
@@ -166,15 +173,24 @@ impl Service {
         }
     }
 
+    /// Tries for the lease. Holdings that look fresh by their header keep it
+    /// from being had, unless they have proved unreadable.
     async fn take_lease(
         &self,
         query: &Query,
         wanted: &[Part],
+        read: &Header,
         request: &Request,
     ) -> Option<LeaseOutcome> {
         let now = self.clock.now();
         let length = self.policy.structure_timeout + LEASE_MARGIN;
-        let fresh_after = before(now, self.policy.structure.ttl);
+        let expired = before(now, self.policy.structure.ttl);
+        let unreadable = wanted
+            .iter()
+            .filter_map(|part| read.parts.get(part)?.fetched_at)
+            .filter(|fetched_at| now.since(*fetched_at) > SETTLED)
+            .min();
+        let fresh_after = unreadable.map_or(expired, |at| at.max(expired));
         let outcome = self
             .wallets
             .lease(
@@ -301,7 +317,7 @@ impl Service {
         } else if let (Some(lease), Some(cached)) = (&lease, &cached) {
             let structure = NewStructure {
                 parts: &held.parts,
-                previous: &cached.header,
+                previous: &cached.intact_header(),
                 prices: (query.currency, &priced, cached.prices.as_ref()),
             };
             let stored = self
@@ -378,6 +394,13 @@ impl Service {
             .and_then(|cached| self.stale(wanted, cached, "upstream-error"))
             .ok_or_else(|| error.into())
     }
+}
+
+/// A short pause before looking again.
+async fn pause() -> Duration {
+    let pause = Duration::from_millis(PAUSES_MS[0]);
+    tokio::time::sleep(pause).await;
+    pause
 }
 
 /// Marks every listed asset of a fetch as checked, those without a price as

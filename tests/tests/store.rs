@@ -1,0 +1,326 @@
+//! The table's promises: leases, generations, merges, damaged items.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use portfolio::{
+    cache::{
+        CachedPart, CachedWallet, Header, Lease, LeaseOutcome, NewStructure, Retention,
+        WalletStore, Wallets, codec,
+    },
+    clock::Timestamp,
+    domain::{
+        address::Address,
+        currency::Currency,
+        draft::{Draft, NoAssets, Row},
+        number::Number,
+        price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
+        scope::Part,
+    },
+    usage::Usage,
+};
+use portfolio_tests::{World, sample};
+
+const LENGTH: Duration = Duration::from_secs(23);
+
+struct Bench {
+    world: World,
+    wallets: Wallets,
+    address: Address,
+    usage: Usage,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let retention = Retention {
+            structure: Duration::from_secs(86_700),
+            prices: Duration::from_secs(960),
+        };
+        Self {
+            wallets: Wallets::new(world.table(), retention),
+            address: Address::parse(sample("small")).expect("an address"),
+            usage: Usage::default(),
+            world,
+        }
+    }
+
+    async fn lease(&self, parts: &[Part], now: Timestamp) -> LeaseOutcome {
+        let fresh_after = Timestamp::from_millis(now.as_millis() - 300_000);
+        self.wallets
+            .lease(&self.address, parts, now, LENGTH, fresh_after, &self.usage)
+            .await
+            .expect("DynamoDB")
+    }
+
+    async fn won(&self, parts: &[Part], now: Timestamp) -> Lease {
+        match self.lease(parts, now).await {
+            LeaseOutcome::Won(lease) => lease,
+            LeaseOutcome::Lost(header) => panic!("lost to {header:?}"),
+        }
+    }
+
+    async fn load(&self) -> CachedWallet {
+        self.wallets
+            .load(&self.address, Currency::USD, true, &self.usage)
+            .await
+            .expect("DynamoDB")
+    }
+
+    async fn store(&self, lease: &Lease, part: Part, id: &str, now: Timestamp) -> bool {
+        let parts = BTreeMap::from([(part, holdings(part, id, now))]);
+        let read = self.load().await;
+        let structure = NewStructure {
+            parts: &parts,
+            previous: &read.header,
+            prices: (Currency::USD, &PriceTable::default(), read.prices.as_ref()),
+        };
+        self.wallets
+            .store(&self.address, lease, structure, now, &self.usage)
+            .await
+            .expect("DynamoDB")
+    }
+
+    async fn set(&self, sort: &str, attribute: &str, value: AttributeValue) {
+        let table = self.world.table();
+        table
+            .client()
+            .update_item()
+            .table_name(table.name())
+            .key("pk", AttributeValue::S(format!("W#{}", self.address)))
+            .key("sk", AttributeValue::S(sort.to_owned()))
+            .update_expression("SET #a = :v")
+            .expression_attribute_names("#a", attribute)
+            .expression_attribute_values(":v", value)
+            .send()
+            .await
+            .expect("DynamoDB");
+    }
+}
+
+fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
+    let mut draft = Draft::default();
+    draft.push(
+        Row {
+            id: id.to_owned(),
+            chain: "ethereum".to_owned(),
+            ..Row::default()
+        },
+        Some(part),
+    );
+    let bytes = draft.finish(part, &NoAssets).bytes;
+    CachedPart {
+        hash: codec::hash(&bytes),
+        bytes,
+        fetched_at: now,
+    }
+}
+
+fn after(now: Timestamp, seconds: u64) -> Timestamp {
+    now.plus(Duration::from_secs(seconds))
+}
+
+#[tokio::test]
+async fn one_lease_at_a_time() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    bench.won(&[Part::Wallet], now).await;
+    assert!(matches!(
+        bench.lease(&[Part::Wallet], now).await,
+        LeaseOutcome::Lost(_)
+    ));
+    // Both parts are needed for everything; the other one is free.
+    assert!(matches!(
+        bench.lease(&Part::ALL, now).await,
+        LeaseOutcome::Lost(_)
+    ));
+    bench.won(&[Part::Defi], now).await;
+    // A holder that died keeps nobody waiting for ever.
+    bench.won(&Part::ALL, after(now, 24)).await;
+}
+
+#[tokio::test]
+async fn simultaneous_attempts_have_one_winner() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    let attempts = (0..32).map(|_| bench.lease(&Part::ALL, now));
+    let outcomes = futures::future::join_all(attempts).await;
+    let won = outcomes
+        .iter()
+        .filter(|one| matches!(one, LeaseOutcome::Won(_)))
+        .count();
+    assert_eq!(won, 1);
+}
+
+#[tokio::test]
+async fn what_was_just_stored_is_not_fetched_again() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    let lease = bench.won(&[Part::Wallet], now).await;
+    assert!(bench.store(&lease, Part::Wallet, "a", now).await);
+    match bench.lease(&[Part::Wallet], after(now, 1)).await {
+        LeaseOutcome::Lost(header) => assert_eq!(header.parts[&Part::Wallet].fetched_at, Some(now)),
+        LeaseOutcome::Won(_) => panic!("fresh data would be fetched again"),
+    }
+    // The other part is missing: everything may be fetched.
+    bench.won(&Part::ALL, after(now, 1)).await;
+}
+
+#[tokio::test]
+async fn a_late_holder_overwrites_nothing() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    let frozen = bench.won(&[Part::Wallet], now).await;
+    let later = after(now, 30);
+    let quick = bench.won(&[Part::Wallet], later).await;
+    assert!(bench.store(&quick, Part::Wallet, "new", later).await);
+    assert!(!bench.store(&frozen, Part::Wallet, "old", now).await);
+    let expected = holdings(Part::Wallet, "new", later);
+    assert_eq!(bench.load().await.parts[&Part::Wallet], expected);
+    // Nor does it end the next holder's lease.
+    let next = bench.won(&[Part::Wallet], after(later, 301)).await;
+    bench
+        .wallets
+        .release(&bench.address, &frozen, &bench.usage)
+        .await
+        .unwrap();
+    assert!(matches!(
+        bench.lease(&[Part::Wallet], after(later, 302)).await,
+        LeaseOutcome::Lost(_)
+    ));
+    bench
+        .wallets
+        .release(&bench.address, &next, &bench.usage)
+        .await
+        .unwrap();
+    bench.won(&[Part::Wallet], after(later, 302)).await;
+}
+
+#[tokio::test]
+async fn unchanged_holdings_rewrite_only_the_header() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    let lease = bench.won(&[Part::Wallet], now).await;
+    bench.store(&lease, Part::Wallet, "a", now).await;
+    let later = after(now, 400);
+    let lease = bench.won(&[Part::Wallet], later).await;
+    let before = bench.usage.totals().calls;
+    bench.store(&lease, Part::Wallet, "a", later).await;
+    // A load, the header and the prices: no chunk.
+    assert_eq!(bench.usage.totals().calls - before, 3);
+    assert_eq!(bench.load().await.parts[&Part::Wallet].fetched_at, later);
+    // Before the chunks could be deleted they are written again.
+    let much_later = after(now, 100_000);
+    let lease = bench.won(&[Part::Wallet], much_later).await;
+    let before = bench.usage.totals().calls;
+    bench.store(&lease, Part::Wallet, "a", much_later).await;
+    assert_eq!(bench.usage.totals().calls - before, 4);
+}
+
+#[tokio::test]
+async fn damaged_or_foreign_items_count_as_missing() {
+    for (sort, attribute, value) in [
+        (
+            "D#wallet#000",
+            "b",
+            AttributeValue::B(Blob::new(b"garbage".to_vec())),
+        ),
+        (
+            "D#wallet#000",
+            "h",
+            AttributeValue::B(Blob::new(vec![0; 16])),
+        ),
+        ("D#wallet#000", "i", AttributeValue::N("7".to_owned())),
+        ("D#wallet#000", "v", AttributeValue::N("99".to_owned())),
+        ("H", "v", AttributeValue::N("99".to_owned())),
+        ("H", "w_n", AttributeValue::N("2".to_owned())),
+        ("H", "w_at", AttributeValue::S("yesterday".to_owned())),
+        ("H", "w_hash", AttributeValue::B(Blob::new(vec![1]))),
+    ] {
+        let bench = Bench::new().await;
+        let small = sample("small");
+        bench.world.get(small, "wallet").await.ok();
+        bench.set(sort, attribute, value).await;
+        bench.world.advance(10);
+        assert!(bench.load().await.parts.is_empty(), "{sort} {attribute}");
+        // The next request mends it.
+        let answer = bench.world.get(small, "wallet").await;
+        assert!(
+            answer.header("cache-status").contains("fwd=miss"),
+            "{sort} {attribute}"
+        );
+        answer.ok();
+        assert!(
+            bench.load().await.parts.contains_key(&Part::Wallet),
+            "{sort} {attribute}"
+        );
+        assert_eq!(bench.world.stats().zerion.requests, 2);
+    }
+}
+
+#[tokio::test]
+async fn prices_of_simultaneous_writers_are_merged() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    let table = |id: u32, amount: i64, checked: Timestamp| {
+        let price = Price {
+            amount: Number::new(amount, 0),
+            change_24h_percent: None,
+            source: PriceSource::CoinMarketCap,
+            as_of: checked,
+            checked_at: checked,
+        };
+        PriceTable::new(vec![(PriceKey::Cmc(CmcId(id)), price)])
+    };
+    let tables = [table(1, 10, now), table(2, 20, now), table(3, 30, now)];
+    // All of them read before anybody wrote.
+    let writes = tables.iter().map(|table| {
+        bench.wallets.store_prices(
+            &bench.address,
+            Currency::USD,
+            table,
+            None,
+            now,
+            &bench.usage,
+        )
+    });
+    for written in futures::future::join_all(writes).await {
+        written.unwrap();
+    }
+    let read = bench.load().await.prices.unwrap();
+    assert_eq!(read.table.entries().len(), 3);
+    // What was checked earlier does not replace what was checked later.
+    let older = table(1, 99, Timestamp::from_millis(now.as_millis() - 1));
+    bench
+        .wallets
+        .store_prices(
+            &bench.address,
+            Currency::USD,
+            &older,
+            Some(&read),
+            now,
+            &bench.usage,
+        )
+        .await
+        .unwrap();
+    let kept = bench.load().await.prices.unwrap();
+    let price = kept.table.get(PriceKey::Cmc(CmcId(1))).unwrap();
+    assert_eq!(price.amount, Number::new(10, 0));
+}
+
+#[tokio::test]
+async fn an_unknown_wallet_has_an_empty_header() {
+    let bench = Bench::new().await;
+    let header = bench
+        .wallets
+        .header(&bench.address, &bench.usage)
+        .await
+        .unwrap();
+    let blank: Vec<_> = header
+        .parts
+        .values()
+        .filter(|part| part.fetched_at.is_some())
+        .collect();
+    assert!(blank.is_empty());
+    assert_ne!(header, Header::default());
+}
