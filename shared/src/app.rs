@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::{
     cache::{Registry, Retention, Table, Wallets},
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, PriceFallback},
     domain::scope::Scope,
     lambda::{QueryFunction, http::HttpHandler},
     registry::RegistryUpdate,
     service::{Policy, Service},
-    upstream::{Failure, HttpClient, coinmarketcap::CoinMarketCap, zerion::Zerion},
+    upstream::{
+        Failure, FallbackSource, HttpClient, coinmarketcap::CoinMarketCap, defillama::DefiLlama,
+        zerion::Zerion,
+    },
 };
 
 /// The query function of `scope`, on the machine's clock.
@@ -40,6 +43,10 @@ pub fn query_function_with(
 /// When the HTTP client cannot be built.
 pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failure> {
     let http = HttpClient::new()?;
+    let fallback: Option<Arc<dyn FallbackSource>> = match config.price_fallback {
+        PriceFallback::DefiLlama => Some(Arc::new(DefiLlama::new(http.clone(), config))),
+        PriceFallback::None => None,
+    };
     let table = Table::connect(config);
     let retention = Retention {
         structure: config.structure.whole(),
@@ -47,7 +54,8 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
     };
     Ok(Service::new(
         Arc::new(Zerion::new(http.clone(), config)),
-        Arc::new(CoinMarketCap::new(http, config)),
+        Arc::new(CoinMarketCap::new(http.clone(), config)),
+        fallback,
         Arc::new(Wallets::new(table.clone(), retention)),
         Arc::new(Registry::new(table)),
         clock,

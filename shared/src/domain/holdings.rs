@@ -205,6 +205,19 @@ impl<'a> Holdings<'a> {
         PriceKey::of_asset(&name)
     }
 
+    /// What the fallback source calls the token: `chain:contract`, the zero
+    /// address for native coins. None where it cannot be told.
+    pub fn fallback_key(&self, token: &Token<'_>) -> Option<String> {
+        let chain = Chain::by_id(self.chain(token))?.defillama;
+        match &token.address {
+            Some(address) => Some(format!("{chain}:{address}")),
+            None if token.native => Some(format!(
+                "{chain}:0x0000000000000000000000000000000000000000"
+            )),
+            None => None,
+        }
+    }
+
     /// The position's id as the provider gave it.
     pub fn position_id<'s>(&'s self, position: &'s Position<'a>) -> Cow<'s, str> {
         match &position.id {

@@ -30,6 +30,24 @@ impl Number {
         exponent: 0,
     };
 
+    /// One half.
+    pub const fn half() -> Self {
+        Self {
+            coefficient: 5,
+            exponent: -1,
+        }
+    }
+
+    /// Whether this is `least` or more, judged at 12 decimal places; meant for
+    /// ratios, not for money.
+    pub fn at_least(self, least: Self) -> bool {
+        match (self.scaled(12), least.scaled(12)) {
+            (Some(this), Some(least)) => this >= least,
+            // Beyond the scale: only its sign matters.
+            (this, _) => this.is_none() && self.coefficient > 0,
+        }
+    }
+
     /// `coefficient × 10^exponent`.
     pub fn new(coefficient: i64, exponent: i16) -> Self {
         Self {

@@ -230,7 +230,7 @@ impl<'a> Portfolio<'a> {
                 .quantity
                 .as_ref()
                 .is_some_and(|it| it.is_negative());
-        let usable = price.filter(|price| price.as_of >= self.oldest_price);
+        let usable = price.filter(|price| price.usable_since(self.oldest_price));
         let value = match (&position.quantity, usable, price) {
             (None, ..) => Err(UnpricedReason::QuantityUnreadable),
             (Some(quantity), Some(price), _) => {

@@ -1,5 +1,7 @@
 //! Prices, kept apart from what a wallet holds, each with its own time.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -52,6 +54,18 @@ impl PriceSource {
     }
 }
 
+impl PriceSource {
+    /// How much older than the moment of asking this source's prices may be
+    /// and still count as of that moment.
+    pub fn tolerance(self) -> Duration {
+        match self {
+            Self::Zerion | Self::CoinMarketCap => Duration::ZERO,
+            // Thinly traded tokens; it is asked for at most four hours back.
+            Self::DefiLlama => Duration::from_secs(4 * 3600),
+        }
+    }
+}
+
 /// A price per token in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -67,6 +81,13 @@ pub struct Price {
     /// When its best source was last asked for it; freshness counts from here.
     /// Later than `as_of` when the source had nothing newer.
     pub checked_at: Timestamp,
+}
+
+impl Price {
+    /// Whether it may still be used when prices from before `oldest` may not.
+    pub fn usable_since(&self, oldest: Timestamp) -> bool {
+        self.as_of.plus(self.source.tolerance()) >= oldest
+    }
 }
 
 /// The prices that a wallet needs in one currency, looked up by key.
@@ -91,6 +112,12 @@ impl PriceTable {
     /// When `key` was last asked for, whether or not it has a price.
     pub fn checked_at(&self, key: PriceKey) -> Option<Timestamp> {
         self.entry(key).map(|price| price.checked_at)
+    }
+
+    /// Whether a source was asked for `key` and knew no price.
+    pub fn is_unknown(&self, key: PriceKey) -> bool {
+        self.entry(key)
+            .is_some_and(|price| !price.amount.is_positive() && price.source != PriceSource::Zerion)
     }
 
     fn entry(&self, key: PriceKey) -> Option<&Price> {
@@ -132,7 +159,7 @@ impl PriceTable {
         };
         keys.into_iter()
             .map(|key| {
-                let kept = self.entry(key).copied().unwrap_or(unknown);
+                let kept = self.get(key).copied().unwrap_or(unknown);
                 (
                     key,
                     Price {

@@ -54,7 +54,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         // Whether it is still used depends on the time of the request.
         put(&[
             price.source as u8,
-            u8::from(price.as_of < snapshot.oldest_price),
+            u8::from(price.usable_since(snapshot.oldest_price)),
         ]);
         if let Some(change) = price.change_24h_percent {
             put(&change.coefficient().to_le_bytes());

@@ -3,8 +3,8 @@
 //! ```text
 //! load the wallet ── holdings and prices fresh ───────────────────► answer
 //!   │                    │
-//!   │                    └─ prices expired: one CoinMarketCap request,
-//!   │                       store them ───────────────────────────► answer
+//!   │                    └─ prices expired: one CoinMarketCap request (and
+//!   │                       the fallback for the rest), store them ► answer
 //!   └─ holdings missing or expired: take the lease
 //!        ├─ won:  one Zerion request, store holdings and prices ──► answer
 //!        └─ lost: stale data at once, or wait for the winner's ───► answer
@@ -35,7 +35,7 @@ use crate::{
         query::Query,
         scope::Part,
     },
-    upstream::{PriceSource, StructureSource, UpstreamError},
+    upstream::{FallbackSource, PriceSource, StructureSource, UpstreamError},
     usage::Usage,
 };
 
@@ -175,6 +175,7 @@ impl Snapshot {
 pub struct Service {
     pub(crate) structures: Arc<dyn StructureSource>,
     pub(crate) quotes: Arc<dyn PriceSource>,
+    pub(crate) fallback: Option<Arc<dyn FallbackSource>>,
     pub(crate) wallets: Arc<dyn WalletStore>,
     pub(crate) assets: AssetCache,
     pub(crate) clock: Arc<dyn Clock>,
@@ -198,6 +199,7 @@ impl Service {
     pub fn new(
         structures: Arc<dyn StructureSource>,
         quotes: Arc<dyn PriceSource>,
+        fallback: Option<Arc<dyn FallbackSource>>,
         wallets: Arc<dyn WalletStore>,
         assets: AssetStoreRef,
         clock: Arc<dyn Clock>,
@@ -206,6 +208,7 @@ impl Service {
         Self {
             structures,
             quotes,
+            fallback,
             wallets,
             assets: AssetCache::new(assets),
             clock,

@@ -288,9 +288,10 @@ impl Service {
                 },
             );
         }
+        let none = PriceTable::default();
         let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
-        let brought = PriceTable::new(brought);
-        let priced = with_unpriced(&parts, brought, before.map(|read| &read.table), now)?;
+        let before = before.map_or(&none, |read| &read.table);
+        let priced = self.with_unpriced(query, &parts, PriceTable::new(brought), before, now)?;
         let mut held = Held {
             parts,
             fetched_at: now,
@@ -331,12 +332,28 @@ impl Service {
         if !held.level.stored && held.level.detail.is_none() {
             held.level.detail = Some("uncached");
         }
-        held.priced = Some(match before {
-            Some(read) => read.table.merged(priced.entries().iter().copied()),
-            None => priced,
-        });
+        held.priced = Some(before.merged(priced.entries().iter().copied()));
         held.cached = cached;
         Ok(held)
+    }
+
+    /// Marks every asset of a fetch that can be refreshed as checked, those
+    /// without a price as well: no price source is asked for them before the
+    /// prices expire.
+    fn with_unpriced(
+        &self,
+        query: &Query,
+        parts: &BTreeMap<Part, CachedPart>,
+        brought: PriceTable,
+        before: &PriceTable,
+        now: Timestamp,
+    ) -> Result<PriceTable, ServiceError> {
+        let refreshable = self.refreshable(parts, query.currency, &brought)?;
+        let unpriced = refreshable
+            .into_keys()
+            .filter(|key| brought.get(*key).is_none());
+        let unanswered = before.unanswered(unpriced, PriceSource::Zerion, now);
+        Ok(brought.merged(unanswered))
     }
 
     /// The one request to the provider; the registry is read meanwhile.
@@ -401,23 +418,6 @@ async fn pause() -> Duration {
     let pause = Duration::from_millis(PAUSES_MS[0]);
     tokio::time::sleep(pause).await;
     pause
-}
-
-/// Marks every listed asset of a fetch as checked, those without a price as
-/// well: the price source is not asked for them before the prices expire.
-fn with_unpriced(
-    parts: &BTreeMap<Part, CachedPart>,
-    brought: PriceTable,
-    before: Option<&PriceTable>,
-    now: Timestamp,
-) -> Result<PriceTable, ServiceError> {
-    let keys = super::prices::listed_keys(parts)?;
-    let unpriced = keys.into_iter().filter(|key| brought.get(*key).is_none());
-    let none = PriceTable::default();
-    let unanswered = before
-        .unwrap_or(&none)
-        .unanswered(unpriced, PriceSource::Zerion, now);
-    Ok(brought.merged(unanswered))
 }
 
 fn outcome(wanted: &[Part], cached: Option<&CachedWallet>) -> CacheOutcome {

@@ -2,6 +2,7 @@
 
 mod bulkhead;
 pub mod coinmarketcap;
+pub mod defillama;
 mod http;
 mod lenient;
 pub mod zerion;
@@ -27,6 +28,8 @@ pub enum Upstream {
     Zerion,
     /// Prices.
     CoinMarketCap,
+    /// Prices of what CoinMarketCap does not list.
+    DefiLlama,
 }
 
 impl Upstream {
@@ -35,6 +38,7 @@ impl Upstream {
         match self {
             Self::Zerion => "zerion",
             Self::CoinMarketCap => "coinmarketcap",
+            Self::DefiLlama => "defillama",
         }
     }
 }
@@ -142,4 +146,27 @@ pub trait PriceSource: Send + Sync {
 
     /// Most ids that one request may hold.
     fn max_ids(&self) -> usize;
+}
+
+/// A token's price by chain and contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FallbackQuote {
+    /// `chain:contract`, as it was asked for.
+    pub key: String,
+    /// Price of one token in US dollars; positive.
+    pub price: Number,
+    /// The time that the source gives.
+    pub as_of: Option<Timestamp>,
+}
+
+/// Tells prices of tokens that the first source does not list.
+#[async_trait]
+pub trait FallbackSource: Send + Sync {
+    /// Prices of `keys` (`chain:contract`); what the source does not know or
+    /// trust is left out.
+    async fn prices(
+        &self,
+        keys: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<FallbackQuote>, UpstreamError>;
 }

@@ -1,0 +1,174 @@
+//! DeFiLlama: prices of tokens that CoinMarketCap does not list, by chain and
+//! contract, in US dollars. No key is needed.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Failure, FallbackQuote, FallbackSource, HttpClient, Upstream, UpstreamError,
+    bulkhead::Bulkhead,
+    http::{retry_after, send},
+    lenient::{lenient, number},
+};
+use crate::{clock::Timestamp, config::Config, domain::number::Number};
+
+/// Keys in one request: more than about 250 make the URL too long.
+const BATCH: usize = 100;
+/// How old a price may be, in the service's own words.
+const SEARCH_WIDTH: &str = "4h";
+/// The service rates its own prices from 0 to 1; what is below this is a guess.
+const LEAST_CONFIDENCE: Number = Number::half();
+
+/// The client.
+pub struct DefiLlama {
+    http: HttpClient,
+    base: Url,
+    bulkhead: Bulkhead,
+}
+
+impl DefiLlama {
+    /// A client as configured.
+    pub fn new(http: HttpClient, config: &Config) -> Self {
+        Self {
+            http,
+            base: config.defillama_base.clone(),
+            bulkhead: Bulkhead::new(config.upstream_concurrency),
+        }
+    }
+
+    async fn batch(
+        &self,
+        keys: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<FallbackQuote>, Failure> {
+        let mut url = self.base.clone();
+        let path = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{path}/prices/current/{}", keys.join(",")));
+        url.set_query(Some(&format!("searchWidth={SEARCH_WIDTH}")));
+        let request = self.http.get(url).header("accept", "application/json");
+        let response = self
+            .bulkhead
+            .enter(timeout, |left| send(request, left))
+            .await?;
+        match response.status.as_u16() {
+            200 => read_prices(&response.body).map_err(Failure::Malformed),
+            429 => Err(Failure::RateLimited {
+                retry_after: retry_after(&response.headers),
+            }),
+            status if status >= 500 => Err(Failure::Unavailable(format!("HTTP {status}"))),
+            status => Err(Failure::Rejected(status)),
+        }
+    }
+}
+
+#[async_trait]
+impl FallbackSource for DefiLlama {
+    async fn prices(
+        &self,
+        keys: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<FallbackQuote>, UpstreamError> {
+        let batches = keys.chunks(BATCH).map(|keys| self.batch(keys, timeout));
+        let mut quotes = Vec::new();
+        for answered in futures::future::join_all(batches).await {
+            let answered = answered.map_err(|failure| UpstreamError {
+                upstream: Upstream::DefiLlama,
+                failure,
+            })?;
+            quotes.extend(answered);
+        }
+        Ok(quotes)
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'b> {
+    #[serde(borrow)]
+    coins: HashMap<String, &'b RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireCoin {
+    #[serde(deserialize_with = "number")]
+    price: Option<Number>,
+    #[serde(deserialize_with = "lenient")]
+    timestamp: Option<i64>,
+    #[serde(deserialize_with = "number")]
+    confidence: Option<Number>,
+}
+
+/// Reads an answer. Unknown tokens are left out of it, and so are, here, those
+/// without a positive price or that the service itself does not trust.
+///
+/// # Errors
+/// When the body is not an answer.
+pub fn read_prices(body: &[u8]) -> Result<Vec<FallbackQuote>, String> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body)
+        .map_err(|error| format!("{:?} error at line {}", error.classify(), error.line()))?;
+    let quotes = envelope.coins.into_iter().filter_map(|(key, raw)| {
+        let coin: WireCoin = serde_json::from_str(raw.get()).ok()?;
+        let trusted = coin
+            .confidence
+            .is_none_or(|confidence| confidence.at_least(LEAST_CONFIDENCE));
+        Some(FallbackQuote {
+            key,
+            price: coin.price.filter(|price| trusted && price.is_positive())?,
+            as_of: coin
+                .timestamp
+                .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000))),
+        })
+    });
+    Ok(quotes.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Vec<(String, String)> {
+        let mut read: Vec<_> = read_prices(body.as_bytes())
+            .unwrap()
+            .into_iter()
+            .map(|quote| (quote.key, quote.price.to_string()))
+            .collect();
+        read.sort();
+        read
+    }
+
+    #[test]
+    fn reads_prices_and_leaves_out_guesses() {
+        let body = r#"{"coins":{
+            "base:0xA":{"decimals":18,"symbol":"A","price":1.5,"timestamp":1775055544,"confidence":0.99},
+            "base:0xB":{"symbol":"B","price":20,"timestamp":1775055544,"confidence":1},
+            "base:0xC":{"symbol":"C","price":3,"timestamp":1775055544,"confidence":0.2},
+            "base:0xD":{"symbol":"D","price":0,"confidence":0.9},
+            "base:0xE":{"symbol":"E","price":null},
+            "base:0xF":{"price":7},
+            "base:0x1":null}}"#;
+        let expected = [("base:0xA", "1.5"), ("base:0xB", "20"), ("base:0xF", "7")];
+        assert_eq!(
+            read(body),
+            expected.map(|(key, price)| (key.to_owned(), price.to_owned()))
+        );
+        assert_eq!(read(r#"{"coins":{}}"#), []);
+    }
+
+    #[test]
+    fn refuses_what_is_no_answer() {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"coins":null}"#,
+            "Bad gateway",
+            r#"{"coins":{"a":"#,
+        ] {
+            assert!(read_prices(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}
