@@ -81,6 +81,11 @@ fn print_services(services: &Services) {
     if let Some(url) = &config.dynamodb_endpoint {
         println!("DynamoDB       {url} (table {})", config.table);
     }
+    if services.mixed {
+        println!(
+            "\nNote: one provider is real and the other a stand-in, whose prices are made up."
+        );
+    }
 }
 
 fn print_gateway(address: SocketAddr, services: &Services) {

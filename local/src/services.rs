@@ -25,6 +25,8 @@ pub struct Services {
     pub standins: StandIns,
     /// Whether Zerion and CoinMarketCap are both stand-ins.
     pub pretended: bool,
+    /// Whether one of them is and the other is not.
+    pub mixed: bool,
 }
 
 /// Where to listen; port 0 takes any free one.
@@ -91,6 +93,7 @@ pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Re
         environment,
         standins,
         pretended: zerion && coinmarketcap,
+        mixed: zerion != coinmarketcap,
     })
 }
 

@@ -54,7 +54,7 @@ pub enum RegistryError {
     /// The registry could not be read or written.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// The map lost more than half of what is stored: taken for a fault.
+    /// The map lost more than a fifth of what is stored: taken for a fault.
     #[error("the map has {found} assets, {stored} are stored: nothing was changed")]
     Shrunk {
         /// Assets in the map.
@@ -91,7 +91,7 @@ impl RegistryUpdate {
         let coins = self.coins().await?;
         let assets = assets(&coins);
         let stored = self.store.read(&usage).await?;
-        if assets.len() * 2 < stored.len() {
+        if assets.len() * 5 < stored.len() * 4 {
             return Err(RegistryError::Shrunk {
                 found: assets.len(),
                 stored: stored.len(),
@@ -110,10 +110,9 @@ impl RegistryUpdate {
     async fn coins(&self) -> Result<Vec<MapCoin>, UpstreamError> {
         let mut coins = Vec::new();
         for page in 0..MAX_PAGES {
-            let rows = self.map.map_page(page * MAP_PAGE + 1, PAGE_TIMEOUT).await?;
-            let last = rows.len() < MAP_PAGE;
-            coins.extend(rows);
-            if last {
+            let read = self.map.map_page(page * MAP_PAGE + 1, PAGE_TIMEOUT).await?;
+            coins.extend(read.coins);
+            if read.rows < MAP_PAGE {
                 break;
             }
         }

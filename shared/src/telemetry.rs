@@ -1,7 +1,11 @@
 //! Logs: JSON lines as Lambda collects them, or text for a terminal.
 
 use tracing_subscriber::{
-    EnvFilter, fmt, fmt::writer::BoxMakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
+    filter::{LevelFilter, Targets},
+    fmt,
+    fmt::writer::BoxMakeWriter,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
 use crate::config::ConfigError;
@@ -25,12 +29,29 @@ pub fn init(output: Output) -> Result<(), ConfigError> {
     let level = var("LOG_LEVEL")
         .or_else(|| var("AWS_LAMBDA_LOG_LEVEL"))
         .unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(level.to_ascii_lowercase()).map_err(|_| ConfigError {
-        name: "LOG_LEVEL",
-        reason: format!("'{level}' is not a log level"),
-    })?;
-    let json = match var("AWS_LAMBDA_LOG_FORMAT") {
-        Some(format) => !format.eq_ignore_ascii_case("text"),
+    let level = match level.to_ascii_lowercase().as_str() {
+        // Lambda knows a level above error; there is nothing that it would hide.
+        "fatal" => LevelFilter::ERROR,
+        word => word.parse().map_err(|_| ConfigError {
+            name: "LOG_LEVEL",
+            reason: format!("'{level}' is not off, error, warn, info, debug or trace"),
+        })?,
+    };
+    // What libraries print at lower levels holds items and requests, and so
+    // wallets.
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("portfolio", level);
+    let format = var("AWS_LAMBDA_LOG_FORMAT").map(|format| format.to_ascii_lowercase());
+    let json = match format.as_deref() {
+        Some("json") => true,
+        Some("text") => false,
+        Some(other) => {
+            return Err(ConfigError {
+                name: "AWS_LAMBDA_LOG_FORMAT",
+                reason: format!("'{other}' is neither JSON nor Text"),
+            });
+        }
         None => output == Output::Lambda,
     };
     let writer = match output {

@@ -37,6 +37,19 @@ impl Usage {
             .fetch_add(milli(units), Ordering::Relaxed);
     }
 
+    /// Adds calls and capacity that were spent while something slower was
+    /// waited for: no serial waits.
+    pub fn add_aside(&self, aside: &Self) {
+        for (sum, more) in [
+            (&self.read_milliunits, &aside.read_milliunits),
+            (&self.write_milliunits, &aside.write_milliunits),
+        ] {
+            sum.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        self.calls
+            .fetch_add(aside.calls.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Counts a request to an upstream.
     pub fn upstream_call(&self) {
         self.upstream_calls.fetch_add(1, Ordering::Relaxed);

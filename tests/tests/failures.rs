@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, Router, extract::Request, routing::get};
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::standins::{Coin, Fault, Upstream};
 use portfolio_tests::{World, positions, rows, sample};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -109,21 +109,117 @@ async fn old_prices_stand_in_for_a_failing_source() {
 async fn prices_past_their_limit_are_null_with_a_reason() {
     let world = World::with(&[("STRUCTURE_TTL_SECONDS", "100000")]).await;
     let small = sample("small");
+    let before = world.get(small, "wallet").await.ok();
+    // Ether alone keeps an old price: CoinMarketCap answers, but not for it.
+    world.standins().remove_coin(1027);
+    world.advance(961);
+    let body = world.get(small, "wallet").await.ok();
+    let ether: Vec<_> = positions(&body)
+        .into_iter()
+        .filter(|one| one["token"]["symbol"] == "ETH")
+        .collect();
+    assert!(!ether.is_empty());
+    for one in &ether {
+        assert!(one["value"].is_null() && one["price"].is_null());
+        assert_eq!(one["unpriced_reason"], "price_too_old");
+    }
+    assert_eq!(body["prices"]["unpriced"], ether.len());
+    assert_ne!(body["totals"]["net_worth"], before["totals"]["net_worth"]);
+    assert_ne!(body["totals"]["net_worth"], "0");
+}
+
+#[tokio::test]
+async fn a_wallet_without_any_price_is_a_problem_not_worth_nothing() {
+    let world = World::with(&[
+        ("STRUCTURE_TTL_SECONDS", "100000"),
+        ("PRICE_FALLBACK", "none"),
+    ])
+    .await;
+    let small = sample("small");
     world.get(small, "wallet").await.ok();
     world
         .standins()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
-    world.advance(961);
-    let body = world.get(small, "wallet").await.ok();
-    assert_eq!(body["totals"]["net_worth"], "0");
-    for one in positions(&body) {
-        assert!(one["value"].is_null());
-    }
-    assert!(
-        positions(&body)
-            .iter()
-            .any(|one| one["unpriced_reason"] == "price_too_old")
+    // In a currency that it was never asked for.
+    let answer = world.get(small, "wallet?currency=eur").await;
+    assert_eq!(
+        (answer.status, &answer.json()["code"]),
+        (503, &json!("upstream_unavailable"))
     );
+    // Past the limit of the old prices.
+    world.advance(961);
+    assert_eq!(world.get(small, "wallet").await.status, 503);
+    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.get(small, "wallet?currency=eur").await.ok();
+}
+
+#[tokio::test]
+async fn unlisted_tokens_keep_their_price_as_long_as_the_holdings() {
+    let world = World::with(&[("PRICE_STALE_SECONDS", "0"), ("PRICE_FALLBACK", "none")]).await;
+    world
+        .standins()
+        .set_wallet(WALLET, vec![rows::token(1), rows::token(2)]);
+    let before = world.get(WALLET, "wallet").await.ok();
+    world.advance(290);
+    let after = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(before["totals"], after["totals"]);
+    assert_eq!(after["prices"]["stale"], false);
+}
+
+#[tokio::test]
+async fn quotes_of_long_ago_are_not_taken_for_prices() {
+    let world = World::new().await;
+    let small = sample("small");
+    let before = world.get(small, "wallet").await.ok();
+    let mut coin = Coin::new(1027, "Ethereum", "ETH", 12.0);
+    coin.last_updated = Some("2024-01-01T00:00:00.000Z".to_owned());
+    world.standins().set_coin(coin);
+    world.advance(61);
+    let after = world.get(small, "wallet").await.ok();
+    let ether = |body: &serde_json::Value| {
+        let all = positions(body);
+        let found = all.iter().find(|one| one["token"]["symbol"] == "ETH");
+        found.expect("ether")["price"].clone()
+    };
+    assert_eq!(ether(&before), ether(&after));
+}
+
+#[tokio::test]
+async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
+    let world = World::new().await;
+    let mut loan = rows::row(rows::Row {
+        kind: json!("loan"),
+        price: json!(null),
+        protocol: Some("lender".to_owned()),
+        ..rows::Row::default()
+    });
+    loan["attributes"]["value"] = json!(-500.0);
+    loan["attributes"]["fungible_info"]["implementations"]
+        .as_array_mut()
+        .expect("a list")
+        .push(json!(null));
+    world.standins().set_wallet(WALLET, vec![loan.clone()]);
+    let body = world.get(WALLET, "defi").await.ok();
+    assert_eq!(body["totals"]["debt"], "500");
+    assert_eq!(body["totals"]["net_worth"], "-500");
+    assert_eq!(positions(&body)[0]["token"]["address"], rows::contract(1));
+
+    let other = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    let mut odd = rows::token(3);
+    odd["attributes"] = json!("oops");
+    let body = json!({"links": {}, "data": [loan, odd]}).to_string();
+    let answered = Fault {
+        body: Some(body),
+        ..Fault::status(200)
+    };
+    world.standins().set_fault(Upstream::Zerion, Some(answered));
+    let answer = world.get(other, "defi").await;
+    assert!(
+        answer
+            .header("cache-control")
+            .contains("max-age=0, stale-if-error=0")
+    );
+    assert_eq!(answer.ok()["coverage"]["complete"], false);
 }
 
 #[tokio::test]

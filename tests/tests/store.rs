@@ -197,6 +197,81 @@ async fn a_late_holder_overwrites_nothing() {
 }
 
 #[tokio::test]
+async fn a_late_holder_spares_chunks_that_others_kept() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    let lease = bench.won(&[Part::Wallet], now).await;
+    bench.store(&lease, Part::Wallet, "same", now).await;
+    let frozen = bench.won(&[Part::Wallet], after(now, 400)).await;
+    let quick = bench.won(&[Part::Wallet], after(now, 500)).await;
+    assert!(
+        bench
+            .store(&quick, Part::Wallet, "same", after(now, 500))
+            .await
+    );
+    assert!(
+        !bench
+            .store(&frozen, Part::Wallet, "other", after(now, 400))
+            .await
+    );
+    let expected = holdings(Part::Wallet, "same", after(now, 500));
+    assert_eq!(bench.load().await.parts[&Part::Wallet], expected);
+}
+
+#[tokio::test]
+async fn a_header_that_expired_starts_above_its_older_chunks() {
+    let bench = Bench::new().await;
+    let now = bench.world.now();
+    for (round, id) in ["a", "b", "c"].into_iter().enumerate() {
+        let at = after(now, 400 * round as u64);
+        let lease = bench.won(&[Part::Wallet], at).await;
+        bench.store(&lease, Part::Wallet, id, at).await;
+    }
+    // TTL deletes the header a day before the chunks.
+    let table = bench.world.table();
+    let delete = table.client().delete_item().table_name(table.name());
+    let delete = delete.key("pk", AttributeValue::S(format!("W#{}", bench.address)));
+    delete
+        .key("sk", AttributeValue::S("H".to_owned()))
+        .send()
+        .await
+        .unwrap();
+    let later = after(now, 90_000);
+    let lease = bench.won(&[Part::Wallet], later).await;
+    assert!(bench.store(&lease, Part::Wallet, "d", later).await);
+    assert_eq!(
+        bench.load().await.parts[&Part::Wallet],
+        holdings(Part::Wallet, "d", later)
+    );
+}
+
+#[tokio::test]
+async fn prices_of_another_format_are_replaced() {
+    let bench = Bench::new().await;
+    let small = sample("small");
+    bench.world.get(small, "wallet").await.ok();
+    for (attribute, value) in [
+        ("v", AttributeValue::N("99".to_owned())),
+        ("b", AttributeValue::B(Blob::new(b"garbage".to_vec()))),
+        ("h", AttributeValue::S("none".to_owned())),
+    ] {
+        bench.set("P#usd", attribute, value).await;
+        let answer = bench.world.get(small, "wallet").await;
+        assert!(
+            answer
+                .header("cache-status")
+                .contains("prices; fwd=miss; stored"),
+            "{attribute}"
+        );
+        let again = bench.world.get(small, "wallet").await;
+        assert!(
+            again.header("cache-status").contains("prices; hit"),
+            "{attribute}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn unchanged_holdings_rewrite_only_the_header() {
     let bench = Bench::new().await;
     let now = bench.world.now();

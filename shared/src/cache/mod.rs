@@ -94,6 +94,8 @@ pub struct PartHeader {
     pub chunks_expire: Option<Timestamp>,
     /// Until when somebody holds the lease.
     pub lease_until: Option<Timestamp>,
+    /// Who took the last lease: a random number.
+    pub owner: Option<u64>,
 }
 
 /// A wallet's prices in one currency.
@@ -170,7 +172,7 @@ pub trait WalletStore: Send + Sync {
     async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError>;
 
     /// Stores what a fetch brought and ends the lease. `false` when the lease
-    /// was lost meanwhile: then nothing newer was overwritten.
+    /// was lost meanwhile: then nothing of it was written.
     async fn store(
         &self,
         address: &Address,
@@ -189,7 +191,8 @@ pub trait WalletStore: Send + Sync {
     ) -> Result<(), CacheError>;
 
     /// Puts `fresh` over the prices that were read before (`None`: there were
-    /// none). Prices that somebody else stored meanwhile are kept.
+    /// none). Prices that somebody else stored meanwhile are kept. `false`
+    /// when they could not be kept: too many, or replaced too often.
     async fn store_prices(
         &self,
         address: &Address,
@@ -198,5 +201,5 @@ pub trait WalletStore: Send + Sync {
         previous: Option<&CachedPrices>,
         now: Timestamp,
         usage: &Usage,
-    ) -> Result<(), CacheError>;
+    ) -> Result<bool, CacheError>;
 }

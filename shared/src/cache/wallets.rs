@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
@@ -42,6 +43,7 @@ pub(super) struct Attributes {
     pub fetched_at: &'static str,
     pub chunks_expire: &'static str,
     pub lease_until: &'static str,
+    pub owner: &'static str,
 }
 
 pub(super) fn attributes(part: Part) -> Attributes {
@@ -53,6 +55,7 @@ pub(super) fn attributes(part: Part) -> Attributes {
             fetched_at: "w_at",
             chunks_expire: "w_exp",
             lease_until: "w_until",
+            owner: "w_owner",
         },
         Part::Defi => Attributes {
             generation: "d_gen",
@@ -61,6 +64,7 @@ pub(super) fn attributes(part: Part) -> Attributes {
             fetched_at: "d_at",
             chunks_expire: "d_exp",
             lease_until: "d_until",
+            owner: "d_owner",
         },
     }
 }
@@ -81,6 +85,7 @@ pub(super) fn read_header(item: &Item) -> Header {
         let mut read = PartHeader {
             generation: item.number(names.generation).unwrap_or(0),
             lease_until: item.time(names.lease_until),
+            owner: item.number(names.owner),
             ..PartHeader::default()
         };
         if item.is_current() {
@@ -189,6 +194,9 @@ impl WalletStore for Wallets {
         let free = values.add(":free".to_owned(), time(free));
         let stale = values.add(":stale".to_owned(), time(fresh_after));
         let one = values.add(":one".to_owned(), number(1));
+        let first = values.add(":first".to_owned(), time(now));
+        let token = RandomState::new().hash_one(now.as_millis());
+        let owner = values.add(":owner".to_owned(), number(token));
         let expires = values.add(
             ":expires".to_owned(),
             seconds(
@@ -203,15 +211,21 @@ impl WalletStore for Wallets {
         );
         let numeric = values.add(":numeric".to_owned(), AttributeValue::S("N".to_owned()));
         let version = values.add(":v".to_owned(), number(codec::FORMAT));
-        let (mut set, mut add, mut unleased) =
-            (vec![format!("{EXPIRES_AT} = {expires}")], vec![], vec![]);
+        let mut set = vec![format!("{EXPIRES_AT} = {expires}")];
+        let mut unleased = vec![];
         // What another format holds is of no use here, however fresh.
         let mut wanted = vec![format!("{VERSION} <> {version}")];
         for part in parts {
             let names = attributes(*part);
             let (lease, at) = (names.lease_until, names.fetched_at);
             set.push(format!("{lease} = {until}"));
-            add.push(format!("{} {one}", names.generation));
+            set.push(format!("{} = {owner}", names.owner));
+            // Generations start from the time: a header that expired and is
+            // made anew goes on above its older chunks' generations.
+            let generation = names.generation;
+            set.push(format!(
+                "{generation} = if_not_exists({generation}, {first}) + {one}"
+            ));
             // An attribute of another type is as good as none.
             unleased.push(format!(
                 "(NOT attribute_type({lease}, {numeric}) OR {lease} < {free})"
@@ -228,18 +242,28 @@ impl WalletStore for Wallets {
             usage,
         }
         .header(
-            format!("SET {} ADD {}", set.join(", "), add.join(", ")),
+            format!("SET {}", set.join(", ")),
             format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
             values,
         )
         .await?;
+        let won = |header: &Header| Lease {
+            generations: parts
+                .iter()
+                .map(|part| (*part, header.parts[part].generation))
+                .collect(),
+        };
         Ok(match outcome {
-            Ok(header) => LeaseOutcome::Won(Lease {
-                generations: parts
+            Ok(header) => LeaseOutcome::Won(won(&header)),
+            // A retry within the client, after an attempt that was carried out
+            // but not heard of.
+            Err(header)
+                if parts
                     .iter()
-                    .map(|part| (*part, header.parts[part].generation))
-                    .collect(),
-            }),
+                    .all(|part| header.parts[part].owner == Some(token)) =>
+            {
+                LeaseOutcome::Won(won(&header))
+            }
             Err(header) => LeaseOutcome::Lost(header),
         })
     }
@@ -309,7 +333,7 @@ impl WalletStore for Wallets {
         previous: Option<&CachedPrices>,
         now: Timestamp,
         usage: &Usage,
-    ) -> Result<(), CacheError> {
+    ) -> Result<bool, CacheError> {
         Write {
             store: self,
             address,

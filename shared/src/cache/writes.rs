@@ -72,9 +72,10 @@ impl<'w> Write<'w> {
         self.expiry().plus(self.store.retention.structure)
     }
 
-    /// Stores what a fetch brought in one round trip: chunks, prices and
-    /// header at once. A reader that sees the header before its chunks takes
-    /// the part for missing, never for something else.
+    /// Stores what a fetch brought: the header, whose condition tells whether
+    /// the lease still holds, and only then the chunks. A late holder writes
+    /// nothing; a reader that sees the header before its chunks takes the part
+    /// for missing, never for something else.
     pub(super) async fn structure(
         self,
         lease: &Lease,
@@ -91,27 +92,33 @@ impl<'w> Write<'w> {
             return Ok(false);
         }
         let mut update = HeaderUpdate::new(self.expiry());
-        let mut writes: Vec<Pending<'_>> = Vec::new();
+        let mut chunks: Vec<Pending<'_>> = Vec::new();
         for (part, new, bytes) in &packed {
             let generation = lease.generations.get(part).copied().unwrap_or(0);
             let kept = self.kept_until(structure.previous.parts.get(part), new);
             if kept.is_none() {
-                writes.extend(self.chunks(*part, new.hash, bytes, generation));
+                chunks.extend(self.chunks(*part, new.hash, bytes, generation));
             }
             let expire = kept.unwrap_or_else(|| self.chunk_expiry());
             update.part(*part, new, codec::chunks(bytes).len(), expire, generation);
         }
         let (currency, fresh, previous) = structure.prices;
-        writes.push(Box::pin(async move {
-            self.merge_prices(currency, fresh, previous).await?;
-            Ok(true)
-        }));
         let (expression, condition, values) = update.finish();
-        writes.push(Box::pin(async move {
-            Ok(self.header(expression, condition, values).await?.is_ok())
-        }));
-        let done = together(writes, self.usage).await?;
-        Ok(done.last().copied().unwrap_or(false))
+        self.usage.round_trip();
+        let (header, prices) = futures::join!(
+            self.header(expression, condition, values),
+            self.merge_prices(currency, fresh, previous)
+        );
+        if header?.is_err() {
+            return Ok(false);
+        }
+        if !chunks.is_empty() {
+            let written = together(chunks, self.usage).await?;
+            if written.contains(&false) {
+                return Ok(false);
+            }
+        }
+        prices
     }
 
     /// Until when the chunks that are there stay, if they are these and stay
@@ -151,7 +158,7 @@ impl<'w> Write<'w> {
         currency: Currency,
         fresh: &PriceTable,
         previous: Option<&CachedPrices>,
-    ) -> Result<(), CacheError> {
+    ) -> Result<bool, CacheError> {
         self.usage.round_trip();
         self.merge_prices(currency, fresh, previous).await
     }
@@ -163,50 +170,53 @@ impl<'w> Write<'w> {
         currency: Currency,
         fresh: &PriceTable,
         previous: Option<&CachedPrices>,
-    ) -> Result<(), CacheError> {
-        let mut previous = previous.cloned();
+    ) -> Result<bool, CacheError> {
+        let key = keys::prices(currency);
+        let mut before = previous.map(|read| read.table.clone());
+        let mut condition = match previous {
+            Some(read) => Condition::new("h = :h", [(":h", hash(read.hash))]),
+            None => Condition::new("attribute_not_exists(pk)", []),
+        };
+        let kept = self
+            .store
+            .retention
+            .structure
+            .max(self.store.retention.prices);
         for _ in 0..MERGE_ATTEMPTS {
-            let mut merged = match &previous {
-                Some(read) => read.table.merged(fresh.entries().iter().copied()),
+            let mut merged = match &before {
+                Some(read) => read.merged(fresh.entries().iter().copied()),
                 None => fresh.clone(),
             };
-            let kept = self
-                .store
-                .retention
-                .structure
-                .max(self.store.retention.prices);
             merged.prune(|price| price.checked_at.plus(kept) >= self.now);
-            let condition = match &previous {
-                Some(read) => Condition::new("h = :h", [(":h", hash(read.hash))]),
-                None => Condition::new("attribute_not_exists(pk)", []),
-            };
             let packed = codec::pack_prices(&merged).map_err(corrupt)?;
             if packed.len() > codec::CHUNK_SIZE {
                 tracing::info!(bytes = packed.len(), "prices too large to be cached");
-                return Ok(());
+                return Ok(false);
             }
-            let key = keys::prices(currency);
             let item = Item::keyed(keys::wallet(self.address), key.clone())
                 .with("h", hash(codec::hash(&packed)))
                 .with("b", bytes(&packed))
                 .with(EXPIRES_AT, seconds(self.expiry()));
-            if self.store.table.put(item, condition, self.usage).await? {
-                return Ok(());
+            let table = &self.store.table;
+            if table.put(item, condition, self.usage).await? {
+                return Ok(true);
             }
-            let there = self
-                .store
-                .table
+            let there = table
                 .get(keys::wallet(self.address), &key, self.usage)
                 .await?;
-            previous = there.as_ref().and_then(read_prices);
-            if there.is_some() && previous.is_none() {
-                // Of another format: left to whoever understands it, until
-                // its TTL ends.
-                return Ok(());
-            }
+            before = there.as_ref().and_then(read_prices).map(|read| read.table);
+            condition = match there.as_ref().map(|item| item.hash("h")) {
+                None => Condition::new("attribute_not_exists(pk)", []),
+                // Even if it cannot be read: then it is replaced.
+                Some(Some(seen)) => Condition::new("h = :h", [(":h", hash(seen))]),
+                Some(None) => Condition::new(
+                    "NOT attribute_type(h, :binary)",
+                    [(":binary", AttributeValue::S("B".to_owned()))],
+                ),
+            };
         }
         tracing::info!("prices were replaced too often to be merged");
-        Ok(())
+        Ok(false)
     }
 
     /// Changes the header. `Err` holds the header when a condition failed.

@@ -11,8 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{amount::Amount, query::Query};
 
-/// Longest cursor that is read, in characters.
-const MAX_LENGTH: usize = 4096;
+/// Longest cursor that is read, in characters: about what gateways let through
+/// as a whole URL.
+const MAX_LENGTH: usize = 8192;
 const VERSION: u8 = 1;
 
 /// The last position of a page.

@@ -120,6 +120,14 @@ impl Number {
         self.exponent
     }
 
+    /// The number without its sign.
+    pub fn magnitude(self) -> Self {
+        Self {
+            coefficient: self.coefficient.saturating_abs(),
+            ..self
+        }
+    }
+
     /// Whether this is more than zero.
     pub fn is_positive(self) -> bool {
         self.coefficient > 0

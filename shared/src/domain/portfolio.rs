@@ -28,8 +28,11 @@ pub struct Portfolio<'a> {
     pub parts: Vec<(Part, Holdings<'a>)>,
     /// Prices in the query's currency.
     pub prices: &'a PriceTable,
-    /// Prices older than this are not used.
+    /// Prices of assets that CoinMarketCap lists are not used when they are
+    /// older than this.
     pub oldest_price: Timestamp,
+    /// Likewise of all others, which are only fetched with the holdings.
+    pub oldest_unlisted: Timestamp,
     /// Age of the holdings.
     pub structure: StructureInfo,
     /// Until when the prices count as fresh.
@@ -230,7 +233,11 @@ impl<'a> Portfolio<'a> {
                 .quantity
                 .as_ref()
                 .is_some_and(|it| it.is_negative());
-        let usable = price.filter(|price| price.usable_since(self.oldest_price));
+        let oldest = match holdings.token(position).cmc {
+            Some(_) => self.oldest_price,
+            None => self.oldest_unlisted,
+        };
+        let usable = price.filter(|price| price.usable_since(oldest));
         let value = match (&position.quantity, usable, price) {
             (None, ..) => Err(UnpricedReason::QuantityUnreadable),
             (Some(quantity), Some(price), _) => {

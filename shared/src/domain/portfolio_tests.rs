@@ -90,6 +90,7 @@ fn with_portfolio(rows: Vec<Row>, check: impl FnOnce(&Portfolio<'_>)) {
         parts: decoded.collect(),
         prices: &prices,
         oldest_price: Timestamp::default(),
+        oldest_unlisted: Timestamp::default(),
         structure: StructureInfo {
             as_of: NOW,
             fresh_until: NOW.plus(Duration::from_secs(300)),

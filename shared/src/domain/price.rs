@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use sha3::{Digest, Keccak256};
 
 use super::number::Number;
 use crate::clock::Timestamp;
@@ -18,8 +18,8 @@ pub struct CmcId(pub u32);
 pub enum PriceKey {
     /// A coin that CoinMarketCap lists.
     Cmc(CmcId),
-    /// Any other asset: a hash of its name. 64 bits, so that nobody can grind
-    /// out a token whose price would be taken for another's.
+    /// Any other asset: 64 bits of a cryptographic hash of its name, so that
+    /// nobody can make up a token whose price is taken for another's.
     Asset(u64),
 }
 
@@ -27,7 +27,10 @@ impl PriceKey {
     /// The key of an asset that CoinMarketCap does not list, by a name that is
     /// unique to it (the fungible's id, or chain and contract).
     pub fn of_asset(name: &str) -> Self {
-        Self::Asset(xxh3_64(name.as_bytes()))
+        let hash = Keccak256::digest(name.as_bytes());
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        Self::Asset(u64::from_be_bytes(first))
     }
 }
 
@@ -76,7 +79,7 @@ pub struct Price {
     pub change_24h_percent: Option<Number>,
     /// Who said so.
     pub source: PriceSource,
-    /// The moment that the source gives for it, or the moment it was fetched.
+    /// When the source gave it; DeFiLlama's own time, which may be earlier.
     pub as_of: Timestamp,
     /// When its best source was last asked for it; freshness counts from here.
     /// Later than `as_of` when the source had nothing newer.

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Timestamp,
     config::ResponseCache,
-    domain::{price::PriceKey, query::Query},
+    domain::{answer::MissingReason, price::PriceKey, query::Query},
     service::{CacheOutcome, Level, Snapshot},
     usage::Usage,
 };
@@ -55,6 +55,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         put(&[
             price.source as u8,
             u8::from(price.usable_since(snapshot.oldest_price)),
+            u8::from(price.usable_since(snapshot.oldest_unlisted)),
         ]);
         if let Some(change) = price.change_24h_percent {
             put(&change.coefficient().to_le_bytes());
@@ -75,8 +76,14 @@ pub(super) fn matches(headers: &HeaderMap, etag: &str) -> bool {
         .any(|tag| tag.trim() == "*" || opaque(tag) == opaque(etag))
 }
 
-/// `Cache-Control`: what is left of the level that expires first.
+/// `Cache-Control`: what is left of the level that expires first, and how long
+/// the answer may stand in for an error (`stale`), unless it is incomplete.
 pub(super) fn cache_control(snapshot: &Snapshot, cache: ResponseCache, stale: Duration) -> String {
+    let incomplete = snapshot
+        .missing
+        .iter()
+        .any(|gap| gap.reason == MissingReason::FetchedIncompletely);
+    let stale = if incomplete { Duration::ZERO } else { stale };
     let first = snapshot
         .structure
         .fresh_until

@@ -1,7 +1,11 @@
 //! An HTTP request in, an HTTP answer out.
 
-use std::time::{Duration, Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
+use futures::FutureExt;
 use lambda_http::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY},
@@ -70,7 +74,18 @@ impl HttpHandler {
             deadline: self.deadline(invocation),
             ..Request::default()
         };
-        let answered = self.answer(request, &context).await;
+        // A panic is a bug, but one client's: it gets a problem, and the
+        // sandbox lives on.
+        let answered = AssertUnwindSafe(self.answer(request, &context))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!(request_id = id, "panicked");
+                Err(Problem::new(
+                    Code::Internal,
+                    "The request could not be answered.",
+                ))
+            });
         let mut reply = match answered {
             Ok(reply) => reply,
             Err(problem) => problem_reply(&problem, id),
@@ -125,7 +140,8 @@ impl HttpHandler {
 
         let etag = caching::etag(&query, &snapshot);
         let mut headers = HeaderMap::new();
-        let stale = self.service.policy.structure.stale;
+        let policy = &self.service.policy;
+        let stale = policy.structure.stale.min(policy.prices.stale);
         set(&mut headers, ETAG, &etag);
         set(
             &mut headers,
@@ -219,7 +235,7 @@ fn escaped_size(json: &str) -> usize {
             .count()
 }
 
-pub(super) fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
+fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
     let mut headers = HeaderMap::new();
     headers.insert(CONTENT_TYPE, PROBLEM_JSON);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

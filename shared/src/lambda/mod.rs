@@ -6,16 +6,15 @@ pub mod event;
 pub mod http;
 pub mod problem;
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::sync::Arc;
 
-use futures::FutureExt;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::value::RawValue;
 
 use self::{
-    event::{HttpReply, HttpRequest, decode_http},
+    event::decode_http,
     http::{HttpHandler, Invocation},
-    problem::{Code, Problem},
+    problem::Code,
 };
 use crate::{
     app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate,
@@ -44,23 +43,10 @@ impl QueryFunction {
             error_type: "unknown_event".to_owned(),
             error_message: error.to_string(),
         })?;
-        let reply = self.reply(&request, invocation).await;
+        let reply = self.0.handle(&request, invocation).await;
         reply.into_envelope(origin).map_err(|error| Diagnostic {
             error_type: Code::Internal.as_str().to_owned(),
             error_message: error.to_string(),
-        })
-    }
-
-    /// A panic is a bug, but one client's: it gets a problem, and the sandbox
-    /// lives on.
-    async fn reply(&self, request: &HttpRequest, invocation: &Invocation) -> HttpReply {
-        let handled = AssertUnwindSafe(self.0.handle(request, invocation))
-            .catch_unwind()
-            .await;
-        handled.unwrap_or_else(|_| {
-            tracing::error!(request_id = invocation.id, "panicked");
-            let problem = Problem::new(Code::Internal, "The request could not be answered.");
-            http::problem_reply(&problem, &invocation.id)
         })
     }
 }

@@ -13,6 +13,7 @@
 //! Nothing is left running after the answer: dropping the future cancels what
 //! it waits for.
 
+mod fetch;
 mod prices;
 mod registry;
 mod structure;
@@ -131,8 +132,11 @@ pub struct Snapshot {
     pub parts: BTreeMap<Part, CachedPart>,
     /// Prices in the query's currency.
     pub prices: PriceTable,
-    /// Prices from before this are not used.
+    /// Prices of assets that can be refreshed are not used from before this.
     pub oldest_price: Timestamp,
+    /// Nor those that came with the holdings and nobody else knows from before
+    /// this.
+    pub oldest_unlisted: Timestamp,
     /// When the holdings were fetched.
     pub fetched_at: Timestamp,
     /// The level of holdings.
@@ -159,6 +163,7 @@ impl Snapshot {
             parts,
             prices: &self.prices,
             oldest_price: self.oldest_price,
+            oldest_unlisted: self.oldest_unlisted,
             structure: StructureInfo {
                 as_of: self.fetched_at,
                 fresh_until: self.structure.fresh_until,
@@ -250,6 +255,7 @@ impl Service {
             parts: held.parts,
             prices,
             oldest_price: before(now, self.policy.prices.whole()),
+            oldest_unlisted: before(now, self.policy.structure.ttl + self.policy.prices.whole()),
             fetched_at: held.fetched_at,
             structure: held.level,
             price_level,

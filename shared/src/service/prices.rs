@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
+use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, before};
 use crate::{
     cache::CachedPart,
     clock::Timestamp,
@@ -14,10 +14,13 @@ use crate::{
         query::Query,
         scope::Part,
     },
+    upstream::{FallbackQuote, Quote, UpstreamError},
 };
 
 /// That a source knows no price of a token is remembered for this long.
 const UNKNOWN_TTL: Duration = Duration::from_secs(600);
+/// A quote that its own source dates further back than this is none.
+const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
 /// Most tokens that the fallback is asked for in one answer; the others are
 /// the oldest of the next one.
 const MAX_FALLBACK: usize = 300;
@@ -42,8 +45,8 @@ pub(super) type Refreshable = BTreeMap<PriceKey, Ask>;
 struct Refreshed {
     /// New prices, and marks for what was asked in vain.
     fresh: PriceTable,
-    /// Whether a source failed.
-    failed: bool,
+    /// The failure of a source, CoinMarketCap's before the fallback's.
+    failed: Option<UpstreamError>,
     /// The first source that answered.
     answered: Option<PriceSource>,
 }
@@ -135,15 +138,27 @@ impl Service {
                 .await;
             stored = written
                 .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))
-                .is_ok();
+                .unwrap_or(false);
         }
         let table = table.merged(refreshed.fresh.entries().iter().copied());
+        // Old prices stand in for a failing source; with none at all the
+        // answer would be a wallet worth nothing.
+        let oldest = before(self.clock.now(), self.policy.prices.whole());
+        let usable = |key: &PriceKey| {
+            let price = table.get(*key);
+            price.is_some_and(|price| price.usable_since(oldest))
+        };
+        if let Some(error) = &refreshed.failed
+            && !refreshable.keys().any(usable)
+        {
+            return Err(error.clone().into());
+        }
         let hit = self.hit(&refreshable, &table, held);
         let level = match refreshed.answered {
             Some(source) => Level {
                 outcome,
                 stored,
-                stale: hit.stale && refreshed.failed,
+                stale: hit.stale && refreshed.failed.is_some(),
                 detail: Some(source.as_str()),
                 ..hit
             },
@@ -241,7 +256,7 @@ impl Service {
         let mut fresh: HashMap<PriceKey, Price> = HashMap::new();
         let mut refreshed = Refreshed {
             fresh: PriceTable::default(),
-            failed: false,
+            failed: None,
             answered: None,
         };
         let mut unanswered = Vec::new();
@@ -251,8 +266,11 @@ impl Service {
         ] {
             match answer {
                 None => {}
-                Some(None) => refreshed.failed = true,
-                Some(Some(prices)) => {
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "prices cannot be refreshed");
+                    refreshed.failed.get_or_insert(error);
+                }
+                Some(Ok(prices)) => {
                     refreshed.answered.get_or_insert(source);
                     fresh.extend(prices);
                     let silent = asked
@@ -268,13 +286,13 @@ impl Service {
     }
 
     /// One CoinMarketCap request for all listed assets; `None` when there are
-    /// none, `Some(None)` when it failed.
+    /// none.
     async fn listed_prices(
         &self,
         query: &Query,
         asked: &Refreshable,
         request: &Request,
-    ) -> Option<Option<Vec<(PriceKey, Price)>>> {
+    ) -> Option<Result<Vec<(PriceKey, Price)>, UpstreamError>> {
         let ids: Vec<CmcId> = asked
             .values()
             .filter_map(|ask| match ask {
@@ -289,10 +307,8 @@ impl Service {
         request.usage.upstream_call();
         let quotes = self.quotes.quotes(&ids, query.currency, timeout).await;
         let now = self.clock.now();
-        let quotes =
-            quotes.inspect_err(|error| tracing::warn!(%error, "prices cannot be refreshed"));
-        Some(quotes.ok().map(|quotes| {
-            let price = |quote: crate::upstream::Quote| Price {
+        Some(quotes.map(|quotes| {
+            let price = |quote: Quote| Price {
                 amount: quote.price,
                 change_24h_percent: quote.change_24h_percent,
                 source: PriceSource::CoinMarketCap,
@@ -301,6 +317,8 @@ impl Service {
             };
             quotes
                 .into_iter()
+                // Coins that are no longer traded keep their last quote.
+                .filter(|quote| quote.as_of.is_none_or(|at| now.since(at) <= MAX_QUOTE_AGE))
                 .map(|quote| (PriceKey::Cmc(quote.id), price(quote)))
                 .filter(|(key, _)| asked.contains_key(key))
                 .collect()
@@ -312,7 +330,7 @@ impl Service {
         &self,
         asked: &Refreshable,
         request: &Request,
-    ) -> Option<Option<Vec<(PriceKey, Price)>>> {
+    ) -> Option<Result<Vec<(PriceKey, Price)>, UpstreamError>> {
         let source = self.fallback.as_ref()?;
         let names: HashMap<&str, PriceKey> = asked
             .iter()
@@ -330,10 +348,8 @@ impl Service {
         request.usage.upstream_call();
         let quotes = source.prices(&wanted, timeout).await;
         let now = self.clock.now();
-        let quotes =
-            quotes.inspect_err(|error| tracing::warn!(%error, "the fallback gave no prices"));
-        Some(quotes.ok().map(|quotes| {
-            let known = |quote: crate::upstream::FallbackQuote| {
+        Some(quotes.map(|quotes| {
+            let known = |quote: FallbackQuote| {
                 let key = *names.get(quote.key.as_str())?;
                 let as_of = quote.as_of.unwrap_or(now).min(now);
                 let price = Price {

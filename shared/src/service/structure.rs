@@ -4,17 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, before};
 use crate::{
-    cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome, NewStructure, codec},
+    cache::{CachedPart, CachedWallet, Header, LeaseOutcome},
     clock::Timestamp,
     config::Lifetime,
-    domain::{
-        address::Family,
-        answer::{Missing, MissingReason},
-        price::{Price, PriceKey, PriceSource, PriceTable},
-        query::Query,
-        scope::{Part, Scope},
-    },
-    upstream::{Failure, FetchedStructure, UpstreamError},
+    domain::{query::Query, scope::Part},
 };
 
 /// A lease outlives the attempt that it covers by this much.
@@ -24,7 +17,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(3);
 const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
 /// And gives up waiting after this long.
 const PATIENCE: Duration = Duration::from_millis(2500);
-/// Header and chunks are written at the same time. When a header is older than
+/// Chunks are written right after their header. When a header is older than
 /// this and its chunks are still not there, they are lost, not on their way.
 const SETTLED: Duration = Duration::from_secs(5);
 
@@ -117,7 +110,12 @@ impl Service {
     }
 
     /// The cached parts past their freshness, within the limit for stale data.
-    fn stale(&self, wanted: &[Part], cached: &CachedWallet, detail: &'static str) -> Option<Held> {
+    pub(super) fn stale(
+        &self,
+        wanted: &[Part],
+        cached: &CachedWallet,
+        detail: &'static str,
+    ) -> Option<Held> {
         let mut held = self.cached(wanted, cached)?;
         let usable_until = held.fetched_at.plus(self.policy.structure.whole());
         held.level.detail = Some(detail);
@@ -243,173 +241,6 @@ impl Service {
                 return;
             }
         }
-    }
-
-    /// Asks the provider once, and stores what it says under the lease.
-    async fn fetch(
-        &self,
-        query: &Query,
-        wanted: &[Part],
-        cached: Option<CachedWallet>,
-        lease: Option<Lease>,
-        outcome: CacheOutcome,
-        request: &Request,
-    ) -> Result<Held, ServiceError> {
-        let fetched = self.ask(query, request).await;
-        let (fetched, assets) = match fetched {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                self.give_back(query, lease.as_ref(), request).await;
-                return self.despite(error, wanted, cached.as_ref());
-            }
-        };
-        let now = self.clock.now();
-        let mut parts = BTreeMap::new();
-        let mut brought: Vec<(PriceKey, Price)> = Vec::new();
-        for part in wanted {
-            let finished = fetched.draft.finish(*part, assets.as_ref());
-            let price = |(key, amount, change)| {
-                let price = Price {
-                    amount,
-                    change_24h_percent: change,
-                    source: PriceSource::Zerion,
-                    as_of: now,
-                    checked_at: now,
-                };
-                (key, price)
-            };
-            brought.extend(finished.prices.into_iter().map(price));
-            parts.insert(
-                *part,
-                CachedPart {
-                    hash: codec::hash(&finished.bytes),
-                    bytes: finished.bytes,
-                    fetched_at: now,
-                },
-            );
-        }
-        let none = PriceTable::default();
-        let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
-        let before = before.map_or(&none, |read| &read.table);
-        let priced = self.with_unpriced(query, &parts, PriceTable::new(brought), before, now)?;
-        let mut held = Held {
-            parts,
-            fetched_at: now,
-            level: Level {
-                outcome,
-                fresh_until: now.plus(self.policy.structure.ttl),
-                stale: false,
-                stored: false,
-                detail: None,
-            },
-            priced: None,
-            missing: Vec::new(),
-            cached: None,
-        };
-        if !fetched.complete {
-            held.level.detail = Some("incomplete");
-            held.level.fresh_until = now;
-            held.missing.extend(wanted.iter().map(|part| Missing {
-                what: part.as_str(),
-                chain: None,
-                reason: MissingReason::FetchedIncompletely,
-            }));
-            self.give_back(query, lease.as_ref(), request).await;
-        } else if let (Some(lease), Some(cached)) = (&lease, &cached) {
-            let structure = NewStructure {
-                parts: &held.parts,
-                previous: &cached.intact_header(),
-                prices: (query.currency, &priced, cached.prices.as_ref()),
-            };
-            let stored = self
-                .wallets
-                .store(&query.address, lease, structure, now, &request.usage)
-                .await;
-            held.level.stored = stored
-                .inspect_err(|error| tracing::warn!(%error, "the wallet cannot be stored"))
-                .unwrap_or(false);
-        }
-        if !held.level.stored && held.level.detail.is_none() {
-            held.level.detail = Some("uncached");
-        }
-        held.priced = Some(before.merged(priced.entries().iter().copied()));
-        held.cached = cached;
-        Ok(held)
-    }
-
-    /// Marks every asset of a fetch that can be refreshed as checked, those
-    /// without a price as well: no price source is asked for them before the
-    /// prices expire.
-    fn with_unpriced(
-        &self,
-        query: &Query,
-        parts: &BTreeMap<Part, CachedPart>,
-        brought: PriceTable,
-        before: &PriceTable,
-        now: Timestamp,
-    ) -> Result<PriceTable, ServiceError> {
-        let refreshable = self.refreshable(parts, query.currency, &brought)?;
-        let unpriced = refreshable
-            .into_keys()
-            .filter(|key| brought.get(*key).is_none());
-        let unanswered = before.unanswered(unpriced, PriceSource::Zerion, now);
-        Ok(brought.merged(unanswered))
-    }
-
-    /// The one request to the provider; the registry is read meanwhile.
-    async fn ask(
-        &self,
-        query: &Query,
-        request: &Request,
-    ) -> Result<
-        (
-            FetchedStructure,
-            std::sync::Arc<crate::cache::assets::Assets>,
-        ),
-        UpstreamError,
-    > {
-        let timeout = self.upstream_timeout(self.policy.structure_timeout, request);
-        request.usage.upstream_call();
-        let started = self.clock.now();
-        let scope = match query.address.family() {
-            Family::Solana => Scope::Wallet,
-            Family::Evm => query.scope,
-        };
-        let fetch = self
-            .structures
-            .fetch(&query.address, scope, query.currency, timeout);
-        let (fetched, assets) = futures::join!(fetch, self.assets.get(started, &request.usage));
-        request
-            .usage
-            .phase("zerion", self.clock.now().since(started));
-        fetched.map(|fetched| (fetched, assets))
-    }
-
-    async fn give_back(&self, query: &Query, lease: Option<&Lease>, request: &Request) {
-        if let Some(lease) = lease
-            && let Err(error) = self
-                .wallets
-                .release(&query.address, lease, &request.usage)
-                .await
-        {
-            tracing::warn!(%error, "the lease cannot be ended early");
-        }
-    }
-
-    /// Stale data in place of an error, where the error allows it.
-    fn despite(
-        &self,
-        error: UpstreamError,
-        wanted: &[Part],
-        cached: Option<&CachedWallet>,
-    ) -> Result<Held, ServiceError> {
-        tracing::warn!(%error, "the provider gave no holdings");
-        if error.failure == Failure::NotTrackable {
-            return Err(error.into());
-        }
-        cached
-            .and_then(|cached| self.stale(wanted, cached, "upstream-error"))
-            .ok_or_else(|| error.into())
     }
 }
 

@@ -16,6 +16,20 @@ where
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
+/// The list's elements that are what was expected; empty for anything else.
+pub(super) fn lenient_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).unwrap_or_default();
+    Ok(elements
+        .into_iter()
+        .filter_map(|element| serde_json::from_str(element.get()).ok())
+        .collect())
+}
+
 /// A number, or a string that holds one, digit for digit.
 pub(super) fn number<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -31,4 +45,11 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
         Some(b'-' | b'0'..=b'9') => Some(raw.to_owned()),
         _ => None,
     })
+}
+
+/// Likewise, empty for anything else.
+pub(super) fn text_or_empty<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<String, D::Error> {
+    Ok(text(deserializer)?.unwrap_or_default())
 }

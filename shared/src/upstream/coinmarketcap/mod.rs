@@ -6,7 +6,10 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::Url;
+use reqwest::{
+    Url,
+    header::{HeaderMap, HeaderValue},
+};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -19,7 +22,7 @@ use crate::{
     domain::{currency::Currency, price::CmcId},
 };
 
-pub use self::wire::{MapCoin, MapPlatform, read_map, read_quotes};
+pub use self::wire::{MapCoin, MapPage, MapPlatform, read_map, read_quotes};
 
 /// Rows per page of the map, its documented maximum.
 pub const MAP_PAGE: usize = 5000;
@@ -58,12 +61,22 @@ impl CoinMarketCap {
         &self,
         start: usize,
         timeout: Duration,
-    ) -> Result<Vec<MapCoin>, UpstreamError> {
+    ) -> Result<MapPage, UpstreamError> {
         let query = format!("listing_status=active&start={start}&limit={MAP_PAGE}&sort=id");
         let response = self.get("/v1/cryptocurrency/map", &query, timeout).await;
         response
             .and_then(|response| read_map(&response.body).map_err(Failure::Malformed))
             .map_err(error)
+    }
+
+    /// The key's header, marked so that nothing prints it.
+    fn authorisation(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Ok(mut key) = HeaderValue::from_str(self.key.expose_secret()) {
+            key.set_sensitive(true);
+            headers.insert("x-cmc_pro_api_key", key);
+        }
+        headers
     }
 
     async fn get(
@@ -79,7 +92,7 @@ impl CoinMarketCap {
             .http
             .get(url)
             .header("accept", "application/json")
-            .header("x-cmc_pro_api_key", self.key.expose_secret());
+            .headers(self.authorisation());
         let response = self
             .bulkhead
             .enter(timeout, |left| send(request, left))

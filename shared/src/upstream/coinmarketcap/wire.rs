@@ -14,7 +14,7 @@ use crate::{
     domain::{number::Number, price::CmcId},
     upstream::{
         Quote,
-        lenient::{lenient, number, text},
+        lenient::{lenient, number, text, text_or_empty},
     },
 };
 
@@ -148,8 +148,8 @@ fn quote(raw: &RawValue, convert: &str) -> Option<WireQuote> {
 pub struct MapCoin {
     /// Its id.
     pub id: CmcId,
-    /// Ticker; not unique.
-    #[serde(default)]
+    /// Ticker; not unique, empty if the map has none.
+    #[serde(default, deserialize_with = "text_or_empty")]
     pub symbol: String,
     /// Where its primary contract is; none for coins of their own chain.
     #[serde(default, deserialize_with = "lenient")]
@@ -160,26 +160,38 @@ pub struct MapCoin {
 #[derive(Clone, Debug, Deserialize)]
 pub struct MapPlatform {
     /// Display name, e.g. "BNB Smart Chain (BEP20)".
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_empty")]
     pub name: String,
     /// Slug, e.g. "bnb".
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text_or_empty")]
     pub slug: String,
     /// Contract, in any case; may be no address at all.
     pub token_address: String,
 }
 
-/// Reads a page of the map; rows that are no coins are left out.
+/// A page of the map.
+#[derive(Clone, Debug, Default)]
+pub struct MapPage {
+    /// Rows on the page, readable or not; a full page is not the last one.
+    pub rows: usize,
+    /// The coins among them.
+    pub coins: Vec<MapCoin>,
+}
+
+/// Reads a page of the map; rows that are no coins are only counted.
 ///
 /// # Errors
 /// When the body is not a map's page.
-pub fn read_map(body: &[u8]) -> Result<Vec<MapCoin>, String> {
+pub fn read_map(body: &[u8]) -> Result<MapPage, String> {
     let raws: Vec<&RawValue> =
         serde_json::from_str(data(body)?.get()).map_err(|error| describe(&error))?;
-    Ok(raws
-        .into_iter()
-        .filter_map(|raw| serde_json::from_str(raw.get()).ok())
-        .collect())
+    Ok(MapPage {
+        rows: raws.len(),
+        coins: raws
+            .into_iter()
+            .filter_map(|raw| serde_json::from_str(raw.get()).ok())
+            .collect(),
+    })
 }
 
 /// The kind and place of a JSON error; its text could repeat parts of a body.
@@ -250,9 +262,13 @@ mod tests {
 
     #[test]
     fn reads_the_map() {
-        let body = r#"{"data":[{"id":1,"symbol":"BTC","platform":null},{"id":825,"symbol":"USDT","platform":{"id":1027,"name":"Ethereum","slug":"ethereum","token_address":"0xdAC1"}},{"id":"x"}]}"#;
+        let body = r#"{"data":[{"id":1,"symbol":"BTC","platform":null},{"id":825,"symbol":"USDT","platform":{"id":1027,"name":"Ethereum","slug":"ethereum","token_address":"0xdAC1"}},{"id":7,"symbol":null},{"id":"x"}]}"#;
         let map = read_map(body.as_bytes()).unwrap();
-        assert_eq!(map.len(), 2);
-        assert_eq!(map[1].platform.as_ref().unwrap().token_address, "0xdAC1");
+        assert_eq!((map.rows, map.coins.len()), (4, 3));
+        assert_eq!(map.coins[2].symbol, "");
+        assert_eq!(
+            map.coins[1].platform.as_ref().unwrap().token_address,
+            "0xdAC1"
+        );
     }
 }

@@ -5,7 +5,7 @@
 
 mod row;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reqwest::{Url, header::HeaderMap};
@@ -71,8 +71,11 @@ impl Zerion {
     ) -> Result<FetchedStructure, Failure> {
         let mut draft = Draft::default();
         let mut url = first.clone();
+        // Within one request: the sandbox does not freeze here.
+        let until = Instant::now() + timeout;
         for page in 0..MAX_PAGES {
-            let response = match self.page(url.clone(), timeout).await {
+            let left = until.saturating_duration_since(Instant::now());
+            let response = match self.page(url.clone(), left).await {
                 Ok(response) => response,
                 Err(failure) if page == 0 => return Err(failure),
                 // What the first pages hold is still worth showing, marked.
@@ -171,7 +174,7 @@ fn refusal(response: &HttpResponse) -> Option<Failure> {
         },
         // The address and the parameters were checked before: what is left is
         // a wallet that Zerion does not track (contracts, exchanges, burn).
-        400 | 422 => Failure::NotTrackable,
+        400 => Failure::NotTrackable,
         status @ (401..=403) => Failure::Unauthorized(status),
         429 => Failure::RateLimited {
             retry_after: rate_limit_reset(headers),

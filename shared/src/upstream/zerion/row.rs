@@ -15,7 +15,7 @@ use crate::{
         quantity::Quantity,
         scope::Part,
     },
-    upstream::lenient::{lenient, number, text},
+    upstream::lenient::{lenient, lenient_list, number, text},
 };
 
 /// What a page held besides its rows.
@@ -123,11 +123,12 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
         let mut unreadable = 0;
         while let Some(raw) = seq.next_element::<&RawValue>()? {
             match serde_json::from_str::<WireRow>(raw.get()) {
-                Ok(row) => {
+                // Without attributes a row says nothing.
+                Ok(row) if row.attributes.is_some() => {
                     let count = self.0.draft.len();
                     self.0.draft.push(row.into_row(count), self.0.only);
                 }
-                Err(_) => unreadable += 1,
+                _ => unreadable += 1,
             }
         }
         Ok(unreadable)
@@ -208,8 +209,8 @@ struct FungibleInfo {
     icon: Option<Picture>,
     #[serde(deserialize_with = "lenient")]
     flags: Option<FungibleFlags>,
-    #[serde(deserialize_with = "lenient")]
-    implementations: Option<Vec<WireImplementation>>,
+    #[serde(deserialize_with = "lenient_list")]
+    implementations: Vec<WireImplementation>,
 }
 
 #[derive(Default, Deserialize)]
@@ -305,7 +306,7 @@ impl WireRow {
                 .flags
                 .and_then(|flags| flags.verified)
                 .unwrap_or(false),
-            implementations: implementations(token.implementations.unwrap_or_default()),
+            implementations: implementations(token.implementations),
             quantity,
             decimals: amounts.decimals,
             protocol: protocol(
@@ -359,8 +360,8 @@ fn price(
     if let Some(price) = price.filter(|price| price.is_positive()) {
         return Some(price);
     }
-    let value = value.filter(|value| value.is_positive())?;
-    Number::ratio(value, &quantity?.mantissa())
+    // Loans have been seen with either sign.
+    Number::ratio(value?.magnitude(), &quantity?.mantissa())
 }
 
 fn protocol(

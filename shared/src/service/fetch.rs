@@ -1,0 +1,189 @@
+//! A miss of the first level: one request to the provider, and the cache's
+//! update.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
+use crate::{
+    cache::{CachedPart, CachedWallet, Lease, NewStructure, assets::Assets, codec},
+    clock::Timestamp,
+    domain::{
+        address::Family,
+        answer::{Missing, MissingReason},
+        price::{Price, PriceKey, PriceSource, PriceTable},
+        query::Query,
+        scope::{Part, Scope},
+    },
+    upstream::{Failure, FetchedStructure, UpstreamError},
+    usage::Usage,
+};
+
+/// An answer does not wait longer than this for the end of its lease.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(150);
+
+impl Service {
+    /// Asks the provider once, and stores what it says under the lease.
+    pub(super) async fn fetch(
+        &self,
+        query: &Query,
+        wanted: &[Part],
+        cached: Option<CachedWallet>,
+        lease: Option<Lease>,
+        outcome: CacheOutcome,
+        request: &Request,
+    ) -> Result<Held, ServiceError> {
+        let fetched = self.ask(query, request).await;
+        let (fetched, assets) = match fetched {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let answer = self.despite(error, wanted, cached.as_ref());
+                self.give_back(query, lease.as_ref(), request).await;
+                return answer;
+            }
+        };
+        let now = self.clock.now();
+        let mut parts = BTreeMap::new();
+        let mut brought: Vec<(PriceKey, Price)> = Vec::new();
+        for part in wanted {
+            let finished = fetched.draft.finish(*part, assets.as_ref());
+            let price = |(key, amount, change)| {
+                let price = Price {
+                    amount,
+                    change_24h_percent: change,
+                    source: PriceSource::Zerion,
+                    as_of: now,
+                    checked_at: now,
+                };
+                (key, price)
+            };
+            brought.extend(finished.prices.into_iter().map(price));
+            parts.insert(
+                *part,
+                CachedPart {
+                    hash: codec::hash(&finished.bytes),
+                    bytes: finished.bytes,
+                    fetched_at: now,
+                },
+            );
+        }
+        let none = PriceTable::default();
+        let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
+        let before = before.map_or(&none, |read| &read.table);
+        let priced = self.with_unpriced(query, &parts, PriceTable::new(brought), before, now)?;
+        let mut held = Held {
+            parts,
+            fetched_at: now,
+            level: Level {
+                outcome,
+                fresh_until: now.plus(self.policy.structure.ttl),
+                stale: false,
+                stored: false,
+                detail: None,
+            },
+            priced: None,
+            missing: Vec::new(),
+            cached: None,
+        };
+        if !fetched.complete {
+            held.level.detail = Some("incomplete");
+            held.level.fresh_until = now;
+            held.missing.extend(wanted.iter().map(|part| Missing {
+                what: part.as_str(),
+                chain: None,
+                reason: MissingReason::FetchedIncompletely,
+            }));
+            self.give_back(query, lease.as_ref(), request).await;
+        } else if let (Some(lease), Some(cached)) = (&lease, &cached) {
+            let structure = NewStructure {
+                parts: &held.parts,
+                previous: &cached.intact_header(),
+                prices: (query.currency, &priced, cached.prices.as_ref()),
+            };
+            let stored = self
+                .wallets
+                .store(&query.address, lease, structure, now, &request.usage)
+                .await;
+            held.level.stored = stored
+                .inspect_err(|error| tracing::warn!(%error, "the wallet cannot be stored"))
+                .unwrap_or(false);
+        }
+        if !held.level.stored && held.level.detail.is_none() {
+            held.level.detail = Some("uncached");
+        }
+        held.priced = Some(before.merged(priced.entries().iter().copied()));
+        held.cached = cached;
+        Ok(held)
+    }
+
+    /// Marks every asset of a fetch that can be refreshed as checked, those
+    /// without a price as well: no price source is asked for them before the
+    /// prices expire.
+    fn with_unpriced(
+        &self,
+        query: &Query,
+        parts: &BTreeMap<Part, CachedPart>,
+        brought: PriceTable,
+        before: &PriceTable,
+        now: Timestamp,
+    ) -> Result<PriceTable, ServiceError> {
+        let refreshable = self.refreshable(parts, query.currency, &brought)?;
+        let unpriced = refreshable
+            .into_keys()
+            .filter(|key| brought.get(*key).is_none());
+        let unanswered = before.unanswered(unpriced, PriceSource::Zerion, now);
+        Ok(brought.merged(unanswered))
+    }
+
+    /// The one request to the provider; the registry is read meanwhile.
+    async fn ask(
+        &self,
+        query: &Query,
+        request: &Request,
+    ) -> Result<(FetchedStructure, Arc<Assets>), UpstreamError> {
+        let timeout = self.upstream_timeout(self.policy.structure_timeout, request);
+        request.usage.upstream_call();
+        let started = self.clock.now();
+        let scope = match query.address.family() {
+            Family::Solana => Scope::Wallet,
+            Family::Evm => query.scope,
+        };
+        let fetch = self
+            .structures
+            .fetch(&query.address, scope, query.currency, timeout);
+        let aside = Usage::default();
+        let (fetched, assets) = futures::join!(fetch, self.assets.get(started, &aside));
+        request.usage.add_aside(&aside);
+        request
+            .usage
+            .phase("zerion", self.clock.now().since(started));
+        fetched.map(|fetched| (fetched, assets))
+    }
+
+    /// Ends the lease early, if that takes no time: it ends by itself anyway.
+    async fn give_back(&self, query: &Query, lease: Option<&Lease>, request: &Request) {
+        let Some(lease) = lease else { return };
+        let limit = self.time_left(request).min(RELEASE_TIMEOUT);
+        let release = self.wallets.release(&query.address, lease, &request.usage);
+        match tokio::time::timeout(limit, release).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be ended early"),
+            Err(_) => tracing::warn!("the lease could not be ended in time"),
+        }
+    }
+
+    /// Stale data in place of an error, where the error allows it.
+    fn despite(
+        &self,
+        error: UpstreamError,
+        wanted: &[Part],
+        cached: Option<&CachedWallet>,
+    ) -> Result<Held, ServiceError> {
+        tracing::warn!(%error, "the provider gave no holdings");
+        if error.failure == Failure::NotTrackable {
+            return Err(error.into());
+        }
+        cached
+            .and_then(|cached| self.stale(wanted, cached, "upstream-error"))
+            .ok_or_else(|| error.into())
+    }
+}
