@@ -57,6 +57,10 @@ pub struct Config {
     pub dynamodb_endpoint: Option<Url>,
     /// AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.
     pub region: String,
+    /// UPSTREAM_SECRET_ARN: where the keys are, instead of the variables.
+    pub secret_arn: Option<String>,
+    /// AWS_ENDPOINT_URL_SECRETS_MANAGER, else AWS_ENDPOINT_URL, else AWS itself.
+    pub secrets_endpoint: Option<Url>,
     /// ZERION_BASE_URL and ZERION_API_KEY.
     pub zerion: UpstreamConfig,
     /// CMC_BASE_URL and CMC_API_KEY.
@@ -119,16 +123,11 @@ impl Config {
     /// Reads variables through `lookup`; empty values count as unset.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let vars = Vars(lookup);
-        let endpoint = match vars.get("AWS_ENDPOINT_URL_DYNAMODB") {
-            Some(_) => Some(vars.url("AWS_ENDPOINT_URL_DYNAMODB", "")?),
-            None => match vars.get("AWS_ENDPOINT_URL") {
-                Some(_) => Some(vars.url("AWS_ENDPOINT_URL", "")?),
-                None => None,
-            },
-        };
         Ok(Self {
             table: vars.table_name()?,
-            dynamodb_endpoint: endpoint,
+            dynamodb_endpoint: vars.endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            secret_arn: vars.get("UPSTREAM_SECRET_ARN"),
+            secrets_endpoint: vars.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
             region: vars
                 .get("AWS_REGION")
                 .or_else(|| vars.get("AWS_DEFAULT_REGION"))
@@ -203,6 +202,15 @@ impl Vars<'_> {
                 reason: format!("'{value}' is not a DynamoDB table's name or ARN"),
             })
         }
+    }
+
+    /// The SDK's own variables: of one service, else of all.
+    fn endpoint(&self, service: &'static str) -> Result<Option<Url>, ConfigError> {
+        [service, "AWS_ENDPOINT_URL"]
+            .into_iter()
+            .find(|name| self.get(name).is_some())
+            .map(|name| self.url(name, ""))
+            .transpose()
     }
 
     fn url(&self, name: &'static str, default: &str) -> Result<Url, ConfigError> {

@@ -7,12 +7,14 @@
 //! [`domain`], which does no I/O and reads no clock.
 
 pub mod app;
+mod aws;
 pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod lambda;
 pub mod registry;
+pub mod secrets;
 pub mod service;
 pub mod telemetry;
 pub mod upstream;

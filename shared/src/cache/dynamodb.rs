@@ -2,20 +2,15 @@
 
 use std::{future::Future, time::Duration};
 
+use super::{CacheError, items::Item};
+use crate::{aws, config::Config, usage::Usage};
 use aws_sdk_dynamodb::{
     Client,
-    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     operation::{get_item::GetItemError, query::QueryError},
     types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity},
 };
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-
-use super::{CacheError, items::Item};
-use crate::{config::Config, usage::Usage};
 
 /// A cache that takes longer than the thing it caches is of no use.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -33,22 +28,12 @@ impl Table {
     /// A client as configured. Credentials come from the environment, as
     /// Lambda sets them.
     pub fn connect(config: &Config) -> Self {
-        let plain = config
-            .dynamodb_endpoint
-            .as_ref()
-            .is_some_and(|url| url.scheme() == "http");
-        let http = if plain {
-            Builder::new().build_http()
-        } else {
-            Builder::new()
-                .tls_provider(Provider::Rustls(CryptoMode::Ring))
-                .build_https()
-        };
+        let endpoint = config.dynamodb_endpoint.as_ref();
         let mut sdk = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials(plain))
-            .http_client(http)
+            .credentials_provider(aws::credentials(endpoint))
+            .http_client(aws::http_client(endpoint))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT_TIMEOUT)
@@ -62,7 +47,7 @@ impl Table {
                     .with_initial_backoff(Duration::from_millis(50))
                     .with_max_backoff(Duration::from_millis(500)),
             );
-        if let Some(url) = &config.dynamodb_endpoint {
+        if let Some(url) = endpoint {
             sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
         }
         Self::new(Client::from_conf(sdk.build()), config.table.clone())
@@ -215,19 +200,6 @@ impl Condition {
             expression: Some(expression.to_owned()),
             values: (!values.is_empty()).then_some(values),
         }
-    }
-}
-
-/// Lambda hands its role's credentials over in the environment. Endpoints on
-/// plain HTTP are local ones, which take any.
-fn credentials(local: bool) -> Credentials {
-    let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match (var("AWS_ACCESS_KEY_ID"), var("AWS_SECRET_ACCESS_KEY")) {
-        (Some(id), Some(secret)) => {
-            Credentials::new(id, secret, var("AWS_SESSION_TOKEN"), None, "environment")
-        }
-        _ if local => Credentials::new("local", "local", None, None, "local"),
-        _ => Credentials::new("", "", None, None, "missing"),
     }
 }
 

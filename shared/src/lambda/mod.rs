@@ -17,7 +17,7 @@ use self::{
     problem::Code,
 };
 use crate::{
-    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate,
+    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, secrets,
     telemetry,
 };
 
@@ -54,10 +54,12 @@ impl QueryFunction {
 /// Runs a query function until Lambda ends the process.
 ///
 /// # Errors
-/// When the configuration is bad, or Lambda's runtime API fails.
+/// When the configuration is bad, the keys cannot be read, or Lambda's runtime
+/// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
     telemetry::init(telemetry::Output::Lambda)?;
-    let config = Config::from_env()?;
+    let mut config = Config::from_env()?;
+    secrets::resolve(&mut config).await?;
     let function = Arc::new(app::query_function(&config, scope)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
@@ -73,10 +75,12 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// an update.
 ///
 /// # Errors
-/// When the configuration is bad, or Lambda's runtime API fails.
+/// When the configuration is bad, the keys cannot be read, or Lambda's runtime
+/// API fails.
 pub async fn run_registry() -> Result<(), Error> {
     telemetry::init(telemetry::Output::Lambda)?;
-    let config = Config::from_env()?;
+    let mut config = Config::from_env()?;
+    secrets::resolve(&mut config).await?;
     let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config)?);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
         let update = update.clone();
