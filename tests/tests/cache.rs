@@ -228,6 +228,38 @@ async fn a_second_currency_shares_the_structure() {
 }
 
 #[tokio::test]
+async fn unlisted_tokens_have_a_price_in_any_currency() {
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let listed = rows::row(rows::Row {
+        id: "base-ethereum-asset-asset".to_owned(),
+        contract: "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2".to_owned(),
+        price: serde_json::json!(3000.0),
+        ..rows::Row::default()
+    });
+    world
+        .standins()
+        .set_wallet(WALLET, vec![listed, rows::token(5)]);
+    let dollars = world.get(WALLET, "wallet").await.ok();
+    let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
+    let price = |body: &Value, symbol: &str| -> f64 {
+        let all = positions(body);
+        let found = all.iter().find(|one| one["token"]["symbol"] == symbol);
+        let amount = &found.expect("a token")["price"]["amount"];
+        amount.as_str().expect("a price").parse().expect("a number")
+    };
+    let rate = price(&euros, "TKN") / price(&dollars, "TKN");
+    let unlisted = price(&euros, "TK5") / price(&dollars, "TK5");
+    assert!((rate - unlisted).abs() < 1e-9, "{rate} {unlisted}");
+    assert!((0.5..1.5).contains(&unlisted), "{unlisted}");
+    // And back: a fetch in euros does not blank the dollars.
+    world.advance(301);
+    world.get(WALLET, "wallet?currency=eur").await.ok();
+    let dollars = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(dollars["prices"]["unpriced"], 0);
+    assert_eq!(world.stats().zerion.requests, 2);
+}
+
+#[tokio::test]
 async fn empty_wallets_are_cached_like_any_other() {
     let world = World::new().await;
     let empty = sample("empty");

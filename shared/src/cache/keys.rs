@@ -13,6 +13,7 @@ use crate::domain::{address::Address, currency::Currency, scope::Part};
 
 pub(super) const HEADER: &str = "H";
 pub(super) const CHUNK_PREFIX: &str = "D#";
+pub(super) const PRICES_PREFIX: &str = "P#";
 pub(super) const REGISTRY: &str = "A";
 
 pub(super) fn wallet(address: &Address) -> String {
@@ -24,7 +25,7 @@ pub(super) fn chunk(part: Part, index: u32) -> String {
 }
 
 pub(super) fn prices(currency: Currency) -> String {
-    format!("P#{currency}")
+    format!("{PRICES_PREFIX}{currency}")
 }
 
 pub(super) fn assets(chain: &str, index: usize) -> String {

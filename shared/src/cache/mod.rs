@@ -45,6 +45,8 @@ pub struct CachedWallet {
     pub header: Header,
     /// Prices in the asked currency.
     pub prices: Option<CachedPrices>,
+    /// Prices in the other currencies that it was asked for in.
+    pub elsewhere: Vec<PriceTable>,
 }
 
 impl CachedWallet {

@@ -130,6 +130,10 @@ fn assemble_wallet(items: &[Item], currency: Currency) -> CachedWallet {
             wallet.header = read_header(item);
         } else if key == prices_key {
             wallet.prices = read_prices(item);
+        } else if key.starts_with(keys::PRICES_PREFIX) {
+            wallet
+                .elsewhere
+                .extend(read_prices(item).map(|read| read.table));
         } else if let (Some(part), Some(index)) = (keys::part_of_chunk(key), item.number("i")) {
             chunks.entry(part).or_default().insert(index, item);
         }

@@ -120,6 +120,17 @@ impl Number {
         self.exponent
     }
 
+    /// `self × to ÷ from` to 18 significant digits, for positive numbers: what
+    /// `self` is in another currency, by one thing's price in both. `None` if
+    /// one of them is not positive.
+    pub fn converted(self, from: Self, to: Self) -> Option<Self> {
+        let positive = |number: Self| u64::try_from(number.coefficient).ok().filter(|it| *it > 0);
+        let product = BigUint::from(positive(self)?) * positive(to)?;
+        let exponent = i32::from(self.exponent) + i32::from(to.exponent) - i32::from(from.exponent);
+        let shifted = product * BigUint::from(10_u8).pow(40);
+        Self::parse(&format!("{}e{}", shifted / positive(from)?, exponent - 40))
+    }
+
     /// The number without its sign.
     pub fn magnitude(self) -> Self {
         Self {
@@ -320,6 +331,21 @@ mod tests {
             scale: 18,
         };
         assert_eq!(Number::ratio(value, &nothing), None);
+    }
+
+    #[test]
+    fn converts_by_a_reference() {
+        let number = |text| Number::parse(text).unwrap();
+        // Ether at 2,500 dollars is 2,000 euros: 5 dollars are 4 euros.
+        assert_eq!(
+            number("5").converted(number("2500"), number("2000")),
+            Some(number("4"))
+        );
+        assert_eq!(
+            number("1e-30").converted(number("3"), number("2")),
+            Some(number("6.66666666666666667e-31"))
+        );
+        assert_eq!(number("5").converted(Number::ZERO, number("2")), None);
     }
 
     #[test]

@@ -174,6 +174,28 @@ impl PriceTable {
             .collect()
     }
 
+    /// This table with what it lacks taken from `other`, a table of the same
+    /// wallet in another currency, by the price of a reference coin in both.
+    /// Of the coins that have one, the reference is the one whose two prices
+    /// were checked closest to each other.
+    pub fn completed_from(&self, other: &Self) -> Self {
+        let lacking = |key: PriceKey| matches!(key, PriceKey::Asset(_)) && self.get(key).is_none();
+        let reference = self
+            .entries
+            .iter()
+            .filter(|(key, _)| matches!(key, PriceKey::Cmc(_)))
+            .filter_map(|(key, _)| Some((self.get(*key)?, other.get(*key)?)))
+            .min_by_key(|(here, there)| here.checked_at.distance(there.checked_at));
+        let Some((here, there)) = reference else {
+            return self.clone();
+        };
+        let converted = other.entries.iter().filter_map(|(key, price)| {
+            let amount = price.amount.converted(there.amount, here.amount)?;
+            lacking(*key).then_some((*key, Price { amount, ..*price }))
+        });
+        self.merged(converted)
+    }
+
     /// Keeps only the prices that `wanted` says yes to.
     pub fn prune(&mut self, wanted: impl Fn(&Price) -> bool) {
         self.entries.retain(|(_, price)| wanted(price));

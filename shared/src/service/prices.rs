@@ -92,8 +92,24 @@ impl Service {
         Ok(refreshable)
     }
 
-    /// Prices for what is held: as they came with it, cached, or refreshed.
+    /// Prices for what is held. What only a table in another currency knows is
+    /// converted: holdings are fetched in one currency and asked for in any.
     pub(super) async fn priced(
+        &self,
+        query: &Query,
+        held: &Held,
+        request: &Request,
+    ) -> Result<(PriceTable, Level), ServiceError> {
+        let (mut table, level) = self.direct_prices(query, held, request).await?;
+        let elsewhere = held.cached.iter().flat_map(|wallet| &wallet.elsewhere);
+        for other in elsewhere {
+            table = table.completed_from(other);
+        }
+        Ok((table, level))
+    }
+
+    /// Prices in the asked currency: as they came, cached, or refreshed.
+    async fn direct_prices(
         &self,
         query: &Query,
         held: &Held,
