@@ -58,8 +58,10 @@ pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Re
     let unnamed = |base, key| env(base).is_none() && env(key).is_none();
     let zerion = unnamed("ZERION_BASE_URL", "ZERION_API_KEY");
     let coinmarketcap = unnamed("CMC_BASE_URL", "CMC_API_KEY");
-    // DeFiLlama needs no key: it is real as soon as another one is.
-    let defillama = env("DEFILLAMA_BASE_URL").is_none() && zerion && coinmarketcap;
+    // DeFiLlama needs no key: it is real where both others are.
+    let real = |base, key| env(base).is_none() && env(key).is_some();
+    let all_real = real("ZERION_BASE_URL", "ZERION_API_KEY") && real("CMC_BASE_URL", "CMC_API_KEY");
+    let defillama = env("DEFILLAMA_BASE_URL").is_none() && !all_real;
     if zerion || coinmarketcap || defillama {
         let listener = listen(ports.upstream).await?;
         let url = format!("http://{}", listener.local_addr()?);

@@ -72,7 +72,14 @@ async fn a_failing_fallback_costs_nothing_else() {
     assert!(answer.header("cache-status").contains("prices; fwd="));
     let body = answer.ok();
     assert_eq!(token(&body, "ETH")["price"]["source"], "coinmarketcap");
-    assert_eq!(body["prices"]["stale"], true);
+    assert_eq!(body["prices"]["stale"], false);
+    // It is left alone until the prices expire again.
+    world.get(farmer, "aggregate").await.ok();
+    assert_eq!(world.stats().defillama.requests, 1);
+    world.standins().set_fault(Upstream::DefiLlama, None);
+    world.advance(61);
+    let body = world.get(farmer, "aggregate").await.ok();
+    assert_eq!(token(&body, "3Crv")["price"]["source"], "defillama");
 }
 
 #[tokio::test]

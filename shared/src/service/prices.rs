@@ -45,7 +45,7 @@ pub(super) type Refreshable = BTreeMap<PriceKey, Ask>;
 struct Refreshed {
     /// New prices, and marks for what was asked in vain.
     fresh: PriceTable,
-    /// The failure of a source, CoinMarketCap's before the fallback's.
+    /// CoinMarketCap's failure; the fallback's is no more than a pity.
     failed: Option<UpstreamError>,
     /// The first source that answered.
     answered: Option<PriceSource>,
@@ -138,7 +138,7 @@ impl Service {
         }
         let refreshed = self.refresh(query, &asked, &table, request).await;
         let mut stored = false;
-        if refreshed.answered.is_some() && held.cached.is_some() {
+        if !refreshed.fresh.entries().is_empty() && held.cached.is_some() {
             let now = self.clock.now();
             let (address, usage) = (&query.address, &request.usage);
             let written = self
@@ -170,17 +170,17 @@ impl Service {
             return Err(error.clone().into());
         }
         let hit = self.hit(&refreshable, &table, held);
-        let level = match refreshed.answered {
-            Some(source) => Level {
-                outcome,
-                stored,
-                stale: hit.stale && refreshed.failed.is_some(),
-                detail: Some(source.as_str()),
-                ..hit
-            },
-            None => Level {
+        let level = match (refreshed.answered, &refreshed.failed) {
+            (None, Some(_)) => Level {
                 stale: true,
                 detail: Some("upstream-error"),
+                ..hit
+            },
+            (answered, failed) => Level {
+                outcome,
+                stored,
+                stale: hit.stale && failed.is_some(),
+                detail: Some(answered.map_or("upstream-error", PriceSource::as_str)),
                 ..hit
             },
         };
@@ -284,7 +284,15 @@ impl Service {
                 None => {}
                 Some(Err(error)) => {
                     tracing::warn!(%error, "prices cannot be refreshed");
-                    refreshed.failed.get_or_insert(error);
+                    if source == PriceSource::DefiLlama {
+                        // A second opinion that is not to be had: what is
+                        // known stays, and is asked for again in its time.
+                        let asked = asked.iter().filter(|(_, ask)| ask.source() == source);
+                        let silent = asked.map(|(key, _)| *key);
+                        unanswered.extend(table.unanswered(silent, PriceSource::Zerion, now));
+                    } else {
+                        refreshed.failed = Some(error);
+                    }
                 }
                 Some(Ok(prices)) => {
                     refreshed.answered.get_or_insert(source);
