@@ -1,5 +1,6 @@
 //! Rows as Zerion gives them, for wallets that a test makes up.
 
+use portfolio_local::standins::{Coin, Platform};
 use serde_json::{Value, json};
 
 /// A plain balance of token number `number` on Ethereum, contract and price
@@ -7,6 +8,20 @@ use serde_json::{Value, json};
 pub fn token(number: u32) -> Value {
     let contract = contract(number);
     balance(&contract, number)
+}
+
+/// What CoinMarketCap lists token number `number` as: id 900000 and above.
+pub fn listed(number: u32) -> Coin {
+    let symbol = format!("TK{number}");
+    let mut coin = Coin::new(900_000 + number, "Made up", &symbol, 1.234_567_890_123_4);
+    coin.platform = Some(Platform {
+        id: 1027,
+        name: "Ethereum".to_owned(),
+        symbol: "ETH".to_owned(),
+        slug: "ethereum".to_owned(),
+        token_address: contract(number),
+    });
+    coin
 }
 
 /// The contract of token number `number`: 20 bytes that do not compress, like

@@ -9,7 +9,6 @@ use portfolio::{
     service::{Request, Service},
     usage::UsageTotals,
 };
-use portfolio_local::standins::{Coin, Platform};
 use portfolio_tests::{World, rows};
 
 async fn cost(service: &Service, world: &World, address: &str) -> UsageTotals {
@@ -26,23 +25,6 @@ async fn cost(service: &Service, world: &World, address: &str) -> UsageTotals {
     request.usage.totals()
 }
 
-fn listed(number: u32) -> Coin {
-    let mut coin = Coin::new(
-        900_000 + number,
-        "Made up",
-        &format!("TK{number}"),
-        1.234_567_890_123_4,
-    );
-    coin.platform = Some(Platform {
-        id: 1027,
-        name: "Ethereum".to_owned(),
-        symbol: "ETH".to_owned(),
-        slug: "ethereum".to_owned(),
-        token_address: rows::contract(number),
-    });
-    coin
-}
-
 fn row(tokens: u32, what: &str, cost: UsageTotals) {
     println!(
         "{tokens:>6} {what:<15} {:>11} {:>8} {:>8} {:>8}",
@@ -55,7 +37,7 @@ async fn budgets_hold() {
     // One batch holds all of the ids.
     let world = World::with(&[("CMC_MAX_IDS", "5000")]).await;
     for number in 1..=3000 {
-        world.standins().set_coin(listed(number));
+        world.standins().set_coin(rows::listed(number));
     }
     app::registry_update(world.config())
         .unwrap()

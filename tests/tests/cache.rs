@@ -1,6 +1,5 @@
 //! How often upstreams are asked, and what for.
 
-use portfolio_local::standins::{Coin, Platform};
 use portfolio_tests::{World, positions, rows, sample};
 use serde_json::Value;
 
@@ -115,7 +114,7 @@ async fn expired_prices_cost_one_batch_and_no_structure() {
 async fn every_listed_token_is_asked_for_once() {
     let world = World::new().await;
     for number in 1..=40 {
-        world.standins().set_coin(listed(number));
+        world.standins().set_coin(rows::listed(number));
     }
     refill_registry(&world).await;
     let mut holdings: Vec<Value> = (1..=40).map(rows::token).collect();
@@ -301,18 +300,6 @@ async fn simultaneous_misses_cost_one_request() {
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(world.stats().zerion.requests, 1);
-}
-
-fn listed(number: u32) -> Coin {
-    let mut coin = Coin::new(900_000 + number, "Made up", &format!("TK{number}"), 1.5);
-    coin.platform = Some(Platform {
-        id: 1027,
-        name: "Ethereum".to_owned(),
-        symbol: "ETH".to_owned(),
-        slug: "ethereum".to_owned(),
-        token_address: rows::contract(number),
-    });
-    coin
 }
 
 async fn refill_registry(world: &World) {

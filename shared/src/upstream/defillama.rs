@@ -12,7 +12,7 @@ use super::{
     Failure, FallbackQuote, FallbackSource, HttpClient, Upstream, UpstreamError,
     bulkhead::Bulkhead,
     http::{retry_after, send},
-    lenient::{lenient, number},
+    lenient::{describe, lenient, number},
 };
 use crate::{clock::Timestamp, config::Config, domain::number::Number};
 
@@ -108,8 +108,7 @@ struct WireCoin {
 /// # Errors
 /// When the body is not an answer.
 pub fn read_prices(body: &[u8]) -> Result<Vec<FallbackQuote>, String> {
-    let envelope: Envelope<'_> = serde_json::from_slice(body)
-        .map_err(|error| format!("{:?} error at line {}", error.classify(), error.line()))?;
+    let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| describe(&error))?;
     let quotes = envelope.coins.into_iter().filter_map(|(key, raw)| {
         let coin: WireCoin = serde_json::from_str(raw.get()).ok()?;
         let trusted = coin

@@ -53,3 +53,13 @@ pub(super) fn text_or_empty<'de, D: Deserializer<'de>>(
 ) -> Result<String, D::Error> {
     Ok(text(deserializer)?.unwrap_or_default())
 }
+
+/// The kind and place of a JSON error; its text could repeat parts of a body.
+pub(super) fn describe(error: &serde_json::Error) -> String {
+    format!(
+        "{:?} error at line {} column {}",
+        error.classify(),
+        error.line(),
+        error.column()
+    )
+}

@@ -14,7 +14,7 @@ use crate::{
     domain::{number::Number, price::CmcId},
     upstream::{
         Quote,
-        lenient::{lenient, number, text, text_or_empty},
+        lenient::{describe, lenient, number, text, text_or_empty},
     },
 };
 
@@ -192,16 +192,6 @@ pub fn read_map(body: &[u8]) -> Result<MapPage, String> {
             .filter_map(|raw| serde_json::from_str(raw.get()).ok())
             .collect(),
     })
-}
-
-/// The kind and place of a JSON error; its text could repeat parts of a body.
-fn describe(error: &serde_json::Error) -> String {
-    format!(
-        "{:?} error at line {} column {}",
-        error.classify(),
-        error.line(),
-        error.column()
-    )
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
         quantity::Quantity,
         scope::Part,
     },
-    upstream::lenient::{lenient, lenient_list, number, text},
+    upstream::lenient::{describe, lenient, lenient_list, number, text},
 };
 
 /// What a page held besides its rows.
@@ -44,16 +44,6 @@ pub fn read_page(
         .map_err(|error| describe(&error))?;
     deserializer.end().map_err(|error| describe(&error))?;
     Ok(summary)
-}
-
-/// The kind and place of a JSON error; its text could repeat parts of a body.
-fn describe(error: &serde_json::Error) -> String {
-    format!(
-        "{:?} error at line {} column {}",
-        error.classify(),
-        error.line(),
-        error.column()
-    )
 }
 
 struct Envelope<'d> {
