@@ -194,7 +194,7 @@ impl<'a> Portfolio<'a> {
         match unknown {
             Some(id) => Err(InvalidParameter::new(
                 "chains",
-                format!("'{id}' is not a chain that is known here or held by the wallet"),
+                format!("holds '{id}', a chain that is neither known here nor held by the wallet"),
             )),
             None => Ok(()),
         }

@@ -38,7 +38,7 @@ pub struct Query {
 
 /// A parameter that is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("parameter '{name}': {reason}")]
+#[error("parameter '{name}' {reason}")]
 pub struct InvalidParameter {
     /// The parameter's name as the client wrote it.
     pub name: String,
@@ -186,7 +186,7 @@ fn parse_chains(text: &str) -> Result<Vec<String>, String> {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if !plausible {
             return Err(format!(
-                "'{}' is not a chain id; ids are separated by commas, such as ethereum,base",
+                "holds '{}', which is no chain id; ids are separated by commas, such as ethereum,base",
                 printable(id)
             ));
         }
