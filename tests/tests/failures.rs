@@ -154,6 +154,28 @@ async fn a_wallet_without_any_price_is_a_problem_not_worth_nothing() {
 }
 
 #[tokio::test]
+async fn one_price_is_enough_for_an_answer() {
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let listed = rows::row(rows::Row {
+        id: "listed".to_owned(),
+        contract: "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2".to_owned(),
+        price: json!(null),
+        ..rows::Row::default()
+    });
+    world
+        .standins()
+        .set_wallet(WALLET, vec![listed, rows::token(1)]);
+    let before = world.get(WALLET, "wallet").await.ok();
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
+    world.advance(61);
+    let after = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(after["totals"], before["totals"]);
+    assert_eq!(after["prices"]["stale"], true);
+}
+
+#[tokio::test]
 async fn unlisted_tokens_keep_their_price_as_long_as_the_holdings() {
     let world = World::with(&[("PRICE_STALE_SECONDS", "0"), ("PRICE_FALLBACK", "none")]).await;
     world

@@ -159,13 +159,8 @@ impl Service {
         let table = table.merged(refreshed.fresh.entries().iter().copied());
         // Old prices stand in for a failing source; with none at all the
         // answer would be a wallet worth nothing.
-        let oldest = before(self.clock.now(), self.policy.prices.whole());
-        let usable = |key: &PriceKey| {
-            let price = table.get(*key);
-            price.is_some_and(|price| price.usable_since(oldest))
-        };
         if let Some(error) = &refreshed.failed
-            && !refreshable.keys().any(usable)
+            && !self.has_usable_price(&table)
         {
             return Err(error.clone().into());
         }
@@ -185,6 +180,20 @@ impl Service {
             },
         };
         Ok((table, level))
+    }
+
+    /// Whether anything at all can be valued.
+    fn has_usable_price(&self, table: &PriceTable) -> bool {
+        let now = self.clock.now();
+        let listed = before(now, self.policy.prices.whole());
+        let unlisted = before(now, self.policy.structure.ttl + self.policy.prices.whole());
+        table.entries().iter().any(|(key, price)| {
+            let oldest = match key {
+                PriceKey::Cmc(_) => listed,
+                PriceKey::Asset(_) => unlisted,
+            };
+            price.amount.is_positive() && price.usable_since(oldest)
+        })
     }
 
     /// What has expired, oldest first, as much as one request each may hold.
