@@ -94,7 +94,7 @@ pub(super) fn cache_control(snapshot: &Snapshot, cache: ResponseCache, stale: Du
     };
     format!(
         "{visibility}, max-age={}, stale-if-error={}",
-        first.since(snapshot.now).as_secs(),
+        seconds_left(first, snapshot.now).max(0),
         stale.as_secs()
     )
 }
@@ -119,13 +119,23 @@ fn member(name: &str, level: &Level, now: Timestamp) -> String {
     if level.stored {
         text.push_str("; stored");
     }
-    let millis = level.fresh_until.as_millis() - now.as_millis();
-    // Writing to a string cannot fail. Rounded down: never longer than it is.
-    let _ = write!(text, "; ttl={}", millis.div_euclid(1000));
+    // Writing to a string cannot fail.
+    let _ = write!(text, "; ttl={}", seconds_left(level.fresh_until, now));
     if let Some(detail) = level.detail {
         let _ = write!(text, "; detail={detail}");
     }
     text
+}
+
+/// Whole seconds until data expires: rounded, since storing what was just
+/// fetched takes some milliseconds; below zero as soon as it has expired.
+fn seconds_left(fresh_until: Timestamp, now: Timestamp) -> i64 {
+    let millis = fresh_until.as_millis() - now.as_millis();
+    if millis > 0 {
+        (millis + 500) / 1000
+    } else {
+        millis.div_euclid(1000)
+    }
 }
 
 /// `Server-Timing`: milliseconds per phase.
