@@ -74,6 +74,15 @@ impl Wallets {
     pub fn new(table: Table, retention: Retention) -> Self {
         Self { table, retention }
     }
+
+    fn write<'w>(&'w self, address: &'w Address, now: Timestamp, usage: &'w Usage) -> Write<'w> {
+        Write {
+            store: self,
+            address,
+            now,
+            usage,
+        }
+    }
 }
 
 /// An older or newer format's header has no data for us, but its generations
@@ -194,8 +203,7 @@ impl WalletStore for Wallets {
     ) -> Result<LeaseOutcome, CacheError> {
         let mut values = Values::default();
         let until = values.add(":until".to_owned(), time(now.plus(length)));
-        let free = Timestamp::from_millis(now.as_millis() - SKEW.as_millis() as i64);
-        let free = values.add(":free".to_owned(), time(free));
+        let free = values.add(":free".to_owned(), time(now.minus(SKEW)));
         let stale = values.add(":stale".to_owned(), time(fresh_after));
         let one = values.add(":one".to_owned(), number(1));
         let first = values.add(":first".to_owned(), time(now));
@@ -203,15 +211,7 @@ impl WalletStore for Wallets {
         let owner = values.add(":owner".to_owned(), number(token));
         let expires = values.add(
             ":expires".to_owned(),
-            seconds(
-                Write {
-                    store: self,
-                    address,
-                    now,
-                    usage,
-                }
-                .expiry(),
-            ),
+            seconds(self.write(address, now, usage).expiry()),
         );
         let numeric = values.add(":numeric".to_owned(), AttributeValue::S("N".to_owned()));
         let version = values.add(":v".to_owned(), number(codec::FORMAT));
@@ -239,18 +239,14 @@ impl WalletStore for Wallets {
             ));
         }
         usage.round_trip();
-        let outcome = Write {
-            store: self,
-            address,
-            now,
-            usage,
-        }
-        .header(
-            format!("SET {}", set.join(", ")),
-            format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
-            values,
-        )
-        .await?;
+        let outcome = self
+            .write(address, now, usage)
+            .header(
+                format!("SET {}", set.join(", ")),
+                format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
+                values,
+            )
+            .await?;
         let won = |header: &Header| Lease {
             generations: parts
                 .iter()
@@ -288,14 +284,9 @@ impl WalletStore for Wallets {
         now: Timestamp,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
-        Write {
-            store: self,
-            address,
-            now,
-            usage,
-        }
-        .structure(lease, structure)
-        .await
+        self.write(address, now, usage)
+            .structure(lease, structure)
+            .await
     }
 
     async fn release(
@@ -314,18 +305,14 @@ impl WalletStore for Wallets {
         }
         usage.round_trip();
         // Lost already: then there is nothing to end.
-        let _ = Write {
-            store: self,
-            address,
-            now: Timestamp::default(),
-            usage,
-        }
-        .header(
-            format!("REMOVE {}", remove.join(", ")),
-            conditions.join(" AND "),
-            values,
-        )
-        .await?;
+        let _ = self
+            .write(address, Timestamp::default(), usage)
+            .header(
+                format!("REMOVE {}", remove.join(", ")),
+                conditions.join(" AND "),
+                values,
+            )
+            .await?;
         Ok(())
     }
 
@@ -338,13 +325,8 @@ impl WalletStore for Wallets {
         now: Timestamp,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
-        Write {
-            store: self,
-            address,
-            now,
-            usage,
-        }
-        .prices(currency, fresh, previous)
-        .await
+        self.write(address, now, usage)
+            .prices(currency, fresh, previous)
+            .await
     }
 }

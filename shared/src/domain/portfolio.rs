@@ -11,7 +11,7 @@ use super::{
     },
     cursor::Cursor,
     holdings::{Holdings, Position, defi_is_missing_on},
-    price::{Price, PriceTable},
+    price::{OldestPrices, Price, PriceKey, PriceTable},
     query::{InvalidParameter, Query},
     scope::Part,
     tally::Tally,
@@ -28,11 +28,8 @@ pub struct Portfolio<'a> {
     pub parts: Vec<(Part, Holdings<'a>)>,
     /// Prices in the query's currency.
     pub prices: &'a PriceTable,
-    /// Prices of assets that CoinMarketCap lists are not used when they are
-    /// older than this.
-    pub oldest_price: Timestamp,
-    /// Likewise of all others, which are only fetched with the holdings.
-    pub oldest_unlisted: Timestamp,
+    /// How old the prices may be that are used.
+    pub oldest_prices: OldestPrices,
     /// Age of the holdings.
     pub structure: StructureInfo,
     /// Until when the prices count as fresh.
@@ -204,11 +201,12 @@ impl<'a> Portfolio<'a> {
         self.parts
             .iter()
             .flat_map(|(part, holdings)| {
-                let prices: Vec<Option<&Price>> = holdings
-                    .tokens
-                    .iter()
-                    .map(|token| self.prices.get(holdings.price_key(token)))
-                    .collect();
+                let price = |token| {
+                    let key = holdings.price_key(token);
+                    Some((key, self.prices.get(key)?))
+                };
+                let prices: Vec<Option<(PriceKey, &Price)>> =
+                    holdings.tokens.iter().map(price).collect();
                 let positions = holdings.positions.iter().enumerate();
                 positions
                     .filter(|(_, position)| query.selects(holdings.chain(holdings.token(position))))
@@ -226,18 +224,16 @@ impl<'a> Portfolio<'a> {
         holdings: &'s Holdings<'a>,
         index: usize,
         position: &'s Position<'a>,
-        price: Option<&'s Price>,
+        price: Option<(PriceKey, &'s Price)>,
     ) -> Valued<'s, 'a> {
         let owed = holdings.types[position.kind as usize] == LOAN_TYPE
             || position
                 .quantity
                 .as_ref()
                 .is_some_and(|it| it.is_negative());
-        let oldest = match holdings.token(position).cmc {
-            Some(_) => self.oldest_price,
-            None => self.oldest_unlisted,
-        };
-        let usable = price.filter(|price| price.usable_since(oldest));
+        let usable = price
+            .filter(|(key, price)| self.oldest_prices.allow(*key, price))
+            .map(|(_, price)| price);
         let value = match (&position.quantity, usable, price) {
             (None, ..) => Err(UnpricedReason::QuantityUnreadable),
             (Some(quantity), Some(price), _) => {

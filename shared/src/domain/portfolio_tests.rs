@@ -12,7 +12,7 @@ use super::{
     holdings::Holdings,
     number::Number,
     portfolio::Portfolio,
-    price::{Price, PriceSource, PriceTable},
+    price::{OldestPrices, Price, PriceSource, PriceTable},
     quantity::Quantity,
     query::Query,
     scope::{Part, Scope},
@@ -89,8 +89,7 @@ fn with_portfolio(rows: Vec<Row>, check: impl FnOnce(&Portfolio<'_>)) {
     check(&Portfolio {
         parts: decoded.collect(),
         prices: &prices,
-        oldest_price: Timestamp::default(),
-        oldest_unlisted: Timestamp::default(),
+        oldest_prices: OldestPrices::default(),
         structure: StructureInfo {
             as_of: NOW,
             fresh_until: NOW.plus(Duration::from_secs(300)),

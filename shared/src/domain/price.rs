@@ -93,6 +93,25 @@ impl Price {
     }
 }
 
+/// How old prices may be that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OldestPrices {
+    /// Of coins that CoinMarketCap lists: not from before this.
+    pub listed: Timestamp,
+    /// Of all others, which are only fetched with the holdings.
+    pub unlisted: Timestamp,
+}
+
+impl OldestPrices {
+    /// Whether the price of `key` may be used.
+    pub fn allow(&self, key: PriceKey, price: &Price) -> bool {
+        price.usable_since(match key {
+            PriceKey::Cmc(_) => self.listed,
+            PriceKey::Asset(_) => self.unlisted,
+        })
+    }
+}
+
 /// The prices that a wallet needs in one currency, looked up by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PriceTable {

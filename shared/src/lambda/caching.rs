@@ -43,19 +43,18 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         put(format!("{gap:?}").as_bytes());
     }
     for (key, price) in snapshot.prices.entries() {
-        let key = match key {
+        let number = match key {
             PriceKey::Cmc(id) => u64::from(id.0),
             PriceKey::Asset(hash) => *hash,
         };
-        put(&key.to_le_bytes());
+        put(&number.to_le_bytes());
         put(&price.amount.coefficient().to_le_bytes());
         put(&price.amount.exponent().to_le_bytes());
         put(&price.as_of.as_millis().to_le_bytes());
         // Whether it is still used depends on the time of the request.
         put(&[
             price.source as u8,
-            u8::from(price.usable_since(snapshot.oldest_price)),
-            u8::from(price.usable_since(snapshot.oldest_unlisted)),
+            u8::from(snapshot.oldest_prices.allow(*key, price)),
         ]);
         if let Some(change) = price.change_24h_percent {
             put(&change.coefficient().to_le_bytes());

@@ -119,10 +119,10 @@ impl HttpHandler {
 
     /// The request's own deadline, and never past Lambda's.
     fn deadline(&self, invocation: &Invocation) -> Timestamp {
-        const MARGIN_MS: i64 = 500;
+        const MARGIN: Duration = Duration::from_millis(500);
         let own = self.service.now().plus(self.deadline);
         match invocation.deadline {
-            Some(lambda) => own.min(Timestamp::from_millis(lambda.as_millis() - MARGIN_MS)),
+            Some(lambda) => own.min(lambda.minus(MARGIN)),
             None => own,
         }
     }

@@ -3,16 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
+use super::{CacheOutcome, Held, Request, Service, ServiceError};
 use crate::{
     cache::{CachedPart, CachedWallet, Lease, NewStructure, assets::Assets, codec},
     clock::Timestamp,
     domain::{
-        address::Family,
         answer::{Missing, MissingReason},
         price::{Price, PriceKey, PriceSource, PriceTable},
         query::Query,
-        scope::{Part, Scope},
+        scope::Part,
     },
     upstream::{Failure, FetchedStructure, UpstreamError},
     usage::Usage,
@@ -70,20 +69,7 @@ impl Service {
         let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
         let before = before.map_or(&none, |read| &read.table);
         let priced = self.with_unpriced(query, &parts, PriceTable::new(brought), before, now)?;
-        let mut held = Held {
-            parts,
-            fetched_at: now,
-            level: Level {
-                outcome,
-                fresh_until: now.plus(self.policy.structure.ttl),
-                stale: false,
-                stored: false,
-                detail: None,
-            },
-            priced: None,
-            missing: Vec::new(),
-            cached: None,
-        };
+        let mut held = Held::fetched(parts, now, outcome, self.policy.structure);
         if !fetched.complete {
             held.level.detail = Some("incomplete");
             held.level.fresh_until = now;
@@ -143,13 +129,9 @@ impl Service {
         let timeout = self.upstream_timeout(self.policy.structure_timeout, request);
         request.usage.upstream_call();
         let started = self.clock.now();
-        let scope = match query.address.family() {
-            Family::Solana => Scope::Wallet,
-            Family::Evm => query.scope,
-        };
         let fetch = self
             .structures
-            .fetch(&query.address, scope, query.currency, timeout);
+            .fetch(&query.address, query.scope, query.currency, timeout);
         let aside = Usage::default();
         let (fetched, assets) = futures::join!(fetch, self.assets.get(started, &aside));
         request.usage.add_aside(&aside);

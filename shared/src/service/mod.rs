@@ -32,7 +32,7 @@ use crate::{
         answer::{Missing, MissingReason, StructureInfo},
         holdings::{CorruptHoldings, Holdings},
         portfolio::Portfolio,
-        price::PriceTable,
+        price::{OldestPrices, PriceTable},
         query::Query,
         scope::Part,
     },
@@ -54,6 +54,18 @@ pub struct Policy {
     pub structure_timeout: Duration,
     /// One attempt at a price source.
     pub price_timeout: Duration,
+}
+
+impl Policy {
+    /// How old prices may be that are used at `now`. Those that come with the
+    /// holdings last as long as these, and as much longer as any.
+    fn oldest_prices(&self, now: Timestamp) -> OldestPrices {
+        let listed = now.minus(self.prices.whole());
+        OldestPrices {
+            listed,
+            unlisted: listed.minus(self.structure.ttl),
+        }
+    }
 }
 
 impl From<&Config> for Policy {
@@ -132,11 +144,8 @@ pub struct Snapshot {
     pub parts: BTreeMap<Part, CachedPart>,
     /// Prices in the query's currency.
     pub prices: PriceTable,
-    /// Prices of assets that can be refreshed are not used from before this.
-    pub oldest_price: Timestamp,
-    /// Nor those that came with the holdings and nobody else knows from before
-    /// this.
-    pub oldest_unlisted: Timestamp,
+    /// How old the prices may be that are used.
+    pub oldest_prices: OldestPrices,
     /// When the holdings were fetched.
     pub fetched_at: Timestamp,
     /// The level of holdings.
@@ -162,8 +171,7 @@ impl Snapshot {
         Ok(Portfolio {
             parts,
             prices: &self.prices,
-            oldest_price: self.oldest_price,
-            oldest_unlisted: self.oldest_unlisted,
+            oldest_prices: self.oldest_prices,
             structure: StructureInfo {
                 as_of: self.fetched_at,
                 fresh_until: self.structure.fresh_until,
@@ -254,8 +262,7 @@ impl Service {
         let mut snapshot = Snapshot {
             parts: held.parts,
             prices,
-            oldest_price: before(now, self.policy.prices.whole()),
-            oldest_unlisted: before(now, self.policy.structure.ttl + self.policy.prices.whole()),
+            oldest_prices: self.policy.oldest_prices(now),
             fetched_at: held.fetched_at,
             structure: held.level,
             price_level,
@@ -312,9 +319,4 @@ fn fetched_parts(query: &Query) -> Vec<Part> {
         .copied()
         .filter(|part| !(solana && *part == Part::Defi))
         .collect()
-}
-
-fn before(now: Timestamp, by: Duration) -> Timestamp {
-    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(now.as_millis().saturating_sub(by))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, before};
+use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
 use crate::{
     cache::CachedPart,
     clock::Timestamp,
@@ -184,16 +184,11 @@ impl Service {
 
     /// Whether anything at all can be valued.
     fn has_usable_price(&self, table: &PriceTable) -> bool {
-        let now = self.clock.now();
-        let listed = before(now, self.policy.prices.whole());
-        let unlisted = before(now, self.policy.structure.ttl + self.policy.prices.whole());
-        table.entries().iter().any(|(key, price)| {
-            let oldest = match key {
-                PriceKey::Cmc(_) => listed,
-                PriceKey::Asset(_) => unlisted,
-            };
-            price.amount.is_positive() && price.usable_since(oldest)
-        })
+        let oldest = self.policy.oldest_prices(self.clock.now());
+        table
+            .entries()
+            .iter()
+            .any(|(key, price)| price.amount.is_positive() && oldest.allow(*key, price))
     }
 
     /// What has expired, oldest first, as much as one request each may hold.

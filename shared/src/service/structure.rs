@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, before};
+use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
 use crate::{
     cache::{CachedPart, CachedWallet, Header, LeaseOutcome},
     clock::Timestamp,
@@ -22,13 +22,18 @@ const PATIENCE: Duration = Duration::from_millis(2500);
 const SETTLED: Duration = Duration::from_secs(5);
 
 impl Held {
-    /// Holdings of a wallet that the provider has nothing of, by its own word.
-    pub(super) fn nothing(now: Timestamp, lifetime: Lifetime) -> Self {
+    /// What was just fetched.
+    pub(super) fn fetched(
+        parts: BTreeMap<Part, CachedPart>,
+        now: Timestamp,
+        outcome: CacheOutcome,
+        lifetime: Lifetime,
+    ) -> Self {
         Self {
-            parts: BTreeMap::new(),
+            parts,
             fetched_at: now,
             level: Level {
-                outcome: CacheOutcome::Hit,
+                outcome,
                 fresh_until: now.plus(lifetime.ttl),
                 stale: false,
                 stored: false,
@@ -38,6 +43,11 @@ impl Held {
             missing: Vec::new(),
             cached: None,
         }
+    }
+
+    /// Holdings of a wallet that the provider has nothing of, by its own word.
+    pub(super) fn nothing(now: Timestamp, lifetime: Lifetime) -> Self {
+        Self::fetched(BTreeMap::new(), now, CacheOutcome::Hit, lifetime)
     }
 }
 
@@ -182,7 +192,7 @@ impl Service {
     ) -> Option<LeaseOutcome> {
         let now = self.clock.now();
         let length = self.policy.structure_timeout + LEASE_MARGIN;
-        let expired = before(now, self.policy.structure.ttl);
+        let expired = now.minus(self.policy.structure.ttl);
         let unreadable = wanted
             .iter()
             .filter_map(|part| read.parts.get(part)?.fetched_at)
