@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Registry, Retention, Table, Wallets},
+    cache::{Book, Registry, Retention, Table, Wallets},
     clock::{Clock, SystemClock},
     config::{Config, PriceFallback},
     domain::scope::Scope,
     lambda::{QueryFunction, http::HttpHandler},
     registry::RegistryUpdate,
-    service::{Policy, Service},
+    service::{Policy, Ports, Service},
     upstream::{
         Failure, FallbackSource, HttpClient, coinmarketcap::CoinMarketCap, defillama::DefiLlama,
         zerion::Zerion,
@@ -52,15 +52,18 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         structure: config.structure.whole(),
         prices: config.prices.whole(),
     };
-    Ok(Service::new(
-        Arc::new(Zerion::new(http.clone(), config)),
-        Arc::new(CoinMarketCap::new(http.clone(), config)),
+    let book = Arc::new(Book::new(table.clone(), retention.prices));
+    let ports = Ports {
+        structures: Arc::new(Zerion::new(http.clone(), config)),
+        quotes: Arc::new(CoinMarketCap::new(http, config)),
         fallback,
-        Arc::new(Wallets::new(table.clone(), retention)),
-        Arc::new(Registry::new(table)),
+        wallets: Arc::new(Wallets::new(table.clone(), retention)),
+        assets: Arc::new(Registry::new(table)),
+        book: book.clone(),
+        breakers: book,
         clock,
-        Policy::from(config),
-    ))
+    };
+    Ok(Service::new(ports, Policy::from(config)))
 }
 
 /// The update of the asset registry.

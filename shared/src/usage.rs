@@ -14,6 +14,7 @@ pub struct Usage {
     read_milliunits: AtomicU64,
     write_milliunits: AtomicU64,
     upstream_calls: AtomicU32,
+    refused_prices: AtomicU32,
     phases: Mutex<Vec<(&'static str, Duration)>>,
 }
 
@@ -55,6 +56,11 @@ impl Usage {
         self.upstream_calls.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a price that a source gave and that is not believed.
+    pub fn refused_price(&self) {
+        self.refused_prices.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Adds the time that a phase took.
     pub fn phase(&self, name: &'static str, took: Duration) {
         self.phases
@@ -71,6 +77,7 @@ impl Usage {
             read_units: units(self.read_milliunits.load(Ordering::Relaxed)),
             write_units: units(self.write_milliunits.load(Ordering::Relaxed)),
             upstream_calls: self.upstream_calls.load(Ordering::Relaxed),
+            refused_prices: self.refused_prices.load(Ordering::Relaxed),
         }
     }
 
@@ -96,6 +103,8 @@ pub struct UsageTotals {
     pub write_units: f64,
     /// Requests to upstreams.
     pub upstream_calls: u32,
+    /// Prices that were not believed.
+    pub refused_prices: u32,
 }
 
 #[expect(clippy::float_arithmetic, reason = "capacity units are told as floats")]

@@ -13,7 +13,7 @@ pub fn token(number: u32) -> Value {
 /// What CoinMarketCap lists token number `number` as: id 900000 and above.
 pub fn listed(number: u32) -> Coin {
     let symbol = format!("TK{number}");
-    let mut coin = Coin::new(900_000 + number, "Made up", &symbol, 1.234_567_890_123_4);
+    let mut coin = Coin::new(900_000 + number, "Made up", &symbol, price(number));
     coin.platform = Some(Platform {
         id: 1027,
         name: "Ethereum".to_owned(),
@@ -41,19 +41,23 @@ pub fn contract(number: u32) -> String {
 
 fn balance(contract: &str, number: u32) -> Value {
     let units = 1_000_000_000_000_u128 * u128::from(number) * 7_654_321 + 123_456_789_012_345;
-    // Seventeen digits, as real prices have.
-    let price: f64 = format!("{number}.{:016}", u64::from(number) * 982_451_653 * 10_007)
-        .parse()
-        .unwrap_or(1.0);
     row(Row {
         id: format!("{contract}-ethereum-asset-asset"),
         kind: json!("wallet"),
         contract: contract.to_owned(),
         symbol: format!("TK{number}"),
         units: units.to_string(),
-        price: json!(price),
+        price: json!(price(number)),
         ..Row::default()
     })
+}
+
+/// The price of token number `number`, whoever quotes it: seventeen digits, as
+/// real prices have.
+fn price(number: u32) -> f64 {
+    format!("{number}.{:016}", u64::from(number) * 982_451_653 * 10_007)
+        .parse()
+        .unwrap_or(1.0)
 }
 
 /// What a made-up row says; everything else is filled in.

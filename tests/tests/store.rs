@@ -338,13 +338,8 @@ async fn prices_of_simultaneous_writers_are_merged() {
     let bench = Bench::new().await;
     let now = bench.world.now();
     let table = |id: u32, amount: i64, checked: Timestamp| {
-        let price = Price {
-            amount: Number::new(amount, 0),
-            change_24h_percent: None,
-            source: PriceSource::CoinMarketCap,
-            as_of: checked,
-            checked_at: checked,
-        };
+        let amount = Number::new(amount, 0);
+        let price = Price::new(amount, None, PriceSource::CoinMarketCap, checked);
         PriceTable::new(vec![(PriceKey::Cmc(CmcId(id)), price)])
     };
     let tables = [table(1, 10, now), table(2, 20, now), table(3, 30, now)];

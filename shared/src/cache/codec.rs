@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::{
     clock::Timestamp,
     domain::{
+        belief::Refusal,
         number::Number,
         price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
     },
@@ -16,7 +17,7 @@ use crate::{
 
 /// Version of all stored formats. An item of another version counts as not
 /// there: postcard does not describe itself.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
 /// Largest chunk in bytes: DynamoDB's items end at 400 KB.
 pub const CHUNK_SIZE: usize = 350 * 1024;
 /// Compressed holdings larger than this are answered, but not cached.
@@ -92,6 +93,7 @@ struct Provenance {
     source: PriceSource,
     as_of: i64,
     checked_at: i64,
+    refused: Option<Refusal>,
 }
 
 /// Packs a price table.
@@ -125,6 +127,7 @@ pub fn pack_prices(table: &PriceTable) -> Result<Vec<u8>, CorruptItem> {
             source: price.source,
             as_of: price.as_of.as_millis(),
             checked_at: price.checked_at.as_millis(),
+            refused: price.refused,
         };
         let index = *known.entry(provenance).or_insert_with(|| {
             columns.provenances.push(provenance);
@@ -182,6 +185,7 @@ pub fn unpack_prices(bytes: &[u8]) -> Result<PriceTable, CorruptItem> {
                 source: provenance.source,
                 as_of: Timestamp::from_millis(provenance.as_of),
                 checked_at: Timestamp::from_millis(provenance.checked_at),
+                refused: provenance.refused,
             },
         ));
     }
@@ -201,14 +205,18 @@ mod tests {
             any::<Option<(i64, i16)>>(),
             0_i64..3,
             0_i64..3,
+            any::<bool>(),
         )
-            .prop_map(|(coefficient, exponent, change, as_of, checked)| Price {
-                amount: Number::new(coefficient, exponent),
-                change_24h_percent: change.map(|(c, e)| Number::new(c, e % 300)),
-                source: PriceSource::CoinMarketCap,
-                as_of: Timestamp::from_millis(as_of),
-                checked_at: Timestamp::from_millis(as_of + checked),
-            })
+            .prop_map(
+                |(coefficient, exponent, change, as_of, checked, refused)| Price {
+                    amount: Number::new(coefficient, exponent),
+                    change_24h_percent: change.map(|(c, e)| Number::new(c, e % 300)),
+                    source: PriceSource::CoinMarketCap,
+                    as_of: Timestamp::from_millis(as_of),
+                    checked_at: Timestamp::from_millis(as_of + checked),
+                    refused: refused.then_some(Refusal::Jump),
+                },
+            )
     }
 
     fn any_key() -> impl Strategy<Value = PriceKey> {

@@ -1,6 +1,6 @@
 //! The DynamoDB client and the one table.
 
-use std::{future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, time::Duration};
 
 use super::{CacheError, items::Item};
 use crate::{aws, config::Config, usage::Usage};
@@ -20,8 +20,8 @@ const OPERATION_TIMEOUT: Duration = Duration::from_millis(4000);
 /// The table, and the client that speaks to it.
 #[derive(Clone, Debug)]
 pub struct Table {
-    client: Client,
-    name: String,
+    pub(super) client: Client,
+    pub(super) name: String,
 }
 
 impl Table {
@@ -184,7 +184,7 @@ impl Table {
 /// A condition expression and its values.
 pub(super) struct Condition {
     expression: Option<String>,
-    values: Option<std::collections::HashMap<String, AttributeValue>>,
+    values: Option<HashMap<String, AttributeValue>>,
 }
 
 impl Condition {
@@ -192,7 +192,7 @@ impl Condition {
         expression: &str,
         values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
     ) -> Self {
-        let values: std::collections::HashMap<_, _> = values
+        let values: HashMap<_, _> = values
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect();

@@ -63,6 +63,16 @@ impl Item {
         self.0.get(name)?.as_b().ok().map(Blob::as_ref)
     }
 
+    /// A set of texts.
+    pub(super) fn texts(&self, name: &str) -> Option<&[String]> {
+        self.0.get(name)?.as_ss().ok().map(Vec::as_slice)
+    }
+
+    /// The names of all attributes.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     pub(super) fn hash(&self, name: &str) -> Option<u128> {
         Some(u128::from_be_bytes(self.bytes(name)?.try_into().ok()?))
     }

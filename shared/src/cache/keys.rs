@@ -6,15 +6,32 @@
 //! | `W#<address>` | `D#<part>#<n>` | a chunk of a part's holdings |
 //! | `W#<address>` | `P#<currency>` | the wallet's prices |
 //! | `A` | `<chain>#<n>` | asset registry |
+//! | `B#<currency>#<page>` | `P` | a page of the price book |
+//! | `B#<currency>#<page>` | `L` | its lease, and what is wanted on it |
+//! | `X` | `<upstream>` | an upstream that wants to be left alone |
 //!
 //! Read backwards, a wallet's prices and header come before its chunks.
 
-use crate::domain::{address::Address, currency::Currency, scope::Part};
+use crate::domain::{address::Address, book::Page, currency::Currency, scope::Part};
 
 pub(super) const HEADER: &str = "H";
 pub(super) const CHUNK_PREFIX: &str = "D#";
 pub(super) const PRICES_PREFIX: &str = "P#";
 pub(super) const REGISTRY: &str = "A";
+
+pub(super) const PAGE: &str = "P";
+pub(super) const PAGE_LEASE: &str = "L";
+pub(super) const BREAKERS: &str = "X";
+
+/// One partition per page: one alone could not take all pages' writes.
+pub(super) fn page(currency: Currency, page: Page) -> String {
+    format!("B#{currency}#{page}")
+}
+
+/// The page of a partition key that [`page`] made.
+pub(super) fn read_page(partition: &str) -> Option<Page> {
+    partition.rsplit_once('#')?.1.parse().ok()
+}
 
 pub(super) fn wallet(address: &Address) -> String {
     format!("W#{address}")

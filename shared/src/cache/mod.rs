@@ -4,6 +4,8 @@
 //! implementation.
 
 pub mod assets;
+pub mod book;
+mod calls;
 pub mod codec;
 pub mod dynamodb;
 mod items;
@@ -16,7 +18,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use self::{assets::Registry, dynamodb::Table, wallets::Wallets};
+pub use self::{assets::Registry, book::Book, dynamodb::Table, wallets::Wallets};
 use crate::{
     clock::Timestamp,
     domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},

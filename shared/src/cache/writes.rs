@@ -2,18 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{
-        AttributeValue, ReturnConsumedCapacity, ReturnValue, ReturnValuesOnConditionCheckFailure,
-    },
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::BoxFuture;
 
 use super::{
     CacheError, CachedPart, CachedPrices, Header, Lease, NewStructure, PartHeader, WalletStore,
+    calls::Update,
     codec::{self, MAX_CACHED},
-    dynamodb::{Condition, failed, is_conditional, together, units},
+    dynamodb::{Condition, together},
     items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, time},
     keys,
     wallets::{Wallets, attributes, read_header, read_prices},
@@ -226,40 +222,21 @@ impl<'w> Write<'w> {
         condition: String,
         values: Values,
     ) -> Result<Result<Header, Header>, CacheError> {
+        let update = Update {
+            expression: update,
+            condition,
+            values: values.0,
+            returned: true,
+            ..Update::default()
+        };
         let table = &self.store.table;
         let sent = table
-            .client()
-            .update_item()
-            .table_name(table.name())
-            .key("pk", AttributeValue::S(keys::wallet(self.address)))
-            .key("sk", AttributeValue::S(keys::HEADER.to_owned()))
-            .update_expression(update)
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(values.0))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match sent {
-            Ok(answer) => {
-                self.usage.wrote(units(answer.consumed_capacity()));
-                let item = Item::new(answer.attributes.unwrap_or_default());
-                Ok(Ok(read_header(&item)))
-            }
-            Err(error) if is_conditional(&error) => {
-                self.usage.wrote(1.0);
-                let old = error.into_service_error();
-                let item = match old {
-                    UpdateItemError::ConditionalCheckFailedException(refused) => {
-                        refused.item.unwrap_or_default()
-                    }
-                    _ => HashMap::new(),
-                };
-                Ok(Err(read_header(&Item::new(item))))
-            }
-            Err(error) => Err(failed("UpdateItem", &error)),
-        }
+            .update(keys::wallet(self.address), keys::HEADER, update, self.usage)
+            .await?;
+        Ok(match sent {
+            Ok(item) => Ok(read_header(&item)),
+            Err(item) => Err(read_header(&item)),
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use super::{
     address::Address,
     amount::Amount,
+    belief::Refusal,
     currency::Currency,
     ident::{AsText, Icon, Ident},
     number::Number,
@@ -170,6 +171,8 @@ pub enum UnpricedReason {
     NoPrice,
     /// The last known price is older than stale prices may be.
     PriceTooOld,
+    /// The source's price is not believed, and there is none before it.
+    PriceRefused,
     /// The provider sent no readable quantity.
     QuantityUnreadable,
 }
@@ -210,10 +213,13 @@ pub(super) struct Coverage<'a> {
 /// Something that the answer lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing<'a> {
-    /// `defi` or `wallet`.
+    /// `defi`, `wallet`, or `price` for a token's newest price.
     pub what: &'static str,
     /// The chain it is missing on; null for all.
     pub chain: Option<Cow<'a, str>>,
+    /// The token whose price it is: its id, else its contract, else its symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Cow<'a, str>>,
     /// Why.
     pub reason: MissingReason,
 }
@@ -226,6 +232,26 @@ pub enum MissingReason {
     NotCoveredByProvider,
     /// The provider's answer could not be read to its end.
     FetchedIncompletely,
+    /// The newest price is more than five times the known one, or less than a
+    /// fifth of it.
+    PriceRefusedJump,
+    /// The newest price is an old one by its source's own date.
+    PriceRefusedOutdated,
+    /// The newest price is null, zero or negative.
+    PriceRefusedNotPositive,
+    /// The source does not trust its newest price itself.
+    PriceRefusedUnsure,
+}
+
+impl From<Refusal> for MissingReason {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Jump => Self::PriceRefusedJump,
+            Refusal::Outdated => Self::PriceRefusedOutdated,
+            Refusal::NotPositive => Self::PriceRefusedNotPositive,
+            Refusal::Unsure => Self::PriceRefusedUnsure,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]

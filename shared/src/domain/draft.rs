@@ -2,18 +2,20 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
 };
 
 use super::{
-    chain::is_native,
     holdings::{Group, Holdings, PackedId, Position, PositionId, Protocol, Token},
     ident::{Icon, Ident},
+    mapping::{Mapping, asset_key, location},
     number::Number,
     price::{CmcId, PriceKey},
     quantity::Quantity,
     scope::Part,
 };
+
+pub use super::mapping::{AssetResolver, NoAssets};
 
 /// The position type of plain balances.
 pub const WALLET_TYPE: &str = "wallet";
@@ -85,22 +87,6 @@ pub struct RowProtocol {
     pub icon: Option<String>,
 }
 
-/// Finds CoinMarketCap's id of an asset.
-pub trait AssetResolver {
-    /// The id of the asset that exists under `address` on `chain`; no address
-    /// means the chain's native coin.
-    fn resolve(&self, chain: &str, address: Option<&str>) -> Option<CmcId>;
-}
-
-/// Resolves nothing.
-pub struct NoAssets;
-
-impl AssetResolver for NoAssets {
-    fn resolve(&self, _: &str, _: Option<&str>) -> Option<CmcId> {
-        None
-    }
-}
-
 /// Rows of one answer, on their way to [`Holdings`].
 #[derive(Debug, Default)]
 pub struct Draft {
@@ -117,6 +103,9 @@ pub struct FinishedPart {
     pub bytes: Vec<u8>,
     /// A price and a 24 h change per price key, as the rows brought them.
     pub prices: Vec<(PriceKey, Number, Option<Number>)>,
+    /// Ids that assets with very different prices were mapped to: neither has
+    /// the id.
+    pub ambiguous: BTreeSet<CmcId>,
 }
 
 impl Draft {
@@ -169,11 +158,17 @@ impl Draft {
             .map(|row| (part == Part::Defi).then(|| group_id(row)))
             .collect();
 
+        let mapping = Mapping::of(
+            self.rows
+                .iter()
+                .map(|(_, row)| (row, self.implementations(row))),
+            assets,
+        );
         let mut tables = Tables::default();
         let mut holdings = Holdings::default();
         let mut prices: HashMap<PriceKey, (Number, Option<Number>)> = HashMap::new();
         for (row, group_id) in rows.iter().copied().zip(&group_ids) {
-            let position = tables.position(row, group_id.as_deref(), self, assets, &mut holdings);
+            let position = tables.position(row, group_id.as_deref(), self, &mapping, &mut holdings);
             if let Some(price) = row.price {
                 let key = holdings.price_key(holdings.token(&position));
                 prices.entry(key).or_insert((price, row.change_24h_percent));
@@ -186,6 +181,7 @@ impl Draft {
                 .into_iter()
                 .map(|(key, (price, change))| (key, price, change))
                 .collect(),
+            ambiguous: mapping.ambiguous,
         }
     }
 
@@ -206,13 +202,6 @@ fn part_of(row: &Row) -> Part {
     }
 }
 
-fn asset_key(row: &Row) -> String {
-    match &row.fungible {
-        Some(id) => id.clone(),
-        None => format!("{}\n{}\n{}", row.id, row.chain, row.symbol),
-    }
-}
-
 fn shown(row: &Row) -> Option<String> {
     row.quantity.as_ref().map(ToString::to_string)
 }
@@ -227,28 +216,6 @@ fn group_id(row: &Row) -> String {
         Some(id) => id.clone(),
         None => format!("{}:{}:{}", row.chain, protocol, row.name),
     }
-}
-
-/// The native coin, a contract, or nothing known, of an asset on one chain.
-fn location<'a>(
-    chain: &str,
-    implementations: &'a [Implementation],
-) -> Option<(Option<&'a str>, Option<u16>)> {
-    let here = implementations.iter().find(|known| known.chain == chain)?;
-    let contract = here
-        .address
-        .as_deref()
-        .filter(|address| !is_native(chain, address));
-    Some((contract, here.decimals))
-}
-
-/// CoinMarketCap's id by the row's own chain, else by any chain of the asset.
-fn resolve(chain: &str, known: &[Implementation], assets: &dyn AssetResolver) -> Option<CmcId> {
-    let on = |chain: &str| {
-        let (address, _) = location(chain, known)?;
-        assets.resolve(chain, address)
-    };
-    on(chain).or_else(|| known.iter().find_map(|elsewhere| on(&elsewhere.chain)))
 }
 
 /// Index tables that grow while rows are added.
@@ -280,7 +247,7 @@ impl<'a> Tables<'a> {
         row: &'a Row,
         group_id: Option<&'a str>,
         draft: &'a Draft,
-        assets: &dyn AssetResolver,
+        mapping: &Mapping<'a>,
         into: &mut Holdings<'a>,
     ) -> Position<'a> {
         let kind = row.kind.as_deref().unwrap_or(UNKNOWN_TYPE);
@@ -296,7 +263,7 @@ impl<'a> Tables<'a> {
             row.token_name.as_str(),
         );
         let token = intern(&mut self.tokens, &mut into.tokens, token_key, || {
-            token(row, chain, draft.implementations(row), assets)
+            token(row, chain, draft.implementations(row), mapping)
         });
         let group = group_id.map(|id| self.group(row, id, into));
         let mut position = Position {
@@ -363,7 +330,7 @@ fn token<'a>(
     row: &'a Row,
     chain: u32,
     implementations: &'a [Implementation],
-    assets: &dyn AssetResolver,
+    mapping: &Mapping<'_>,
 ) -> Token<'a> {
     let here = location(&row.chain, implementations);
     let address = here.and_then(|(address, _)| address);
@@ -377,6 +344,6 @@ fn token<'a>(
         icon: Icon::pack(row.icon.as_deref().map(Cow::Borrowed)),
         decimals: row.decimals.or(here.and_then(|(_, decimals)| decimals)),
         verified: row.verified,
-        cmc: resolve(&row.chain, implementations, assets),
+        cmc: mapping.id(row),
     }
 }

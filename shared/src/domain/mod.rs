@@ -3,12 +3,15 @@
 pub mod address;
 pub mod amount;
 pub mod answer;
+pub mod belief;
+pub mod book;
 pub mod chain;
 pub mod currency;
 pub mod cursor;
 pub mod draft;
 pub mod holdings;
 pub mod ident;
+mod mapping;
 pub mod number;
 pub mod portfolio;
 #[cfg(test)]
@@ -18,3 +21,4 @@ pub mod quantity;
 pub mod query;
 pub mod scope;
 mod tally;
+pub mod upstream;

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, fmt};
 
-use num_bigint::BigUint;
+use num_bigint::{BigInt, BigUint};
 use serde::{Deserialize, Serialize};
 
 use super::quantity::Mantissa;
@@ -30,6 +30,12 @@ impl Number {
         exponent: 0,
     };
 
+    /// One.
+    pub const ONE: Self = Self {
+        coefficient: 1,
+        exponent: 0,
+    };
+
     /// One half.
     pub const fn half() -> Self {
         Self {
@@ -38,14 +44,19 @@ impl Number {
         }
     }
 
-    /// Whether this is `least` or more, judged at 12 decimal places; meant for
-    /// ratios, not for money.
+    /// Whether this is `least` or more.
     pub fn at_least(self, least: Self) -> bool {
-        match (self.scaled(12), least.scaled(12)) {
-            (Some(this), Some(least)) => this >= least,
-            // Beyond the scale: only its sign matters.
-            (this, _) => this.is_none() && self.coefficient > 0,
-        }
+        self.compare(least, 1) != Ordering::Less
+    }
+
+    /// Compares with `times × other`.
+    pub fn compare(self, other: Self, times: u8) -> Ordering {
+        let lower = self.exponent.min(other.exponent);
+        let raised = |number: Self| {
+            let power = i32::from(number.exponent) - i32::from(lower);
+            BigInt::from(number.coefficient) * BigInt::from(10_u8).pow(power.unsigned_abs())
+        };
+        raised(self).cmp(&(raised(other) * times))
     }
 
     /// `coefficient × 10^exponent`.
@@ -346,6 +357,19 @@ mod tests {
             Some(number("6.66666666666666667e-31"))
         );
         assert_eq!(number("5").converted(Number::ZERO, number("2")), None);
+    }
+
+    #[test]
+    fn compares_exactly() {
+        let number = |text| Number::parse(text).unwrap();
+        assert!(number("0.5").at_least(Number::half()));
+        assert!(!number("0.4999999999999999").at_least(Number::half()));
+        assert_eq!(
+            number("1e300").compare(number("1e-300"), 5),
+            Ordering::Greater
+        );
+        assert_eq!(number("5").compare(number("1"), 5), Ordering::Equal);
+        assert_eq!(number("-1").compare(Number::ZERO, 5), Ordering::Less);
     }
 
     #[test]

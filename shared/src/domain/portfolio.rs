@@ -1,6 +1,6 @@
 //! From holdings and prices to an answer: values, totals, order, pages.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::{borrow::Cow, cmp::Ordering, collections::HashSet};
 
 use super::{
     amount::Amount,
@@ -9,6 +9,7 @@ use super::{
         PriceBody, PricesInfo, ProtocolBody, StructureInfo, TokenBody, UnpricedReason,
         WalletSection,
     },
+    belief::Refusal,
     cursor::Cursor,
     holdings::{Holdings, Position, defi_is_missing_on},
     price::{OldestPrices, Price, PriceKey, PriceTable},
@@ -47,6 +48,8 @@ pub(super) struct Valued<'s, 'a> {
     pub index: usize,
     pub position: &'s Position<'a>,
     pub price: Option<&'s Price>,
+    /// Why its newest price is not used.
+    pub refused: Option<Refusal>,
     /// Price × quantity, not negative; or why there is none.
     pub value: Result<Amount, UnpricedReason>,
     pub kind: Kind,
@@ -70,6 +73,17 @@ impl<'s> Valued<'s, '_> {
 
     pub fn id(&self) -> Cow<'s, str> {
         self.holdings.position_id(self.position)
+    }
+
+    fn refused_price(&self, reason: Refusal) -> Missing<'s> {
+        let token = self.holdings.token(self.position);
+        let id = token.id.as_ref().or(token.address.as_ref());
+        Missing {
+            what: "price",
+            chain: Some(Cow::Borrowed(self.holdings.chain(token))),
+            token: Some(id.map_or(Cow::Borrowed(token.symbol), |id| id.to_string().into())),
+            reason: reason.into(),
+        }
     }
 
     /// Largest value first, unpriced last, ties by id.
@@ -201,18 +215,17 @@ impl<'a> Portfolio<'a> {
         self.parts
             .iter()
             .flat_map(|(part, holdings)| {
-                let price = |token| {
-                    let key = holdings.price_key(token);
-                    Some((key, self.prices.get(key)?))
-                };
-                let prices: Vec<Option<(PriceKey, &Price)>> =
-                    holdings.tokens.iter().map(price).collect();
+                let keys = holdings
+                    .tokens
+                    .iter()
+                    .map(|token| holdings.price_key(token));
+                let keys: Vec<PriceKey> = keys.collect();
                 let positions = holdings.positions.iter().enumerate();
                 positions
                     .filter(|(_, position)| query.selects(holdings.chain(holdings.token(position))))
                     .map(move |(index, position)| {
-                        let price = prices[position.token as usize];
-                        self.value(*part, holdings, index, position, price)
+                        let key = keys[position.token as usize];
+                        self.value(*part, holdings, index, position, key)
                     })
             })
             .collect()
@@ -224,23 +237,23 @@ impl<'a> Portfolio<'a> {
         holdings: &'s Holdings<'a>,
         index: usize,
         position: &'s Position<'a>,
-        price: Option<(PriceKey, &'s Price)>,
+        key: PriceKey,
     ) -> Valued<'s, 'a> {
         let owed = holdings.types[position.kind as usize] == LOAN_TYPE
             || position
                 .quantity
                 .as_ref()
                 .is_some_and(|it| it.is_negative());
-        let usable = price
-            .filter(|(key, price)| self.oldest_prices.allow(*key, price))
-            .map(|(_, price)| price);
-        let value = match (&position.quantity, usable, price) {
-            (None, ..) => Err(UnpricedReason::QuantityUnreadable),
-            (Some(quantity), Some(price), _) => {
+        let (price, refused) = (self.prices.get(key), self.prices.refused(key));
+        let usable = price.filter(|price| self.oldest_prices.allow(key, price));
+        let value = match (&position.quantity, usable) {
+            (None, _) => Err(UnpricedReason::QuantityUnreadable),
+            (Some(quantity), Some(price)) => {
                 Ok(Amount::value_of(&quantity.mantissa(), price.amount))
             }
-            (Some(_), None, Some(_)) => Err(UnpricedReason::PriceTooOld),
-            (Some(_), None, None) => Err(UnpricedReason::NoPrice),
+            (Some(_), None) if refused.is_some() => Err(UnpricedReason::PriceRefused),
+            (Some(_), None) if price.is_some() => Err(UnpricedReason::PriceTooOld),
+            (Some(_), None) => Err(UnpricedReason::NoPrice),
         };
         Valued {
             part,
@@ -248,12 +261,14 @@ impl<'a> Portfolio<'a> {
             index,
             position,
             price: usable,
+            refused,
             value,
             kind: if owed { Kind::Debt } else { Kind::Asset },
         }
     }
 
-    /// What the provider does not list, on the chains that the answer is about.
+    /// What the provider does not list on the chains that the answer is about,
+    /// and prices that are not believed.
     fn missing<'s>(&'s self, query: &'s Query, valued: &[Valued<'s, 'a>]) -> Vec<Missing<'s>> {
         let mut missing = self.missing.clone();
         if query.scope.parts().contains(&Part::Defi) {
@@ -271,11 +286,20 @@ impl<'a> Portfolio<'a> {
                 let gap = Missing {
                     what: Part::Defi.as_str(),
                     chain: Some(Cow::Borrowed(chain)),
+                    token: None,
                     reason: MissingReason::NotCoveredByProvider,
                 };
                 if !missing.contains(&gap) {
                     missing.push(gap);
                 }
+            }
+        }
+        let mut refused = HashSet::new();
+        for one in valued.iter().filter(|one| !one.hidden()) {
+            if let Some(reason) = one.refused
+                && refused.insert((one.part, one.position.token))
+            {
+                missing.push(one.refused_price(reason));
             }
         }
         missing

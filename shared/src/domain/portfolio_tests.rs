@@ -73,14 +73,7 @@ fn with_portfolio(rows: Vec<Row>, check: impl FnOnce(&Portfolio<'_>)) {
     let finished = Part::ALL.map(|part| (part, draft.finish(part, &NoAssets)));
     let prices = finished.iter().flat_map(|(_, part)| &part.prices);
     let prices = prices.map(|(key, amount, change)| {
-        let price = Price {
-            amount: *amount,
-            change_24h_percent: *change,
-            source: PriceSource::Zerion,
-            as_of: NOW,
-            checked_at: NOW,
-        };
-        (*key, price)
+        (*key, Price::new(*amount, *change, PriceSource::Zerion, NOW))
     });
     let prices = PriceTable::new(prices.collect());
     let decoded = finished

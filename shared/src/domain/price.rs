@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Keccak256};
 
-use super::number::Number;
+use super::{belief::Refusal, number::Number};
 use crate::clock::Timestamp;
 
 /// A CoinMarketCap id, e.g. 1027 for Ether.
@@ -84,9 +84,48 @@ pub struct Price {
     /// When its best source was last asked for it; freshness counts from here.
     /// Later than `as_of` when the source had nothing newer.
     pub checked_at: Timestamp,
+    /// Why what that brought was refused, if it was: then this is the price
+    /// before it.
+    pub refused: Option<Refusal>,
 }
 
 impl Price {
+    /// A price that `source` gave at `now`.
+    pub fn new(
+        amount: Number,
+        change_24h_percent: Option<Number>,
+        source: PriceSource,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            amount,
+            change_24h_percent,
+            source,
+            as_of: now,
+            checked_at: now,
+            refused: None,
+        }
+    }
+
+    /// The mark that `source` was asked at `now` and knows no price.
+    pub fn unknown(source: PriceSource, now: Timestamp) -> Self {
+        Self::new(Number::ZERO, None, source, now)
+    }
+
+    /// Whether this is a price, and not the mark that there is none.
+    pub fn is_known(&self) -> bool {
+        self.amount.is_positive()
+    }
+
+    /// The same price after its source was asked again, in vain.
+    pub fn checked(self, at: Timestamp, refused: Option<Refusal>) -> Self {
+        Self {
+            checked_at: at,
+            refused,
+            ..self
+        }
+    }
+
     /// Whether it may still be used when prices from before `oldest` may not.
     pub fn usable_since(&self, oldest: Timestamp) -> bool {
         self.as_of.plus(self.source.tolerance()) >= oldest
@@ -128,7 +167,7 @@ impl PriceTable {
 
     /// The price of `key`, if there is one.
     pub fn get(&self, key: PriceKey) -> Option<&Price> {
-        self.entry(key).filter(|price| price.amount.is_positive())
+        self.entry(key).filter(|price| price.is_known())
     }
 
     /// When `key` was last asked for, whether or not it has a price.
@@ -139,7 +178,12 @@ impl PriceTable {
     /// Whether a source was asked for `key` and knew no price.
     pub fn is_unknown(&self, key: PriceKey) -> bool {
         self.entry(key)
-            .is_some_and(|price| !price.amount.is_positive() && price.source != PriceSource::Zerion)
+            .is_some_and(|price| !price.is_known() && price.source != PriceSource::Zerion)
+    }
+
+    /// Why what a source last said of `key` was refused, if it was.
+    pub fn refused(&self, key: PriceKey) -> Option<Refusal> {
+        self.entry(key)?.refused
     }
 
     fn entry(&self, key: PriceKey) -> Option<&Price> {
@@ -172,47 +216,49 @@ impl PriceTable {
         source: PriceSource,
         now: Timestamp,
     ) -> Vec<(PriceKey, Price)> {
-        let unknown = Price {
-            amount: Number::ZERO,
-            change_24h_percent: None,
-            source,
-            as_of: now,
-            checked_at: now,
+        let kept = |key| match self.get(key) {
+            Some(price) => price.checked(now, price.refused),
+            None => Price::unknown(source, now),
         };
-        keys.into_iter()
-            .map(|key| {
-                let kept = self.get(key).copied().unwrap_or(unknown);
-                (
-                    key,
-                    Price {
-                        checked_at: now,
-                        ..kept
-                    },
-                )
-            })
-            .collect()
+        keys.into_iter().map(|key| (key, kept(key))).collect()
     }
 
-    /// This table with what it lacks taken from `other`, a table of the same
-    /// wallet in another currency, by the price of a reference coin in both.
-    /// Of the coins that have one, the reference is the one whose two prices
-    /// were checked closest to each other.
-    pub fn completed_from(&self, other: &Self) -> Self {
-        let lacking = |key: PriceKey| matches!(key, PriceKey::Asset(_)) && self.get(key).is_none();
-        let reference = self
+    /// A coin's price here and in `other`, a table of the same wallet in
+    /// another currency: what converts between them. Of all coins that have
+    /// both it is the one whose ratio is the median, so that a wrong price
+    /// does not convert the others. Also tells how many coins there are.
+    pub fn rate(&self, other: &Self) -> Option<(Number, Number, usize)> {
+        let mut pairs: Vec<(Number, Number, Number)> = self
             .entries
             .iter()
             .filter(|(key, _)| matches!(key, PriceKey::Cmc(_)))
-            .filter_map(|(key, _)| Some((self.get(*key)?, other.get(*key)?)))
-            .min_by_key(|(here, there)| here.checked_at.distance(there.checked_at));
-        let Some((here, there)) = reference else {
+            .filter_map(|(key, _)| Some((self.get(*key)?.amount, other.get(*key)?.amount)))
+            .filter_map(|(here, there)| Some((Number::ONE.converted(there, here)?, here, there)))
+            .collect();
+        pairs.sort_by(|(a, ..), (b, ..)| a.compare(*b, 1));
+        let (_, here, there) = *pairs.get(pairs.len() / 2)?;
+        Some((here, there, pairs.len()))
+    }
+
+    /// All prices, converted by what one thing costs in this table's currency
+    /// (`from`) and in the other (`to`).
+    pub fn converted(&self, from: Number, to: Number) -> Vec<(PriceKey, Price)> {
+        let convert = |(key, price): &(PriceKey, Price)| {
+            let amount = price.amount.converted(from, to)?;
+            Some((*key, Price { amount, ..*price }))
+        };
+        self.entries.iter().filter_map(convert).collect()
+    }
+
+    /// This table with what it lacks of unlisted assets taken from `other`, a
+    /// table of the same wallet in another currency, converted.
+    pub fn completed_from(&self, other: &Self) -> Self {
+        let lacking = |key: PriceKey| matches!(key, PriceKey::Asset(_)) && self.get(key).is_none();
+        let Some((here, there, _)) = self.rate(other) else {
             return self.clone();
         };
-        let converted = other.entries.iter().filter_map(|(key, price)| {
-            let amount = price.amount.converted(there.amount, here.amount)?;
-            lacking(*key).then_some((*key, Price { amount, ..*price }))
-        });
-        self.merged(converted)
+        let converted = other.converted(there, here).into_iter();
+        self.merged(converted.filter(|(key, _)| lacking(*key)))
     }
 
     /// Keeps only the prices that `wanted` says yes to.
@@ -226,13 +272,13 @@ mod tests {
     use super::*;
 
     fn price(amount: &str, at: i64) -> Price {
-        Price {
-            amount: Number::parse(amount).unwrap(),
-            change_24h_percent: None,
-            source: PriceSource::Zerion,
-            as_of: Timestamp::from_millis(at),
-            checked_at: Timestamp::from_millis(at),
-        }
+        let amount = Number::parse(amount).unwrap();
+        Price::new(
+            amount,
+            None,
+            PriceSource::Zerion,
+            Timestamp::from_millis(at),
+        )
     }
 
     #[test]
@@ -257,5 +303,20 @@ mod tests {
         assert_eq!(table.checked_at(known), Some(now));
         assert_eq!(table.get(unknown), None);
         assert_eq!(table.checked_at(unknown), Some(now));
+    }
+
+    #[test]
+    fn one_wrong_price_does_not_convert_the_others() {
+        let cmc = |id| PriceKey::Cmc(CmcId(id));
+        let unlisted = PriceKey::of_asset("some");
+        let table = |prices: [&str; 3]| {
+            let prices = prices.iter().map(|text| price(text, 1));
+            (1..).map(cmc).zip(prices).collect::<Vec<_>>()
+        };
+        let mut dollars = table(["1", "10", "100"]);
+        dollars.push((unlisted, price("20", 1)));
+        let euros = PriceTable::new(table(["0.8", "80000", "80"]));
+        let completed = euros.completed_from(&PriceTable::new(dollars));
+        assert_eq!(completed.get(unlisted).unwrap().amount.to_string(), "16");
     }
 }

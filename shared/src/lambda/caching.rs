@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Counts changes of how an answer is rendered from the same inputs.
-const RENDERING: u32 = 1;
+const RENDERING: u32 = 2;
 
 /// A weak validator made from everything that the body is rendered from, so
 /// that a 304 needs no rendering.
@@ -55,6 +55,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         put(&[
             price.source as u8,
             u8::from(snapshot.oldest_prices.allow(*key, price)),
+            price.refused.map_or(0, |refusal| refusal as u8 + 1),
         ]);
         if let Some(change) = price.change_24h_percent {
             put(&change.coefficient().to_le_bytes());

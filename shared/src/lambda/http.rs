@@ -104,6 +104,7 @@ impl HttpHandler {
             read_units = totals.read_units,
             write_units = totals.write_units,
             upstream_calls = totals.upstream_calls,
+            refused_prices = totals.refused_prices,
             "answered"
         );
         let headers = &mut reply.headers;

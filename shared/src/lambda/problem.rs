@@ -199,7 +199,7 @@ impl From<ServiceError> for Problem {
                 "The data provider is still gathering this wallet's data.",
                 retry_after,
             ),
-            Failure::RateLimited { retry_after } => Self::later(
+            Failure::RateLimited { retry_after, .. } => Self::later(
                 Code::RateLimited,
                 "The data provider takes no more requests for now.",
                 retry_after,
@@ -232,7 +232,7 @@ impl From<ServiceError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Upstream, UpstreamError};
+    use crate::upstream::{Quota, Upstream, UpstreamError};
 
     fn problem(failure: Failure) -> Problem {
         ServiceError::from(UpstreamError {
@@ -246,7 +246,11 @@ mod tests {
     fn tells_failures_apart() {
         let status = |failure| problem(failure).status().as_u16();
         assert_eq!(status(Failure::NotTrackable), 422);
-        assert_eq!(status(Failure::RateLimited { retry_after: None }), 429);
+        let limited = Failure::RateLimited {
+            retry_after: None,
+            quota: Quota::Requests,
+        };
+        assert_eq!(status(limited), 429);
         assert_eq!(status(Failure::Preparing { retry_after: None }), 503);
         assert_eq!(status(Failure::Unavailable("HTTP 500".into())), 503);
         assert_eq!(status(Failure::Unauthorized(401)), 502);

@@ -3,12 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{CacheOutcome, Held, Request, Service, ServiceError};
+use super::{CacheOutcome, Held, Request, Service, ServiceError, prices::Refreshable};
 use crate::{
-    cache::{CachedPart, CachedWallet, Lease, NewStructure, assets::Assets, codec},
+    cache::{
+        CachedPart, CachedWallet, Lease, NewStructure, assets::Assets, book::PageWrite, codec,
+    },
     clock::Timestamp,
     domain::{
         answer::{Missing, MissingReason},
+        book::BookKey,
         price::{Price, PriceKey, PriceSource, PriceTable},
         query::Query,
         scope::Part,
@@ -45,16 +48,15 @@ impl Service {
         let mut brought: Vec<(PriceKey, Price)> = Vec::new();
         for part in wanted {
             let finished = fetched.draft.finish(*part, assets.as_ref());
-            let price = |(key, amount, change)| {
-                let price = Price {
-                    amount,
-                    change_24h_percent: change,
-                    source: PriceSource::Zerion,
-                    as_of: now,
-                    checked_at: now,
-                };
-                (key, price)
-            };
+            for id in &finished.ambiguous {
+                tracing::warn!(
+                    id = id.0,
+                    "assets with different prices are mapped to one id"
+                );
+                request.usage.refused_price();
+            }
+            let price =
+                |(key, amount, change)| (key, Price::new(amount, change, PriceSource::Zerion, now));
             brought.extend(finished.prices.into_iter().map(price));
             parts.insert(
                 *part,
@@ -68,7 +70,9 @@ impl Service {
         let none = PriceTable::default();
         let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
         let before = before.map_or(&none, |read| &read.table);
-        let priced = self.with_unpriced(query, &parts, PriceTable::new(brought), before, now)?;
+        let brought = PriceTable::new(brought);
+        let refreshable = self.refreshable(&parts, query.currency, &brought)?;
+        let priced = with_unpriced(&refreshable, brought, before, now);
         let mut held = Held::fetched(parts, now, outcome, self.policy.structure);
         if !fetched.complete {
             held.level.detail = Some("incomplete");
@@ -76,6 +80,7 @@ impl Service {
             held.missing.extend(wanted.iter().map(|part| Missing {
                 what: part.as_str(),
                 chain: None,
+                token: None,
                 reason: MissingReason::FetchedIncompletely,
             }));
             self.give_back(query, lease.as_ref(), request).await;
@@ -85,10 +90,13 @@ impl Service {
                 previous: &cached.intact_header(),
                 prices: (query.currency, &priced, cached.prices.as_ref()),
             };
-            let stored = self
-                .wallets
-                .store(&query.address, lease, structure, now, &request.usage)
-                .await;
+            let aside = Usage::default();
+            let (address, usage) = (&query.address, &request.usage);
+            let (stored, ()) = futures::join!(
+                self.wallets.store(address, lease, structure, now, usage),
+                self.note_wanted(query, &refreshable, &priced, &aside)
+            );
+            usage.add_aside(&aside);
             held.level.stored = stored
                 .inspect_err(|error| tracing::warn!(%error, "the wallet cannot be stored"))
                 .unwrap_or(false);
@@ -101,23 +109,25 @@ impl Service {
         Ok(held)
     }
 
-    /// Marks every asset of a fetch that can be refreshed as checked, those
-    /// without a price as well: no price source is asked for them before the
-    /// prices expire.
-    fn with_unpriced(
+    /// Notes in the book what the wallet will want when these prices expire.
+    async fn note_wanted(
         &self,
         query: &Query,
-        parts: &BTreeMap<Part, CachedPart>,
-        brought: PriceTable,
-        before: &PriceTable,
-        now: Timestamp,
-    ) -> Result<PriceTable, ServiceError> {
-        let refreshable = self.refreshable(parts, query.currency, &brought)?;
-        let unpriced = refreshable
-            .into_keys()
-            .filter(|key| brought.get(*key).is_none());
-        let unanswered = before.unanswered(unpriced, PriceSource::Zerion, now);
-        Ok(brought.merged(unanswered))
+        refreshable: &Refreshable,
+        priced: &PriceTable,
+        usage: &Usage,
+    ) {
+        let notable = refreshable.iter().filter(|(key, book_key)| {
+            matches!(book_key, BookKey::Listed(_)) || priced.get(**key).is_some()
+        });
+        let notes = self.notes(query.currency, notable.map(|(_, book_key)| book_key));
+        let write = |note| PageWrite {
+            note,
+            ..PageWrite::default()
+        };
+        let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
+        self.write_book(query.currency, &notes.collect(), usage)
+            .await;
     }
 
     /// The one request to the provider; the registry is read meanwhile.
@@ -168,4 +178,20 @@ impl Service {
             .and_then(|cached| self.stale(wanted, cached, "upstream-error"))
             .ok_or_else(|| error.into())
     }
+}
+
+/// Marks every asset of a fetch that can be refreshed as checked, those
+/// without a price as well: no price source is asked for them before the
+/// prices expire.
+fn with_unpriced(
+    refreshable: &Refreshable,
+    brought: PriceTable,
+    before: &PriceTable,
+    now: Timestamp,
+) -> PriceTable {
+    let unpriced = refreshable
+        .keys()
+        .filter(|key| brought.get(**key).is_none());
+    let unanswered = before.unanswered(unpriced.copied(), PriceSource::Zerion, now);
+    brought.merged(unanswered)
 }

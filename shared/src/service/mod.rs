@@ -3,8 +3,9 @@
 //! ```text
 //! load the wallet ── holdings and prices fresh ───────────────────► answer
 //!   │                    │
-//!   │                    └─ prices expired: one CoinMarketCap request (and
-//!   │                       the fallback for the rest), store them ► answer
+//!   │                    └─ prices expired: the shared book has them, or one
+//!   │                       CoinMarketCap request (and the fallback for the
+//!   │                       rest) renews it ─────────────────────► answer
 //!   └─ holdings missing or expired: take the lease
 //!        ├─ won:  one Zerion request, store holdings and prices ──► answer
 //!        └─ lost: stale data at once, or wait for the winner's ───► answer
@@ -13,8 +14,11 @@
 //! Nothing is left running after the answer: dropping the future cancels what
 //! it waits for.
 
+mod book;
+mod copies;
 mod fetch;
 mod prices;
+mod quotes;
 mod registry;
 mod structure;
 
@@ -22,9 +26,13 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
+use self::copies::Copies;
 pub use self::registry::AssetCache;
 use crate::{
-    cache::{AssetStoreRef, CachedPart, CachedWallet, WalletStore},
+    cache::{
+        AssetStoreRef, CachedPart, CachedWallet, WalletStore,
+        book::{Breakers, PriceBook},
+    },
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
     domain::{
@@ -184,14 +192,38 @@ impl Snapshot {
     }
 }
 
+/// Everything outside that the service speaks to.
+#[derive(Clone)]
+pub struct Ports {
+    /// Tells what wallets hold.
+    pub structures: Arc<dyn StructureSource>,
+    /// Tells prices of listed coins.
+    pub quotes: Arc<dyn PriceSource>,
+    /// Tells prices of other tokens, if anybody is to be asked.
+    pub fallback: Option<Arc<dyn FallbackSource>>,
+    /// Keeps wallets.
+    pub wallets: Arc<dyn WalletStore>,
+    /// Keeps the asset registry.
+    pub assets: AssetStoreRef,
+    /// Keeps the shared price book.
+    pub book: Arc<dyn PriceBook>,
+    /// Keeps the shared breakers.
+    pub breakers: Arc<dyn Breakers>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// The service behind all functions.
 pub struct Service {
-    pub(crate) structures: Arc<dyn StructureSource>,
-    pub(crate) quotes: Arc<dyn PriceSource>,
-    pub(crate) fallback: Option<Arc<dyn FallbackSource>>,
-    pub(crate) wallets: Arc<dyn WalletStore>,
-    pub(crate) assets: AssetCache,
-    pub(crate) clock: Arc<dyn Clock>,
+    structures: Arc<dyn StructureSource>,
+    quotes: Arc<dyn PriceSource>,
+    fallback: Option<Arc<dyn FallbackSource>>,
+    wallets: Arc<dyn WalletStore>,
+    assets: AssetCache,
+    book: Arc<dyn PriceBook>,
+    breakers: Arc<dyn Breakers>,
+    copies: Copies,
+    clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
 }
 
@@ -207,24 +239,26 @@ struct Held {
     cached: Option<CachedWallet>,
 }
 
+impl Held {
+    /// The wallet's prices in other currencies.
+    fn elsewhere(&self) -> impl Iterator<Item = &PriceTable> {
+        self.cached.iter().flat_map(|wallet| &wallet.elsewhere)
+    }
+}
+
 impl Service {
     /// Puts the parts together.
-    pub fn new(
-        structures: Arc<dyn StructureSource>,
-        quotes: Arc<dyn PriceSource>,
-        fallback: Option<Arc<dyn FallbackSource>>,
-        wallets: Arc<dyn WalletStore>,
-        assets: AssetStoreRef,
-        clock: Arc<dyn Clock>,
-        policy: Policy,
-    ) -> Self {
+    pub fn new(ports: Ports, policy: Policy) -> Self {
         Self {
-            structures,
-            quotes,
-            fallback,
-            wallets,
-            assets: AssetCache::new(assets),
-            clock,
+            structures: ports.structures,
+            quotes: ports.quotes,
+            fallback: ports.fallback,
+            wallets: ports.wallets,
+            assets: AssetCache::new(ports.assets),
+            book: ports.book,
+            breakers: ports.breakers,
+            copies: Copies::default(),
+            clock: ports.clock,
             policy,
         }
     }
@@ -303,6 +337,7 @@ impl Snapshot {
         self.missing.push(Missing {
             what: part.as_str(),
             chain: Some("solana".into()),
+            token: None,
             reason: MissingReason::NotCoveredByProvider,
         });
     }

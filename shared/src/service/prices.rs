@@ -1,55 +1,43 @@
 //! The second level: prices.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
+use super::{
+    CacheOutcome, Held, Level, Request, Service, ServiceError,
+    book::{Found, Need, Needs},
+};
 use crate::{
     cache::CachedPart,
     clock::Timestamp,
     domain::{
+        belief::{self, Refusal},
+        book::BookKey,
         currency::Currency,
         holdings::{CorruptHoldings, Holdings},
-        price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
+        price::{Price, PriceKey, PriceSource, PriceTable},
         query::Query,
         scope::Part,
     },
-    upstream::{FallbackQuote, Quote, UpstreamError},
+    upstream::{Failure, UpstreamError},
+    usage::Usage,
 };
 
 /// That a source knows no price of a token is remembered for this long.
 const UNKNOWN_TTL: Duration = Duration::from_secs(600);
-/// A quote that its own source dates further back than this is none.
-const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
-/// Most tokens that the fallback is asked for in one answer; the others are
-/// the oldest of the next one.
-const MAX_FALLBACK: usize = 300;
 
 /// A wallet with more tokens than this that have no price, that nobody vouches
 /// for and that no protocol holds is full of spam: they are not asked for.
 const MAX_DOUBTFUL: usize = 100;
 
-/// Whom to ask for a price.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    /// CoinMarketCap, by id.
-    Listed(CmcId),
-    /// The fallback source, by chain and contract.
-    Fallback(String),
-}
+/// Fewer coins than this in two currencies tell nothing about the rate between
+/// them: one of them may be the wrong one.
+const ENOUGH_FOR_A_RATE: usize = 3;
 
-/// The assets whose prices can be refreshed, and by whom.
-pub(super) type Refreshable = BTreeMap<PriceKey, Ask>;
-
-/// What a refresh brought.
-struct Refreshed {
-    /// New prices, and marks for what was asked in vain.
-    fresh: PriceTable,
-    /// CoinMarketCap's failure; the fallback's is no more than a pity.
-    failed: Option<UpstreamError>,
-    /// The first source that answered.
-    answered: Option<PriceSource>,
-}
+/// The assets whose prices can be refreshed, and where the book has them.
+pub(super) type Refreshable = BTreeMap<PriceKey, BookKey>;
 
 impl Service {
     /// Assets that can be refreshed: those that CoinMarketCap lists; of the
@@ -71,7 +59,7 @@ impl Service {
             for token in &holdings.tokens {
                 let key = holdings.price_key(token);
                 if let Some(id) = token.cmc {
-                    refreshable.insert(key, Ask::Listed(id));
+                    refreshable.insert(key, BookKey::Listed(id));
                 } else if fallback && let Some(name) = holdings.fallback_key(token) {
                     let plausible =
                         token.verified || *part == Part::Defi || table.get(key).is_some();
@@ -80,7 +68,7 @@ impl Service {
                     } else {
                         &mut doubtful
                     };
-                    kind.entry(key).or_insert(Ask::Fallback(name));
+                    kind.entry(key).or_insert(BookKey::Unlisted(name));
                 }
             }
         }
@@ -101,8 +89,7 @@ impl Service {
         request: &Request,
     ) -> Result<(PriceTable, Level), ServiceError> {
         let (mut table, level) = self.direct_prices(query, held, request).await?;
-        let elsewhere = held.cached.iter().flat_map(|wallet| &wallet.elsewhere);
-        for other in elsewhere {
+        for other in held.elsewhere() {
             table = table.completed_from(other);
         }
         Ok((table, level))
@@ -136,50 +123,153 @@ impl Service {
             let level = self.hit(&refreshable, &table, held);
             return Ok((table, level));
         }
-        let refreshed = self.refresh(query, &asked, &table, request).await;
-        let mut stored = false;
-        if !refreshed.fresh.entries().is_empty() && held.cached.is_some() {
-            let now = self.clock.now();
-            let (address, usage) = (&query.address, &request.usage);
-            let written = self
-                .wallets
-                .store_prices(
-                    address,
-                    query.currency,
-                    &refreshed.fresh,
-                    cached,
-                    now,
-                    usage,
-                )
-                .await;
-            stored = written
-                .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))
-                .unwrap_or(false);
-        }
-        let table = table.merged(refreshed.fresh.entries().iter().copied());
+        let found = self.search(query, &asked, &table, request).await;
+        let fresh = self.taken(&asked, &table, held, &found, request);
+        let stored = self.store_found(query, held, &fresh, &found, request).await;
+        let renewed = !fresh.entries().is_empty();
+        let table = table.merged(fresh.entries().iter().copied());
         // Old prices stand in for a failing source; with none at all the
         // answer would be a wallet worth nothing.
-        if let Some(error) = &refreshed.failed
+        if let Some(error) = &found.failed
             && !self.has_usable_price(&table)
         {
             return Err(error.clone().into());
         }
         let hit = self.hit(&refreshable, &table, held);
-        let level = match (refreshed.answered, &refreshed.failed) {
-            (None, Some(_)) => Level {
-                stale: true,
-                detail: Some("upstream-error"),
-                ..hit
-            },
-            (answered, failed) => Level {
-                outcome,
-                stored,
-                stale: hit.stale && failed.is_some(),
-                detail: Some(answered.map_or("upstream-error", PriceSource::as_str)),
-                ..hit
-            },
+        let detail = match (&found.failed, found.answered) {
+            (_, Some(source)) => source.as_str(),
+            (Some(error), None) => word(error),
+            (None, None) => "book",
+        };
+        let level = Level {
+            outcome: if renewed { outcome } else { hit.outcome },
+            stored,
+            detail: Some(detail),
+            ..hit
         };
         Ok((table, level))
+    }
+
+    /// Looks for what has expired.
+    async fn search(
+        &self,
+        query: &Query,
+        asked: &Refreshable,
+        table: &PriceTable,
+        request: &Request,
+    ) -> Found {
+        let oldest = self.policy.oldest_prices(self.clock.now());
+        let need = |(key, book_key): (&PriceKey, &BookKey)| {
+            let own = table.get(*key).copied();
+            let need = Need {
+                own,
+                usable: own.is_some_and(|own| oldest.allow(*key, &own)),
+                notable: own.is_some() || matches!(book_key, BookKey::Listed(_)),
+            };
+            (book_key.clone(), need)
+        };
+        let needs = Needs {
+            currency: query.currency,
+            keys: asked.iter().map(need).collect(),
+            request,
+        };
+        self.look_up(&needs).await
+    }
+
+    /// What the wallet takes of what was found, to be put over its table.
+    fn taken(
+        &self,
+        asked: &Refreshable,
+        table: &PriceTable,
+        held: &Held,
+        found: &Found,
+        request: &Request,
+    ) -> PriceTable {
+        let now = self.clock.now();
+        let mut taken = Vec::new();
+        let mut disbelieved = HashSet::new();
+        let elsewhere = self.own_elsewhere(asked, found, held);
+        for (key, book_key) in asked {
+            let own = table.get(*key).or_else(|| elsewhere.get(*key));
+            let newer = found.prices.get(book_key).filter(|price| {
+                table
+                    .checked_at(*key)
+                    .is_none_or(|at| at < price.checked_at)
+            });
+            if let Some(price) = newer {
+                let believed = belief::for_the_wallet(price.amount, own.map(|own| own.amount));
+                if price.is_known() && !believed {
+                    disbelieved.insert(*key);
+                    request.usage.refused_price();
+                }
+                taken.push((*key, choose(price, own, believed)));
+            } else if found.fallback_failed && matches!(book_key, BookKey::Unlisted(_)) {
+                // A second opinion that is not to be had: what is known stays,
+                // and is asked for again in its time.
+                taken.extend(table.unanswered([*key], PriceSource::Zerion, now));
+            }
+        }
+        if !disbelieved.is_empty() {
+            report(&held.parts, &disbelieved, found, asked);
+        }
+        PriceTable::new(taken)
+    }
+
+    /// The wallet's prices in other currencies, converted into this one where
+    /// enough coins tell the rate.
+    fn own_elsewhere(&self, asked: &Refreshable, found: &Found, held: &Held) -> PriceTable {
+        let known = |(key, book_key): (&PriceKey, &BookKey)| {
+            Some((
+                *key,
+                *found.prices.get(book_key).filter(|it| it.is_known())?,
+            ))
+        };
+        let here = PriceTable::new(asked.iter().filter_map(known).collect());
+        let mut converted = PriceTable::default();
+        for there in held.elsewhere() {
+            if let Some((to, from, count)) = here.rate(there)
+                && count >= ENOUGH_FOR_A_RATE
+            {
+                converted = converted.merged(there.converted(from, to));
+            }
+        }
+        converted
+    }
+
+    /// Writes the wallet's prices and the book's at once; tells whether the
+    /// wallet's were stored.
+    async fn store_found(
+        &self,
+        query: &Query,
+        held: &Held,
+        fresh: &PriceTable,
+        found: &Found,
+        request: &Request,
+    ) -> bool {
+        let now = self.clock.now();
+        let aside = Usage::default();
+        let book = self.write_book(query.currency, &found.writes, &aside);
+        let Some(cached) = held.cached.as_ref().filter(|_| !fresh.entries().is_empty()) else {
+            if !found.writes.is_empty() {
+                request.usage.round_trip();
+                book.await;
+                request.usage.add_aside(&aside);
+            }
+            return false;
+        };
+        let wallet = self.wallets.store_prices(
+            &query.address,
+            query.currency,
+            fresh,
+            cached.prices.as_ref(),
+            now,
+            &request.usage,
+        );
+        let (stored, ()) = futures::join!(wallet, book);
+        request.usage.add_aside(&aside);
+        stored
+            .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))
+            .unwrap_or(false)
     }
 
     /// Whether anything at all can be valued.
@@ -188,51 +278,50 @@ impl Service {
         table
             .entries()
             .iter()
-            .any(|(key, price)| price.amount.is_positive() && oldest.allow(*key, price))
+            .any(|(key, price)| price.is_known() && oldest.allow(*key, price))
     }
 
-    /// What has expired, oldest first, as much as one request each may hold.
+    /// What has expired, and what is about to: it is renewed with the rest.
     fn expired_prices(
         &self,
         refreshable: &Refreshable,
         table: &PriceTable,
     ) -> (Refreshable, CacheOutcome) {
         let now = self.clock.now();
-        let mut expired: Vec<(Option<Timestamp>, PriceKey)> = refreshable
-            .keys()
-            .filter(|key| {
-                self.price_expires(table, **key)
-                    .is_none_or(|until| now >= until)
-            })
-            .map(|key| (table.checked_at(*key), *key))
-            .collect();
-        let missing = expired.iter().filter(|(checked, _)| checked.is_none());
-        let outcome = match missing.count() {
-            _ if expired.len() < refreshable.len() => CacheOutcome::Partial,
+        let expired = |key: &PriceKey| {
+            let until = self.price_expires(table, *key);
+            until.is_none_or(|until| now >= until)
+        };
+        let count = refreshable.keys().filter(|key| expired(key)).count();
+        let missing = |key: &&PriceKey| table.checked_at(**key).is_none();
+        let outcome = match refreshable.keys().filter(missing).count() {
+            _ if count == 0 => CacheOutcome::Hit,
             missing if missing == refreshable.len() => CacheOutcome::Miss,
+            _ if count < refreshable.len() => CacheOutcome::Partial,
             _ => CacheOutcome::Expired,
         };
-        expired.sort_unstable();
-        let (mut listed, mut fallback) = (self.quotes.max_ids(), MAX_FALLBACK);
-        let mut asked = Refreshable::new();
-        for (_, key) in expired {
-            let ask = &refreshable[&key];
-            let room = match ask {
-                Ask::Listed(_) => &mut listed,
-                Ask::Fallback(_) => &mut fallback,
-            };
-            if *room > 0 {
-                *room -= 1;
-                asked.insert(key, ask.clone());
-            }
+        if count == 0 {
+            return (Refreshable::new(), outcome);
         }
-        (asked, outcome)
+        let due = self.renewal_due(now);
+        let renewed = |key: &PriceKey| {
+            let old = table.checked_at(*key).is_some_and(|at| at <= due);
+            expired(key) || old && !table.is_unknown(*key)
+        };
+        let asked = refreshable.iter().filter(|(key, _)| renewed(key));
+        let asked = asked.map(|(key, book_key)| (*key, book_key.clone()));
+        (asked.collect(), outcome)
+    }
+
+    /// How long it is remembered that nobody knows a price.
+    pub(super) fn unknown_ttl(&self) -> Duration {
+        UNKNOWN_TTL.max(self.policy.prices.ttl)
     }
 
     /// Until when a price counts as fresh; none if it was never asked for.
     fn price_expires(&self, table: &PriceTable, key: PriceKey) -> Option<Timestamp> {
         let ttl = if table.is_unknown(key) {
-            UNKNOWN_TTL.max(self.policy.prices.ttl)
+            self.unknown_ttl()
         } else {
             self.policy.prices.ttl
         };
@@ -256,149 +345,55 @@ impl Service {
             detail: None,
         }
     }
+}
 
-    /// Asks both sources at once for what each is to be asked. What they do
-    /// not answer keeps its price and time, and counts as asked.
-    async fn refresh(
-        &self,
-        query: &Query,
-        asked: &Refreshable,
-        table: &PriceTable,
-        request: &Request,
-    ) -> Refreshed {
-        let started = self.clock.now();
-        let (listed, fallback) = futures::join!(
-            self.listed_prices(query, asked, request),
-            self.fallback_prices(asked, request)
-        );
-        let now = self.clock.now();
-        request.usage.phase("prices", now.since(started));
-        let mut fresh: HashMap<PriceKey, Price> = HashMap::new();
-        let mut refreshed = Refreshed {
-            fresh: PriceTable::default(),
-            failed: None,
-            answered: None,
-        };
-        let mut unanswered = Vec::new();
-        for (source, answer) in [
-            (PriceSource::CoinMarketCap, listed),
-            (PriceSource::DefiLlama, fallback),
-        ] {
-            match answer {
-                None => {}
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "prices cannot be refreshed");
-                    if source == PriceSource::DefiLlama {
-                        // A second opinion that is not to be had: what is
-                        // known stays, and is asked for again in its time.
-                        let asked = asked.iter().filter(|(_, ask)| ask.source() == source);
-                        let silent = asked.map(|(key, _)| *key);
-                        unanswered.extend(table.unanswered(silent, PriceSource::Zerion, now));
-                    } else {
-                        refreshed.failed = Some(error);
-                    }
-                }
-                Some(Ok(prices)) => {
-                    refreshed.answered.get_or_insert(source);
-                    fresh.extend(prices);
-                    let silent = asked
-                        .iter()
-                        .filter(|(key, ask)| ask.source() == source && !fresh.contains_key(key))
-                        .map(|(key, _)| *key);
-                    unanswered.extend(table.unanswered(silent, source, now));
-                }
-            }
-        }
-        refreshed.fresh = PriceTable::new(fresh.into_iter().chain(unanswered).collect());
-        refreshed
-    }
-
-    /// One CoinMarketCap request for all listed assets; `None` when there are
-    /// none.
-    async fn listed_prices(
-        &self,
-        query: &Query,
-        asked: &Refreshable,
-        request: &Request,
-    ) -> Option<Result<Vec<(PriceKey, Price)>, UpstreamError>> {
-        let ids: Vec<CmcId> = asked
-            .values()
-            .filter_map(|ask| match ask {
-                Ask::Listed(id) => Some(*id),
-                Ask::Fallback(_) => None,
-            })
-            .collect();
-        if ids.is_empty() {
-            return None;
-        }
-        let timeout = self.upstream_timeout(self.policy.price_timeout, request);
-        request.usage.upstream_call();
-        let quotes = self.quotes.quotes(&ids, query.currency, timeout).await;
-        let now = self.clock.now();
-        Some(quotes.map(|quotes| {
-            let price = |quote: Quote| Price {
-                amount: quote.price,
-                change_24h_percent: quote.change_24h_percent,
-                source: PriceSource::CoinMarketCap,
-                as_of: now,
-                checked_at: now,
-            };
-            quotes
-                .into_iter()
-                // Coins that are no longer traded keep their last quote.
-                .filter(|quote| quote.as_of.is_none_or(|at| now.since(at) <= MAX_QUOTE_AGE))
-                .map(|quote| (PriceKey::Cmc(quote.id), price(quote)))
-                .filter(|(key, _)| asked.contains_key(key))
-                .collect()
-        }))
-    }
-
-    /// The fallback's prices of the other assets, likewise.
-    async fn fallback_prices(
-        &self,
-        asked: &Refreshable,
-        request: &Request,
-    ) -> Option<Result<Vec<(PriceKey, Price)>, UpstreamError>> {
-        let source = self.fallback.as_ref()?;
-        let names: HashMap<&str, PriceKey> = asked
-            .iter()
-            .filter_map(|(key, ask)| match ask {
-                Ask::Fallback(name) => Some((name.as_str(), *key)),
-                Ask::Listed(_) => None,
-            })
-            .collect();
-        if names.is_empty() {
-            return None;
-        }
-        let mut wanted: Vec<String> = names.keys().map(|name| (*name).to_owned()).collect();
-        wanted.sort_unstable();
-        let timeout = self.upstream_timeout(self.policy.price_timeout, request);
-        request.usage.upstream_call();
-        let quotes = source.prices(&wanted, timeout).await;
-        let now = self.clock.now();
-        Some(quotes.map(|quotes| {
-            let known = |quote: FallbackQuote| {
-                let key = *names.get(quote.key.as_str())?;
-                let as_of = quote.as_of.unwrap_or(now).min(now);
-                let price = Price {
-                    amount: quote.price,
-                    change_24h_percent: None,
-                    source: PriceSource::DefiLlama,
-                    as_of,
-                    checked_at: now,
-                };
-                price.usable_since(now).then_some((key, price))
-            };
-            quotes.into_iter().filter_map(known).collect()
-        }))
+/// Of what was found and what the wallet has the newer one, unless it is not
+/// believed.
+fn choose(found: &Price, own: Option<&Price>, believed: bool) -> Price {
+    let Some(own) = own else { return *found };
+    let older = found.as_of.plus(found.source.tolerance()) < own.as_of;
+    if !found.is_known() || older {
+        own.checked(found.checked_at, found.refused)
+    } else if believed {
+        *found
+    } else {
+        own.checked(found.checked_at, Some(Refusal::Jump))
     }
 }
 
-impl Ask {
-    fn source(&self) -> PriceSource {
-        match self {
-            Self::Listed(_) => PriceSource::CoinMarketCap,
-            Self::Fallback(_) => PriceSource::DefiLlama,
+/// What an answer's header says of a failure.
+fn word(error: &UpstreamError) -> &'static str {
+    match error.failure {
+        Failure::RateLimited { .. } => "rate-limited",
+        _ => "upstream-error",
+    }
+}
+
+/// Logs tokens whose price is not believed: a wrong mapping shows here.
+fn report(
+    parts: &BTreeMap<Part, CachedPart>,
+    disbelieved: &HashSet<PriceKey>,
+    found: &Found,
+    asked: &Refreshable,
+) {
+    for holdings in parts
+        .values()
+        .filter_map(|part| Holdings::decode(&part.bytes).ok())
+    {
+        for token in &holdings.tokens {
+            let key = holdings.price_key(token);
+            if let Some(book_key) = asked.get(&key).filter(|_| disbelieved.contains(&key)) {
+                let price = found.prices.get(book_key).map(|price| price.amount);
+                tracing::warn!(
+                    chain = holdings.chain(token),
+                    address = token.address.as_ref().map(tracing::field::display),
+                    symbol = token.symbol,
+                    key = %book_key,
+                    price = price.map(tracing::field::display),
+                    reason = Refusal::Jump.as_str(),
+                    "a price is refused for a token"
+                );
+            }
         }
     }
 }

@@ -9,12 +9,16 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Failure, FallbackQuote, FallbackSource, HttpClient, Upstream, UpstreamError,
+    Failure, FallbackQuote, FallbackSource, HttpClient, Quota, Upstream, UpstreamError,
     bulkhead::Bulkhead,
     http::{retry_after, send},
     lenient::{describe, lenient, number},
 };
-use crate::{clock::Timestamp, config::Config, domain::number::Number};
+use crate::{
+    clock::Timestamp,
+    config::Config,
+    domain::{belief::Refusal, number::Number},
+};
 
 /// Keys in one request: more than about 250 make the URL too long.
 const BATCH: usize = 100;
@@ -58,6 +62,7 @@ impl DefiLlama {
             200 => read_prices(&response.body).map_err(Failure::Malformed),
             429 => Err(Failure::RateLimited {
                 retry_after: retry_after(&response.headers),
+                quota: Quota::Requests,
             }),
             status if status >= 500 => Err(Failure::Unavailable(format!("HTTP {status}"))),
             status => Err(Failure::Rejected(status)),
@@ -102,8 +107,8 @@ struct WireCoin {
     confidence: Option<Number>,
 }
 
-/// Reads an answer. Unknown tokens are left out of it, and so are, here, those
-/// without a positive price or that the service itself does not trust.
+/// Reads an answer. Unknown tokens are left out of it; a price that is null,
+/// zero or negative, or that the service itself does not trust, is none.
 ///
 /// # Errors
 /// When the body is not an answer.
@@ -116,7 +121,11 @@ pub fn read_prices(body: &[u8]) -> Result<Vec<FallbackQuote>, String> {
             .is_none_or(|confidence| confidence.at_least(LEAST_CONFIDENCE));
         Some(FallbackQuote {
             key,
-            price: coin.price.filter(|price| trusted && price.is_positive())?,
+            price: match coin.price.filter(|price| price.is_positive()) {
+                Some(price) if trusted => Ok(price),
+                Some(_) => Err(Refusal::Unsure),
+                None => Err(Refusal::NotPositive),
+            },
             as_of: coin
                 .timestamp
                 .map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1000))),
@@ -133,14 +142,17 @@ mod tests {
         let mut read: Vec<_> = read_prices(body.as_bytes())
             .unwrap()
             .into_iter()
-            .map(|quote| (quote.key, quote.price.to_string()))
+            .map(|quote| match quote.price {
+                Ok(price) => (quote.key, price.to_string()),
+                Err(refusal) => (quote.key, format!("{refusal:?}")),
+            })
             .collect();
         read.sort();
         read
     }
 
     #[test]
-    fn reads_prices_and_leaves_out_guesses() {
+    fn reads_prices_and_refuses_guesses() {
         let body = r#"{"coins":{
             "base:0xA":{"decimals":18,"symbol":"A","price":1.5,"timestamp":1775055544,"confidence":0.99},
             "base:0xB":{"symbol":"B","price":20,"timestamp":1775055544,"confidence":1},
@@ -149,7 +161,14 @@ mod tests {
             "base:0xE":{"symbol":"E","price":null},
             "base:0xF":{"price":7},
             "base:0x1":null}}"#;
-        let expected = [("base:0xA", "1.5"), ("base:0xB", "20"), ("base:0xF", "7")];
+        let expected = [
+            ("base:0xA", "1.5"),
+            ("base:0xB", "20"),
+            ("base:0xC", "Unsure"),
+            ("base:0xD", "NotPositive"),
+            ("base:0xE", "NotPositive"),
+            ("base:0xF", "7"),
+        ];
         assert_eq!(
             read(body),
             expected.map(|(key, price)| (key.to_owned(), price.to_owned()))

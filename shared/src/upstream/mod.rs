@@ -7,47 +7,20 @@ mod http;
 mod lenient;
 pub mod zerion;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
 
 pub use self::http::HttpClient;
+pub use crate::domain::upstream::Upstream;
 use crate::{
     clock::Timestamp,
     domain::{
-        address::Address, currency::Currency, draft::Draft, number::Number, price::CmcId,
-        scope::Scope,
+        address::Address, belief::Refusal, currency::Currency, draft::Draft, number::Number,
+        price::CmcId, scope::Scope,
     },
 };
-
-/// A service that is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// What wallets hold.
-    Zerion,
-    /// Prices.
-    CoinMarketCap,
-    /// Prices of what CoinMarketCap does not list.
-    DefiLlama,
-}
-
-impl Upstream {
-    /// The lower-case word in logs and headers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Zerion => "zerion",
-            Self::CoinMarketCap => "coinmarketcap",
-            Self::DefiLlama => "defillama",
-        }
-    }
-}
-
-impl fmt::Display for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Why an upstream gave no usable answer. Holds neither keys nor bodies.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -76,6 +49,8 @@ pub enum Failure {
     RateLimited {
         /// When to ask again.
         retry_after: Option<Duration>,
+        /// What is used up.
+        quota: Quota,
     },
     /// The key is missing, wrong or not allowed.
     #[error("the key was refused (HTTP {0})")]
@@ -95,6 +70,15 @@ pub enum Failure {
     /// An answer larger than is read.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// Requests in a second or a minute.
+    Requests,
+    /// What a plan includes in a day or a month.
+    Plan,
 }
 
 /// What a wallet holds, as just fetched.
@@ -125,8 +109,8 @@ pub trait StructureSource: Send + Sync {
 pub struct Quote {
     /// Of which coin.
     pub id: CmcId,
-    /// Price of one coin in the asked currency; positive.
-    pub price: Number,
+    /// Price of one coin in the asked currency, positive; or why it is none.
+    pub price: Result<Number, Refusal>,
     /// Change over 24 hours, percent.
     pub change_24h_percent: Option<Number>,
     /// The time that the source gives.
@@ -153,8 +137,8 @@ pub trait PriceSource: Send + Sync {
 pub struct FallbackQuote {
     /// `chain:contract`, as it was asked for.
     pub key: String,
-    /// Price of one token in US dollars; positive.
-    pub price: Number,
+    /// Price of one token in US dollars, positive; or why it is none.
+    pub price: Result<Number, Refusal>,
     /// The time that the source gives.
     pub as_of: Option<Timestamp>,
 }
@@ -162,8 +146,8 @@ pub struct FallbackQuote {
 /// Tells prices of tokens that the first source does not list.
 #[async_trait]
 pub trait FallbackSource: Send + Sync {
-    /// Prices of `keys` (`chain:contract`); what the source does not know or
-    /// trust is left out.
+    /// Prices of `keys` (`chain:contract`); what the source does not know is
+    /// left out.
     async fn prices(
         &self,
         keys: &[String],

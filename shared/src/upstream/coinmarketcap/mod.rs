@@ -13,9 +13,9 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Failure, HttpClient, PriceSource, Quote, Upstream, UpstreamError,
+    Failure, HttpClient, PriceSource, Quota, Quote, Upstream, UpstreamError,
     bulkhead::Bulkhead,
-    http::{HttpResponse, retry_after, send},
+    http::{HttpResponse, header_seconds, retry_after, send},
 };
 use crate::{
     config::{CmcPriceApi, Config},
@@ -26,8 +26,15 @@ pub use self::wire::{MapCoin, MapPage, MapPlatform, read_map, read_quotes};
 
 /// Rows per page of the map, its documented maximum.
 pub const MAP_PAGE: usize = 5000;
-/// Its answers repeat each minute's limit in this error code.
-const MINUTE_LIMITS: [i64; 2] = [1008, 1011];
+/// Error codes of limits: of the requests in a minute, of the plan's credits
+/// in a day and in a month, of the requests in a minute from one address.
+const LIMITS: std::ops::RangeInclusive<i64> = 1008..=1011;
+/// Those of them that do not end with the minute.
+const PLAN_LIMITS: [i64; 2] = [1009, 1010];
+/// What CoinMarketCap's own tools read where `Retry-After` is missing.
+const RESET: &str = "x-ratelimit-reset";
+/// More seconds than this are no waiting time but a date.
+const LONGEST_RESET: Duration = Duration::from_secs(31 * 86_400);
 
 /// The client.
 pub struct CoinMarketCap {
@@ -150,12 +157,15 @@ fn refusal(response: &HttpResponse) -> Option<Failure> {
         return None;
     }
     Some(match (status, code.unwrap_or(0)) {
-        (_, code @ 1008..=1011) | (429, code) => Failure::RateLimited {
+        (_, code) if status == 429 || LIMITS.contains(&code) => Failure::RateLimited {
             retry_after: retry_after(&response.headers).or_else(|| {
-                MINUTE_LIMITS
-                    .contains(&code)
-                    .then_some(Duration::from_secs(60))
+                let reset = header_seconds(&response.headers, RESET);
+                reset.filter(|seconds| *seconds <= LONGEST_RESET)
             }),
+            quota: match PLAN_LIMITS.contains(&code) {
+                true => Quota::Plan,
+                false => Quota::Requests,
+            },
         },
         (status @ 401..=403, _) => Failure::Unauthorized(status),
         (_, 1001..=1007) => Failure::Unauthorized(status),

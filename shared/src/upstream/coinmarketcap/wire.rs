@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     clock::Timestamp,
-    domain::{number::Number, price::CmcId},
+    domain::{belief::Refusal, number::Number, price::CmcId},
     upstream::{
         Quote,
         lenient::{describe, lenient, number, text, text_or_empty},
@@ -64,8 +64,9 @@ struct WireQuote {
     last_updated: Option<String>,
 }
 
-/// Reads the prices in `convert` (upper case) out of an answer. Coins without
-/// a positive price are left out: null and 0 both mean that there is none.
+/// Reads the prices in `convert` (upper case) out of an answer. A price that is
+/// null, zero or negative is told as none; a coin without a quote in that
+/// currency is left out.
 ///
 /// # Errors
 /// When the body is not an answer to a request for prices.
@@ -78,7 +79,10 @@ pub fn read_quotes(body: &[u8], convert: &str) -> Result<Vec<Quote>, String> {
             let quote = quote(coin.quote?, convert)?;
             Some(Quote {
                 id,
-                price: quote.price.filter(|price| price.is_positive())?,
+                price: quote
+                    .price
+                    .filter(|price| price.is_positive())
+                    .ok_or(Refusal::NotPositive),
                 change_24h_percent: quote.percent_change_24h.map(|percent| percent.rounded(6)),
                 as_of: quote.last_updated.as_deref().and_then(Timestamp::parse),
             })
@@ -202,7 +206,10 @@ mod tests {
         let mut prices: Vec<_> = read_quotes(body.as_bytes(), "EUR")
             .unwrap()
             .into_iter()
-            .map(|quote| (quote.id.0, quote.price.to_string()))
+            .map(|quote| match quote.price {
+                Ok(price) => (quote.id.0, price.to_string()),
+                Err(refusal) => (quote.id.0, format!("{refusal:?}")),
+            })
             .collect();
         prices.sort();
         prices
@@ -223,9 +230,10 @@ mod tests {
     }
 
     #[test]
-    fn leaves_out_what_has_no_price() {
-        let body = r#"{"data":[{"id":1,"quote":[{"symbol":"EUR","price":null}]},{"id":2,"quote":[{"symbol":"EUR","price":0}]},{"id":3,"quote":null},{"id":4},null,{"id":5,"quote":[{"symbol":"USD","price":1}]}]}"#;
-        assert_eq!(prices(body), vec![]);
+    fn tells_coins_without_a_price_from_unknown_ones() {
+        let body = r#"{"data":[{"id":1,"quote":[{"symbol":"EUR","price":null}]},{"id":2,"quote":[{"symbol":"EUR","price":0}]},{"id":6,"quote":[{"symbol":"EUR","price":-1.5}]},{"id":3,"quote":null},{"id":4},null,{"id":5,"quote":[{"symbol":"USD","price":1}]}]}"#;
+        let none = |id| (id, "NotPositive".to_owned());
+        assert_eq!(prices(body), vec![none(1), none(2), none(6)]);
     }
 
     #[test]

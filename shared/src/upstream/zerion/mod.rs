@@ -12,7 +12,7 @@ use reqwest::{Url, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Failure, FetchedStructure, HttpClient, StructureSource, Upstream, UpstreamError,
+    Failure, FetchedStructure, HttpClient, Quota, StructureSource, Upstream, UpstreamError,
     bulkhead::Bulkhead,
     http::{HttpResponse, header_seconds, retry_after, send},
 };
@@ -178,6 +178,7 @@ fn refusal(response: &HttpResponse) -> Option<Failure> {
         status @ (401..=403) => Failure::Unauthorized(status),
         429 => Failure::RateLimited {
             retry_after: rate_limit_reset(headers),
+            quota: Quota::Requests,
         },
         503 if retry_after(headers).is_some() => Failure::Preparing {
             retry_after: retry_after(headers),

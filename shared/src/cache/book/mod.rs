@@ -1,0 +1,200 @@
+//! The shared price book and the shared rate-limit breakers: what one process
+//! tells all others.
+
+mod pack;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+
+pub use self::{
+    pack::{pack, unpack},
+    table::Book,
+};
+use super::CacheError;
+use crate::{
+    clock::Timestamp,
+    domain::{
+        book::{BookKey, Page, Slot},
+        currency::Currency,
+        price::Price,
+        upstream::Upstream,
+    },
+    usage::Usage,
+};
+
+/// A page's prices.
+pub type Prices = BTreeMap<BookKey, Price>;
+
+/// What a page's lease item tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageState {
+    /// Until when somebody holds the lease.
+    pub until: Option<Timestamp>,
+    /// Who took it: a random number.
+    pub owner: Option<u64>,
+    /// How many pages that one wanted at once.
+    pub pages: usize,
+    /// Until when nobody should ask again, because the source just failed.
+    pub failed_until: Option<Timestamp>,
+    /// When the oldest price of what is wanted was asked for.
+    pub fresh_at: Option<Timestamp>,
+    /// What is wanted, by when it was.
+    pub wanted: BTreeMap<Slot, BTreeSet<BookKey>>,
+}
+
+impl PageState {
+    /// Everything that was wanted in the last ten minutes.
+    pub fn wanted(&self, now: Slot) -> BTreeSet<BookKey> {
+        let slots = self.wanted.iter();
+        let recent = slots.filter(|(slot, _)| slot.counts_in(now));
+        recent.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+    }
+
+    /// Whether `key` is noted recently enough.
+    pub fn notes(&self, key: &BookKey, now: Slot) -> bool {
+        let mut slots = self.wanted.iter();
+        slots.any(|(slot, keys)| slot.suffices_in(now) && keys.contains(key))
+    }
+
+    /// Whether somebody holds the lease.
+    pub fn is_held(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+}
+
+/// Under which conditions a page's lease may be had.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseTerms {
+    /// The time now.
+    pub now: Timestamp,
+    /// How long the lease is taken for.
+    pub length: Duration,
+    /// Only if the page's prices were asked for no later than this.
+    pub fresh_after: Timestamp,
+    /// How many pages are wanted at once.
+    pub pages: usize,
+}
+
+/// What came of trying for a page's lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageLease {
+    /// It is ours, under this owner's number.
+    Won(u64, PageState),
+    /// It is not.
+    Lost(PageState),
+}
+
+/// What is written to a page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageWrite {
+    /// Prices to merge, all checked at the same time.
+    pub prices: Prices,
+    /// What nobody wants any more.
+    pub forget: BTreeSet<BookKey>,
+    /// What to do with the lease, if it is ours.
+    pub end: Option<LeaseEnd>,
+    /// What to note as wanted.
+    pub note: BTreeSet<BookKey>,
+}
+
+impl PageWrite {
+    /// Nothing but the end of a lease.
+    pub fn ending(end: LeaseEnd) -> Self {
+        Self {
+            end: Some(end),
+            ..Self::default()
+        }
+    }
+}
+
+/// The end of a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseEnd {
+    /// Whose lease.
+    pub owner: u64,
+    /// The page is whole and as old as this.
+    pub fresh_at: Option<Timestamp>,
+    /// The source failed: nobody should ask before this.
+    pub failed_until: Option<Timestamp>,
+    /// Slots that count no more.
+    pub drop: Vec<Slot>,
+}
+
+impl LeaseEnd {
+    /// The end of a lease that nothing was done under.
+    pub fn early(owner: u64) -> Self {
+        Self {
+            owner,
+            fresh_at: None,
+            failed_until: None,
+            drop: Vec::new(),
+        }
+    }
+}
+
+/// Keeps the book.
+#[async_trait]
+pub trait PriceBook: Send + Sync {
+    /// Reads pages. A page that could not be read is not in the answer.
+    /// `consistent` sees every finished write.
+    async fn read(
+        &self,
+        currency: Currency,
+        pages: &BTreeSet<Page>,
+        consistent: bool,
+        usage: &Usage,
+    ) -> Result<BTreeMap<Page, Prices>, CacheError>;
+
+    /// Tries for the leases of pages, noting what is wanted on those that are
+    /// won. A page whose lease could not be tried for is not in the answer.
+    async fn lease(
+        &self,
+        currency: Currency,
+        wanted: &BTreeMap<Page, BTreeSet<BookKey>>,
+        terms: LeaseTerms,
+        usage: &Usage,
+    ) -> BTreeMap<Page, PageLease>;
+
+    /// Reads lease items, with every finished write.
+    async fn states(
+        &self,
+        currency: Currency,
+        pages: &BTreeSet<Page>,
+        usage: &Usage,
+    ) -> Result<BTreeMap<Page, PageState>, CacheError>;
+
+    /// Writes to pages, all at once; nothing is overwritten by something
+    /// older.
+    async fn write(
+        &self,
+        currency: Currency,
+        writes: &BTreeMap<Page, PageWrite>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError>;
+}
+
+/// Tells all processes that an upstream wants to be left alone.
+#[async_trait]
+pub trait Breakers: Send + Sync {
+    /// Until when `upstream` may not be asked; `None` if it may.
+    async fn open_until(
+        &self,
+        upstream: Upstream,
+        usage: &Usage,
+    ) -> Result<Option<Timestamp>, CacheError>;
+
+    /// Nobody may ask `upstream` before `until`. A later moment that is noted
+    /// already stays.
+    async fn open(
+        &self,
+        upstream: Upstream,
+        until: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError>;
+}

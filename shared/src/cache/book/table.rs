@@ -1,0 +1,428 @@
+//! The book and the breakers in DynamoDB.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::{
+    Breakers, LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices, pack,
+    unpack,
+};
+use crate::{
+    cache::{
+        CacheError, Table,
+        calls::Update,
+        dynamodb::together,
+        items::{EXPIRES_AT, Item, bytes, number, seconds, time},
+        keys,
+    },
+    clock::Timestamp,
+    domain::{
+        book::{BookKey, Page, Slot},
+        currency::Currency,
+        price::Price,
+        upstream::Upstream,
+    },
+    usage::Usage,
+};
+
+/// Clocks of different machines may differ by this much.
+const SKEW: Duration = Duration::from_millis(500);
+/// TTL deletion waits this much longer than the last moment an item is used.
+const GRACE: Duration = Duration::from_secs(3600);
+/// Prices in one update: expressions end at 4 KB and at 300 operators.
+const UPDATE: usize = 200;
+/// Forgotten prices in one update.
+const FORGET: usize = 50;
+/// Tries to merge with newer prices before they are left to the next refresh.
+const MERGE_ATTEMPTS: usize = 3;
+
+/// When the newest price of a page was asked for.
+const NEWEST: &str = "t";
+const UNTIL: &str = "l_until";
+const OWNER: &str = "l_owner";
+const HELD_PAGES: &str = "l_n";
+const FAILED: &str = "l_fail";
+const FRESH: &str = "l_fresh";
+/// Followed by the slot's number.
+const WANTED: &str = "w";
+
+/// The book in DynamoDB.
+#[derive(Clone, Debug)]
+pub struct Book {
+    table: Table,
+    retention: Duration,
+}
+
+impl Book {
+    /// The book in `table`, whose prices are kept for `retention`.
+    pub fn new(table: Table, retention: Duration) -> Self {
+        Self { table, retention }
+    }
+
+    fn expiry(&self, now: Timestamp) -> AttributeValue {
+        let wanted = Duration::from_secs(900);
+        seconds(now.plus(self.retention.max(wanted)).plus(GRACE))
+    }
+
+    async fn items(
+        &self,
+        currency: Currency,
+        pages: &BTreeSet<Page>,
+        sort: &'static str,
+        consistent: bool,
+        usage: &Usage,
+    ) -> Result<BTreeMap<Page, Item>, CacheError> {
+        let wanted = pages.iter().map(|page| (keys::page(currency, *page), sort));
+        let (items, unread) = self.table.batch_get(wanted, consistent, usage).await?;
+        let page_of = |item: &Item| item.text("pk").and_then(keys::read_page);
+        // What does not exist is an empty item; of what was left out nothing
+        // is known.
+        let mut found: BTreeMap<Page, Item> =
+            pages.iter().map(|page| (*page, Item::default())).collect();
+        for page in unread.iter().filter_map(page_of) {
+            found.remove(&page);
+        }
+        for item in items {
+            if let Some(page) = page_of(&item) {
+                found.insert(page, item);
+            }
+        }
+        Ok(found)
+    }
+
+    async fn take(
+        &self,
+        currency: Currency,
+        page: Page,
+        wanted: &BTreeSet<BookKey>,
+        terms: LeaseTerms,
+        usage: &Usage,
+    ) -> Result<PageLease, CacheError> {
+        let token = RandomState::new().hash_one((terms.now.as_millis(), page));
+        let mut update = Update {
+            returned: true,
+            ..Update::default()
+        };
+        let until = update.value("until", time(terms.now.plus(terms.length)));
+        let owner = update.value("owner", number(token));
+        let pages = update.value("n", number(terms.pages));
+        let expires = update.value("e", self.expiry(terms.now));
+        let free = update.value("free", time(terms.now.minus(SKEW)));
+        let stale = update.value("stale", time(terms.fresh_after));
+        let now = update.value("now", time(terms.now));
+        let numeric = update.value("numeric", AttributeValue::S("N".to_owned()));
+        update.expression = format!(
+            "SET {UNTIL} = {until}, {OWNER} = {owner}, {HELD_PAGES} = {pages}, {EXPIRES_AT} = {expires}"
+        );
+        self.note(&mut update, wanted, terms.now);
+        // An attribute of another type is as good as none.
+        update.condition = format!(
+            "(NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free}) \
+             AND (NOT attribute_type({FRESH}, {numeric}) OR {FRESH} <= {stale}) \
+             AND (NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {now})"
+        );
+        let partition = keys::page(currency, page);
+        let sent = self
+            .table
+            .update(partition, keys::PAGE_LEASE, update, usage);
+        Ok(match sent.await? {
+            Ok(item) => PageLease::Won(token, read_state(&item)),
+            Err(item) => {
+                let state = read_state(&item);
+                // A retry within the client, after an attempt that was carried
+                // out but not heard of.
+                if state.owner == Some(token) {
+                    PageLease::Won(token, state)
+                } else {
+                    PageLease::Lost(state)
+                }
+            }
+        })
+    }
+
+    /// Adds what is wanted to the present slot's set.
+    fn note(&self, update: &mut Update, wanted: &BTreeSet<BookKey>, now: Timestamp) {
+        if wanted.is_empty() {
+            return;
+        }
+        let texts = wanted.iter().map(ToString::to_string).collect();
+        let texts = update.value("wanted", AttributeValue::Ss(texts));
+        let addition = format!(" ADD {WANTED}{} {texts}", Slot::of(now).0);
+        update.expression.push_str(&addition);
+    }
+
+    async fn note_alone(
+        &self,
+        currency: Currency,
+        page: Page,
+        wanted: &BTreeSet<BookKey>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        let mut update = Update::default();
+        let expires = update.value("e", self.expiry(now));
+        update.expression = format!("SET {EXPIRES_AT} = {expires}");
+        self.note(&mut update, wanted, now);
+        let partition = keys::page(currency, page);
+        let sent = self
+            .table
+            .update(partition, keys::PAGE_LEASE, update, usage);
+        sent.await.map(drop)
+    }
+
+    async fn end(
+        &self,
+        currency: Currency,
+        page: Page,
+        end: &LeaseEnd,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        let mut update = Update::default();
+        let owner = update.value("owner", number(end.owner));
+        let mut set = Vec::new();
+        for (attribute, value) in [(FRESH, end.fresh_at), (FAILED, end.failed_until)] {
+            if let Some(value) = value {
+                set.push(format!(
+                    "{attribute} = {}",
+                    update.value(attribute, time(value))
+                ));
+            }
+        }
+        let mut remove = vec![UNTIL.to_owned(), HELD_PAGES.to_owned()];
+        remove.extend(end.drop.iter().map(|slot| format!("{WANTED}{}", slot.0)));
+        let set = match set.is_empty() {
+            true => String::new(),
+            false => format!("SET {} ", set.join(", ")),
+        };
+        update.expression = format!("{set}REMOVE {}", remove.join(", "));
+        update.condition = format!("{OWNER} = {owner}");
+        let partition = keys::page(currency, page);
+        let sent = self
+            .table
+            .update(partition, keys::PAGE_LEASE, update, usage);
+        // Lost already: then there is nothing to end.
+        sent.await.map(drop)
+    }
+
+    /// Merges prices into a page. The page remembers when its newest price was
+    /// asked for: whoever comes with older ones looks at what is there first.
+    async fn merge(
+        &self,
+        currency: Currency,
+        page: Page,
+        prices: &[(&BookKey, &Price)],
+        forget: &[&BookKey],
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        let Some(mut newest) = prices.iter().map(|(_, price)| price.checked_at).max() else {
+            return Ok(());
+        };
+        let mut ours = prices.to_vec();
+        let mut seen: Option<Timestamp> = None;
+        for _ in 0..MERGE_ATTEMPTS {
+            let mut update = Update::default();
+            let mut set = Vec::new();
+            for (at, (key, price)) in ours.iter().enumerate() {
+                let name = update.name(&at.to_string(), &key.to_string());
+                let value = update.value(&at.to_string(), bytes(&pack(price)));
+                set.push(format!("{name} = {value}"));
+            }
+            let newest_value = update.value(NEWEST, time(newest));
+            set.push(format!("{NEWEST} = {newest_value}"));
+            set.push(format!(
+                "{EXPIRES_AT} = {}",
+                update.value("e", self.expiry(now))
+            ));
+            update.expression = format!("SET {}", set.join(", "));
+            let gone: Vec<String> = forget
+                .iter()
+                .enumerate()
+                .map(|(at, key)| update.name(&format!("r{at}"), &key.to_string()))
+                .collect();
+            if !gone.is_empty() {
+                update
+                    .expression
+                    .push_str(&format!(" REMOVE {}", gone.join(", ")));
+            }
+            update.condition = match seen {
+                None => format!("attribute_not_exists({NEWEST}) OR {NEWEST} <= {newest_value}"),
+                Some(seen) => format!("{NEWEST} = {}", update.value("seen", time(seen))),
+            };
+            let partition = keys::page(currency, page);
+            let sent = self.table.update(partition, keys::PAGE, update, usage);
+            let Err(there) = sent.await? else {
+                return Ok(());
+            };
+            let stored = read_prices(&there);
+            ours.retain(|(key, price)| {
+                let there = stored.get(*key);
+                there.is_none_or(|there| there.checked_at < price.checked_at)
+            });
+            if ours.is_empty() {
+                return Ok(());
+            }
+            seen = there.time(NEWEST);
+            newest = seen.map_or(newest, |seen| seen.max(newest));
+        }
+        tracing::info!(%page, "prices were replaced too often to be merged");
+        Ok(())
+    }
+}
+
+fn read_prices(item: &Item) -> Prices {
+    let price = |name: &str| {
+        let key = BookKey::parse(name)?;
+        match unpack(item.bytes(name)?) {
+            Ok(price) => Some((key, price)),
+            Err(error) => {
+                tracing::debug!(%key, %error, "a price of the book cannot be read");
+                None
+            }
+        }
+    };
+    item.names().filter_map(price).collect()
+}
+
+fn read_state(item: &Item) -> PageState {
+    let slot = |name: &str| {
+        let slot = Slot(name.strip_prefix(WANTED)?.parse().ok()?);
+        let keys = item.texts(name)?.iter();
+        Some((slot, keys.filter_map(|key| BookKey::parse(key)).collect()))
+    };
+    PageState {
+        until: item.time(UNTIL),
+        owner: item.number(OWNER),
+        pages: item.number(HELD_PAGES).unwrap_or(0),
+        failed_until: item.time(FAILED),
+        fresh_at: item.time(FRESH),
+        wanted: item.names().filter_map(slot).collect(),
+    }
+}
+
+#[async_trait]
+impl PriceBook for Book {
+    async fn read(
+        &self,
+        currency: Currency,
+        pages: &BTreeSet<Page>,
+        consistent: bool,
+        usage: &Usage,
+    ) -> Result<BTreeMap<Page, Prices>, CacheError> {
+        let items = self.items(currency, pages, keys::PAGE, consistent, usage);
+        let items = items.await?.into_iter();
+        Ok(items
+            .map(|(page, item)| (page, read_prices(&item)))
+            .collect())
+    }
+
+    async fn lease(
+        &self,
+        currency: Currency,
+        wanted: &BTreeMap<Page, BTreeSet<BookKey>>,
+        terms: LeaseTerms,
+        usage: &Usage,
+    ) -> BTreeMap<Page, PageLease> {
+        usage.round_trip();
+        let tries = wanted.iter().map(|(page, keys)| async move {
+            let taken = self.take(currency, *page, keys, terms, usage).await;
+            taken
+                .inspect_err(|error| tracing::warn!(%error, %page, "no lease can be taken"))
+                .ok()
+                .map(|lease| (*page, lease))
+        });
+        let tries = futures::future::join_all(tries).await;
+        tries.into_iter().flatten().collect()
+    }
+
+    async fn states(
+        &self,
+        currency: Currency,
+        pages: &BTreeSet<Page>,
+        usage: &Usage,
+    ) -> Result<BTreeMap<Page, PageState>, CacheError> {
+        let items = self.items(currency, pages, keys::PAGE_LEASE, true, usage);
+        let items = items.await?.into_iter();
+        Ok(items
+            .map(|(page, item)| (page, read_state(&item)))
+            .collect())
+    }
+
+    async fn write(
+        &self,
+        currency: Currency,
+        writes: &BTreeMap<Page, PageWrite>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        let mut calls: Vec<futures::future::BoxFuture<'_, Result<(), CacheError>>> = Vec::new();
+        for (page, write) in writes {
+            let prices: Vec<_> = write.prices.iter().collect();
+            let mut forget: Vec<&BookKey> = write.forget.iter().take(FORGET).collect();
+            for prices in prices.chunks(UPDATE) {
+                let (prices, forget) = (prices.to_vec(), std::mem::take(&mut forget));
+                calls.push(Box::pin(async move {
+                    self.merge(currency, *page, &prices, &forget, now, usage)
+                        .await
+                }));
+            }
+            if let Some(end) = &write.end {
+                calls.push(Box::pin(self.end(currency, *page, end, usage)));
+            }
+            if !write.note.is_empty() {
+                calls.push(Box::pin(self.note_alone(
+                    currency,
+                    *page,
+                    &write.note,
+                    now,
+                    usage,
+                )));
+            }
+        }
+        if calls.is_empty() {
+            return Ok(());
+        }
+        together(calls, usage).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Breakers for Book {
+    async fn open_until(
+        &self,
+        upstream: Upstream,
+        usage: &Usage,
+    ) -> Result<Option<Timestamp>, CacheError> {
+        let item = self
+            .table
+            .get(keys::BREAKERS.to_owned(), upstream.as_str(), usage)
+            .await?;
+        Ok(item.and_then(|item| item.time(UNTIL)))
+    }
+
+    async fn open(
+        &self,
+        upstream: Upstream,
+        until: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        usage.round_trip();
+        let mut update = Update::default();
+        let value = update.value("until", time(until));
+        let expires = update.value("e", seconds(until.plus(GRACE)));
+        let numeric = update.value("numeric", AttributeValue::S("N".to_owned()));
+        update.expression = format!("SET {UNTIL} = {value}, {EXPIRES_AT} = {expires}");
+        update.condition = format!("NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {value}");
+        let partition = keys::BREAKERS.to_owned();
+        let sent = self
+            .table
+            .update(partition, upstream.as_str(), update, usage);
+        sent.await.map(drop)
+    }
+}

@@ -1,0 +1,115 @@
+//! Which prices are believed.
+//!
+//! A wrong mapping, a slipped decimal or a coin that stopped trading must not
+//! make anybody rich or poor. A price that is refused leaves the one before it
+//! in place, and the reason stays with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    number::Number,
+    price::{Price, PriceSource},
+};
+
+/// A price that is more than this many times another, or less than that part
+/// of it, is not believed.
+pub const MAX_JUMP: u8 = 5;
+
+/// Why a source's newest price was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Refusal {
+    /// It is more than [`MAX_JUMP`] times what is known otherwise, or less
+    /// than that part of it.
+    Jump,
+    /// The source itself dates it too far back.
+    Outdated,
+    /// It is null, zero or negative.
+    NotPositive,
+    /// The source itself does not trust it.
+    Unsure,
+}
+
+impl Refusal {
+    /// The word in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jump => "price_refused_jump",
+            Self::Outdated => "price_refused_outdated",
+            Self::NotPositive => "price_refused_not_positive",
+            Self::Unsure => "price_refused_unsure",
+        }
+    }
+}
+
+/// Whether two prices of one thing are near enough to each other.
+pub fn agree(a: Number, b: Number) -> bool {
+    a.compare(b, MAX_JUMP).is_le() && b.compare(a, MAX_JUMP).is_le()
+}
+
+/// Whether all wallets may have `new` after `before`, which they have now
+/// (none, or too old to count), when the wallet that asks has `own`.
+///
+/// The book's own price decides; a jump from it is a real one if Zerion's
+/// price, which comes from elsewhere, has jumped as well. Without one the
+/// asking wallet's price may object, but not the other way round: where the
+/// book and the source agree, it is the wallet's token that is mapped wrongly.
+pub fn for_the_book(new: Number, before: Option<Number>, own: Option<&Price>) -> bool {
+    let confirmed = |own: &Price| own.source == PriceSource::Zerion && agree(new, own.amount);
+    match before {
+        Some(before) => agree(new, before) || own.is_some_and(confirmed),
+        None => own.is_none_or(|own| agree(new, own.amount)),
+    }
+}
+
+/// Whether a wallet that has `own` may have `new`.
+pub fn for_the_wallet(new: Number, own: Option<Number>) -> bool {
+    own.is_none_or(|own| agree(new, own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+
+    fn number(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    fn price(text: &str, source: PriceSource) -> Price {
+        Price::new(number(text), None, source, Timestamp::default())
+    }
+
+    #[test]
+    fn five_times_is_the_limit_in_both_directions() {
+        assert!(agree(number("5"), number("1")));
+        assert!(agree(number("1"), number("5")));
+        assert!(!agree(number("5.000000001"), number("1")));
+        assert!(!agree(number("0.199999"), number("1")));
+        assert!(agree(number("5e-30"), number("1e-30")));
+    }
+
+    #[test]
+    fn the_book_believes_itself_before_the_wallet() {
+        let (zerion, cmc) = (PriceSource::Zerion, PriceSource::CoinMarketCap);
+        let believed = |new, before: Option<&str>, own: Option<(&str, PriceSource)>| {
+            let own = own.map(|(text, source)| price(text, source));
+            for_the_book(number(new), before.map(number), own.as_ref())
+        };
+        assert!(believed("3000", None, None));
+        assert!(believed("3000", Some("2990"), None));
+        assert!(!believed("3000", Some("1"), None));
+        // A crash that the other provider saw as well.
+        assert!(believed("3000", Some("1"), Some(("3100", zerion))));
+        assert!(!believed("3000", Some("1"), Some(("3100", cmc))));
+        // A wrong mapping in one wallet does not spoil the coin for all.
+        assert!(believed("3000", Some("2990"), Some(("1", zerion))));
+        assert!(!believed("3000", None, Some(("1", zerion))));
+    }
+
+    #[test]
+    fn a_wallet_believes_what_is_near_its_own_price() {
+        assert!(for_the_wallet(number("3000"), None));
+        assert!(for_the_wallet(number("3000"), Some(number("2000"))));
+        assert!(!for_the_wallet(number("3000"), Some(number("1"))));
+    }
+}

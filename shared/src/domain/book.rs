@@ -1,0 +1,355 @@
+//! The shared price book: what is priced once for all wallets.
+//!
+//! Its prices are spread over pages by a hash, and refreshed a page at a time:
+//! whoever finds a page stale asks, with the one request that it makes anyway,
+//! for everything on it that anybody wanted lately. How many requests there
+//! are then depends on the number of pages, not on the number of wallets.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::price::CmcId;
+use crate::clock::Timestamp;
+
+/// Pages per shelf and currency.
+pub const PAGES: u8 = 64;
+
+/// What the book has a price of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BookKey {
+    /// A coin that CoinMarketCap lists.
+    Listed(CmcId),
+    /// A token that it does not, by the fallback's `chain:contract`.
+    Unlisted(String),
+}
+
+impl BookKey {
+    /// Reads what `Display` wrote; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.contains(':') {
+            return Some(Self::Unlisted(text.to_owned()));
+        }
+        text.parse().ok().map(|id| Self::Listed(CmcId(id)))
+    }
+
+    /// The page that it stands on.
+    pub fn page(&self) -> Page {
+        let hash = xxh3_64(self.to_string().as_bytes());
+        Page {
+            shelf: match self {
+                Self::Listed(_) => Shelf::Listed,
+                Self::Unlisted(_) => Shelf::Unlisted,
+            },
+            number: u8::try_from(hash % u64::from(PAGES)).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for BookKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listed(id) => write!(f, "{}", id.0),
+            Self::Unlisted(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Whose prices a page holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shelf {
+    /// CoinMarketCap's.
+    Listed,
+    /// The fallback's.
+    Unlisted,
+}
+
+/// A page of the book, in some currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Page {
+    /// On which shelf.
+    pub shelf: Shelf,
+    /// From 0 to [`PAGES`] - 1.
+    pub number: u8,
+}
+
+impl fmt::Display for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.shelf {
+            Shelf::Listed => write!(f, "{:02}", self.number),
+            Shelf::Unlisted => write!(f, "u{:02}", self.number),
+        }
+    }
+}
+
+impl FromStr for Page {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (shelf, number) = match text.strip_prefix('u') {
+            Some(number) => (Shelf::Unlisted, number),
+            None => (Shelf::Listed, text),
+        };
+        let number = number.parse().ok().filter(|number| *number < PAGES);
+        number.map(|number| Self { shelf, number }).ok_or(())
+    }
+}
+
+/// A stretch of five minutes. What is wanted is noted per stretch, so that
+/// what nobody wants any more is forgotten by dropping old stretches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot(pub i64);
+
+impl Slot {
+    const LENGTH: Duration = Duration::from_secs(300);
+    /// Older slots than the one this many back are forgotten: what was wanted
+    /// in the last ten minutes is always kept, and nothing for longer than
+    /// fifteen.
+    const KEPT: i64 = 2;
+
+    /// The slot of a moment.
+    pub fn of(time: Timestamp) -> Self {
+        Self(
+            time.as_secs()
+                .div_euclid(i64::try_from(Self::LENGTH.as_secs()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// Whether what was wanted in this slot still counts in slot `now`.
+    pub fn counts_in(self, now: Self) -> bool {
+        self.0 >= now.0 - Self::KEPT
+    }
+
+    /// Whether what was wanted in this slot need not be noted again in `now`.
+    pub fn suffices_in(self, now: Self) -> bool {
+        self.0 >= now.0 - 1
+    }
+}
+
+/// How a page that something is needed of stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Its lease is ours.
+    Won,
+    /// It was refreshed already, without what is needed; or nobody knows.
+    Free,
+    /// Somebody else refreshes it.
+    Held {
+        /// How many pages that one wants to refresh at once.
+        pages: usize,
+    },
+}
+
+/// A page that something is needed of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageNeeds {
+    /// How it stands.
+    pub standing: Standing,
+    /// What is needed and not fresh.
+    pub needed: BTreeSet<BookKey>,
+    /// What else is wanted on it and not fresh.
+    pub wanted: BTreeSet<BookKey>,
+}
+
+/// What one request asks for, and what becomes of the pages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What to ask for.
+    pub ask: BTreeSet<BookKey>,
+    /// Won pages that are whole afterwards.
+    pub complete: BTreeSet<Page>,
+    /// At most one won page that is refreshed as far as there was room.
+    pub partial: Option<Page>,
+    /// Won pages that there was no room for: somebody else may have them.
+    pub give_back: BTreeSet<Page>,
+}
+
+impl Plan {
+    /// The best use of one request for at most `room` keys of one shelf: first
+    /// what is needed, then whole pages.
+    pub fn new(pages: &BTreeMap<Page, PageNeeds>, room: usize) -> Self {
+        let mut plan = Self::default();
+        let ours = |page: &&PageNeeds| !matches!(page.standing, Standing::Held { .. });
+        let needed: usize = pages.values().filter(ours).map(|it| it.needed.len()).sum();
+        let everything_needed_fits = needed <= room;
+        if everything_needed_fits {
+            for page in pages.values().filter(ours) {
+                plan.ask.extend(page.needed.iter().cloned());
+            }
+        }
+        let rest = |page: &PageNeeds| match everything_needed_fits {
+            true => page.wanted.len(),
+            false => page.needed.len() + page.wanted.len(),
+        };
+        let mut order: Vec<_> = pages.iter().filter(|(_, it)| ours(it)).collect();
+        order.sort_by_key(|(page, it)| (rest(it), **page));
+        for (page, needs) in order {
+            let left = room - plan.ask.len();
+            let more = |keys: &BTreeSet<BookKey>| -> Vec<BookKey> {
+                let new = keys.iter().filter(|key| !plan.ask.contains(*key));
+                new.take(left).cloned().collect()
+            };
+            let mut taken = more(&needs.needed);
+            let room_for_wanted = left - taken.len();
+            taken.extend(more(&needs.wanted).into_iter().take(room_for_wanted));
+            let whole = rest(needs) <= left;
+            let won = needs.standing == Standing::Won;
+            if won && whole {
+                plan.complete.insert(*page);
+            } else if won && plan.partial.is_none() && !taken.is_empty() {
+                plan.partial = Some(*page);
+            } else if won {
+                plan.give_back.insert(*page);
+                continue;
+            }
+            plan.ask.extend(taken);
+        }
+        if !plan.ask.is_empty() {
+            plan.ask_despite_busy_holders(pages, room);
+        }
+        plan
+    }
+
+    /// A holder that has more pages than one request can take will give some
+    /// of them back. Whoever asks anyway had better not wait for it.
+    fn ask_despite_busy_holders(&mut self, pages: &BTreeMap<Page, PageNeeds>, room: usize) {
+        for needs in pages.values() {
+            let Standing::Held { pages } = needs.standing else {
+                continue;
+            };
+            let busy = pages.saturating_mul(needs.wanted.len()) > room;
+            if busy && self.ask.len() + needs.needed.len() <= room {
+                self.ask.extend(needs.needed.iter().cloned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn keys(ids: std::ops::Range<u32>) -> BTreeSet<BookKey> {
+        ids.map(|id| BookKey::Listed(CmcId(id))).collect()
+    }
+
+    fn page(number: u8) -> Page {
+        Page {
+            shelf: Shelf::Listed,
+            number,
+        }
+    }
+
+    fn needs(
+        standing: Standing,
+        needed: std::ops::Range<u32>,
+        wanted: std::ops::Range<u32>,
+    ) -> PageNeeds {
+        PageNeeds {
+            standing,
+            needed: keys(needed),
+            wanted: keys(wanted),
+        }
+    }
+
+    #[test]
+    fn keys_are_read_back_and_keep_their_page() {
+        let unlisted = BookKey::Unlisted("base:0xa".to_owned());
+        for key in [BookKey::Listed(CmcId(1027)), unlisted] {
+            assert_eq!(BookKey::parse(&key.to_string()), Some(key.clone()));
+            assert!(key.page().number < PAGES);
+        }
+        assert_eq!(BookKey::parse("expires_at"), None);
+        assert_eq!("u07".parse::<Page>().unwrap().to_string(), "u07");
+        assert!("64".parse::<Page>().is_err());
+        // Where a key stands must not change between versions.
+        assert_eq!(BookKey::Listed(CmcId(1027)).page().to_string(), "04");
+    }
+
+    #[test]
+    fn wants_last_ten_to_fifteen_minutes() {
+        let slot = |seconds: i64| Slot::of(Timestamp::from_millis(seconds * 1000));
+        let noted = slot(299);
+        assert!(noted.suffices_in(slot(599)) && !noted.suffices_in(slot(600)));
+        assert!(noted.counts_in(slot(899)) && !noted.counts_in(slot(900)));
+    }
+
+    #[test]
+    fn whole_pages_come_along_while_there_is_room() {
+        let pages = BTreeMap::from([
+            (page(0), needs(Standing::Won, 0..2, 100..110)),
+            (page(1), needs(Standing::Won, 2..3, 110..115)),
+            (page(2), needs(Standing::Won, 3..4, 120..150)),
+            (page(3), needs(Standing::Won, 4..5, 150..190)),
+            (page(4), needs(Standing::Free, 5..6, 0..0)),
+            (page(5), needs(Standing::Held { pages: 1 }, 6..7, 200..210)),
+        ]);
+        let plan = Plan::new(&pages, 30);
+        assert_eq!(plan.ask.len(), 30);
+        assert!(plan.ask.is_superset(&keys(0..6)));
+        assert!(!plan.ask.contains(&BookKey::Listed(CmcId(6))));
+        assert_eq!(plan.complete, BTreeSet::from([page(0), page(1)]));
+        assert_eq!(plan.partial, Some(page(2)));
+        assert_eq!(plan.give_back, BTreeSet::from([page(3)]));
+
+        let alone = BTreeMap::from([(page(5), needs(Standing::Held { pages: 9 }, 0..1, 2..9))]);
+        assert_eq!(Plan::new(&alone, 30), Plan::default());
+    }
+
+    #[test]
+    fn nobody_who_asks_waits_for_a_holder_with_too_much_to_do() {
+        let pages = BTreeMap::from([
+            (page(0), needs(Standing::Won, 0..1, 0..0)),
+            (page(1), needs(Standing::Held { pages: 4 }, 1..2, 2..12)),
+            (page(2), needs(Standing::Held { pages: 2 }, 20..21, 22..32)),
+        ]);
+        assert_eq!(Plan::new(&pages, 30).ask, keys(0..2));
+    }
+
+    proptest! {
+        #[test]
+        fn plans_hold_what_they_promise(
+            sizes in proptest::collection::vec((0_u32..40, 0_u32..40, 0_u8..3), 0..12),
+            room in 1_usize..100,
+        ) {
+            let mut next = 0;
+            let mut pages = BTreeMap::new();
+            for (number, (needed, wanted, standing)) in (0_u8..).zip(sizes) {
+                let standing = [Standing::Won, Standing::Free, Standing::Held { pages: 3 }]
+                    [usize::from(standing)];
+                let middle = next + needed;
+                pages.insert(
+                    page(number),
+                    needs(standing, next..middle, middle..middle + wanted),
+                );
+                next = middle + wanted;
+            }
+            let plan = Plan::new(&pages, room);
+            prop_assert!(plan.ask.len() <= room);
+            for (page, needs) in &pages {
+                let won = needs.standing == Standing::Won;
+                let states = [
+                    plan.complete.contains(page),
+                    plan.partial == Some(*page),
+                    plan.give_back.contains(page),
+                ];
+                prop_assert_eq!(states.into_iter().filter(|it| *it).count(), usize::from(won));
+                if plan.complete.contains(page) {
+                    prop_assert!(plan.ask.is_superset(&needs.needed));
+                    prop_assert!(plan.ask.is_superset(&needs.wanted));
+                }
+            }
+            let askable = pages.values().any(|needs| {
+                !needs.needed.is_empty() && !matches!(needs.standing, Standing::Held { .. })
+            });
+            prop_assert!(!askable || !plan.ask.is_empty());
+        }
+    }
+}

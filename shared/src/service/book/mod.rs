@@ -1,0 +1,258 @@
+//! Prices through the shared book.
+//!
+//! ```text
+//! what the process's copy does not have fresh
+//!   │  read its pages ∥ try their leases ∥ read the breakers
+//!   ├─ fresh on its page ────────────────────────────────────► taken
+//!   ├─ pages won: one request for what is needed and for all
+//!   │  else that is wanted on them; written back with the
+//!   │  wallet's own prices ──────────────────────────────────► taken
+//!   └─ pages that others hold: wait for them, look again
+//! ```
+//!
+//! One answer makes at most one request to each source, whatever happens.
+
+mod ask;
+mod open;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use self::open::OpenPage;
+use super::{Request, Service};
+use crate::{
+    cache::book::{PageWrite, Prices},
+    clock::Timestamp,
+    domain::{
+        book::{BookKey, Page, Shelf, Slot},
+        currency::Currency,
+        price::{Price, PriceSource},
+    },
+    upstream::UpstreamError,
+    usage::Usage,
+};
+
+/// Whoever waits for other holders looks again after these pauses, the last
+/// one repeated.
+const PAUSES_MS: [u64; 4] = [40, 80, 120, 200];
+/// And gives up waiting after this long.
+const PATIENCE: Duration = Duration::from_millis(2500);
+
+/// What an answer needs prices of.
+pub(super) struct Needs<'n> {
+    pub currency: Currency,
+    pub keys: BTreeMap<BookKey, Need>,
+    pub request: &'n Request,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    /// The price that the wallet has now, however old.
+    pub own: Option<Price>,
+    /// Whether that may still be used.
+    pub usable: bool,
+    /// Whether the book shall remember that it is wanted.
+    pub notable: bool,
+}
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The newest price of each key that anybody knows, fresh or not. One that
+    /// is not known is the mark that its source was asked in vain.
+    pub prices: Prices,
+    /// The first source that was asked and answered.
+    pub answered: Option<PriceSource>,
+    /// How CoinMarketCap failed.
+    pub failed: Option<UpstreamError>,
+    /// Whether the fallback did, which is no more than a pity.
+    pub fallback_failed: bool,
+    /// What is still to be written to the book.
+    pub writes: BTreeMap<Page, PageWrite>,
+}
+
+/// One answer's way through the book.
+struct Search<'s> {
+    service: &'s Service,
+    needs: &'s Needs<'s>,
+    /// What is not fresh yet.
+    missing: BTreeSet<BookKey>,
+    /// Shelves whose source was asked.
+    asked: BTreeSet<Shelf>,
+    /// How often the book was looked into.
+    looks: usize,
+    found: Found,
+}
+
+impl Service {
+    /// Prices of `needs`: from the process's copy, from the book, or from the
+    /// sources, in that order.
+    pub(super) async fn look_up(&self, needs: &Needs<'_>) -> Found {
+        let mut search = Search {
+            service: self,
+            needs,
+            missing: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            looks: 0,
+            found: Found::default(),
+        };
+        search.take_copies();
+        let mut waited = Duration::ZERO;
+        while !search.missing.is_empty() {
+            let patient = waited < PATIENCE;
+            let mut open = search.open().await;
+            search.take(&open);
+            search.ask(&mut open, patient).await;
+            let held = search.held(&open);
+            if held.is_empty() || !patient {
+                break;
+            }
+            // Others may be waiting for what was just asked for.
+            search.flush().await;
+            waited += search.wait(&held).await;
+        }
+        let notable = needs.keys.iter().filter(|(_, need)| need.notable);
+        let notes = self.notes(needs.currency, notable.map(|(key, _)| key));
+        for (page, keys) in notes {
+            search.found.writes.entry(page).or_default().note = keys;
+        }
+        search.found
+    }
+
+    /// What is not known to be noted as wanted, by page. It counts as noted
+    /// from now on.
+    pub(super) fn notes<'k>(
+        &self,
+        currency: Currency,
+        keys: impl Iterator<Item = &'k BookKey>,
+    ) -> BTreeMap<Page, BTreeSet<BookKey>> {
+        let now = self.clock.now();
+        let slot = Slot::of(now);
+        let mut notes: BTreeMap<Page, BTreeSet<BookKey>> = BTreeMap::new();
+        for key in keys.filter(|key| !self.copies.notes(currency, key, slot)) {
+            let page = key.page();
+            notes.entry(page).or_default().insert(key.clone());
+            self.copies.change_state(currency, page, now, |state| {
+                state.wanted.entry(slot).or_default().insert(key.clone());
+            });
+        }
+        notes
+    }
+
+    /// Writes to the book. A failure costs freshness, nothing else.
+    pub(super) async fn write_book(
+        &self,
+        currency: Currency,
+        writes: &BTreeMap<Page, PageWrite>,
+        usage: &Usage,
+    ) {
+        if writes.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        if let Err(error) = self.book.write(currency, writes, now, usage).await {
+            tracing::warn!(%error, "the price book cannot be written");
+        }
+    }
+
+    /// What was asked for up to this moment is to be renewed at `now`: a
+    /// little before it expires, so that what expires at nearly the same time
+    /// is renewed at once and stays together.
+    pub(super) fn renewal_due(&self, now: Timestamp) -> Timestamp {
+        let ttl = self.policy.prices.ttl;
+        now.minus(ttl - ttl / 6)
+    }
+
+    /// Whether a price need not be renewed.
+    fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
+        if price.is_known() || price.refused.is_some() {
+            price.checked_at > self.renewal_due(now)
+        } else {
+            now < price.checked_at.plus(self.unknown_ttl())
+        }
+    }
+}
+
+impl Search<'_> {
+    fn now(&self) -> Timestamp {
+        self.service.clock.now()
+    }
+
+    /// Takes what the process's copies have.
+    fn take_copies(&mut self) {
+        let now = self.now();
+        for key in self.needs.keys.keys() {
+            let price = self.service.copies.price(self.needs.currency, key);
+            if !price.is_some_and(|price| self.service.is_fresh(&price, now)) {
+                self.missing.insert(key.clone());
+            }
+            let prices = &mut self.found.prices;
+            prices.extend(price.map(|price| (key.clone(), price)));
+        }
+    }
+
+    /// Takes every price that the pages have of what is missing.
+    fn take(&mut self, open: &BTreeMap<Page, OpenPage>) {
+        let now = self.now();
+        let (service, prices) = (self.service, &mut self.found.prices);
+        self.missing.retain(|key| {
+            let Some(price) = open.get(&key.page()).and_then(|page| page.prices.get(key)) else {
+                return true;
+            };
+            let known = prices.get(key).map(|known| known.checked_at);
+            if known <= Some(price.checked_at) {
+                prices.insert(key.clone(), *price);
+            }
+            !service.is_fresh(price, now)
+        });
+    }
+
+    /// Pages that others refresh, of what is still missing.
+    fn held(&self, open: &BTreeMap<Page, OpenPage>) -> BTreeSet<Page> {
+        let now = self.now();
+        let pages: BTreeSet<Page> = self.missing.iter().map(BookKey::page).collect();
+        let is_held = |page: &Page| {
+            let on_page = |key: &&BookKey| key.page() == *page;
+            let needed = self.missing.iter().filter(on_page).cloned().collect();
+            let opened = open.get(page);
+            opened.is_some_and(|opened| opened.is_held(&needed, now, self.looks))
+        };
+        pages.into_iter().filter(is_held).collect()
+    }
+
+    /// Writes what there is to write now, as a round trip of its own.
+    async fn flush(&mut self) {
+        let writes = std::mem::take(&mut self.found.writes);
+        let usage = &self.needs.request.usage;
+        self.service
+            .write_book(self.needs.currency, &writes, usage)
+            .await;
+    }
+
+    /// Waits until one of the held pages is no longer held, or patience ends.
+    async fn wait(&self, held: &BTreeSet<Page>) -> Duration {
+        let (service, currency) = (self.service, self.needs.currency);
+        let mut waited = Duration::ZERO;
+        for at in self.looks.saturating_sub(1).. {
+            let pause = Duration::from_millis(PAUSES_MS[at.min(PAUSES_MS.len() - 1)]);
+            tokio::time::sleep(pause).await;
+            waited += pause;
+            let states = service
+                .book
+                .states(currency, held, &self.needs.request.usage);
+            let Ok(states) = states.await else { break };
+            let now = self.now();
+            let released = states.values().any(|state| !state.is_held(now));
+            for (page, state) in states {
+                service.copies.keep_state(currency, page, state, now);
+            }
+            if released || waited >= PATIENCE {
+                break;
+            }
+        }
+        waited
+    }
+}

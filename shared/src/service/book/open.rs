@@ -1,0 +1,234 @@
+//! Opening pages: what is on them, who refreshes them, and whether the sources
+//! may be asked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::Search;
+use crate::{
+    cache::book::{LeaseTerms, PageLease, PageState, Prices},
+    clock::Timestamp,
+    domain::{
+        book::{BookKey, Page, Shelf, Slot, Standing},
+        upstream::Upstream,
+    },
+    service::Service,
+    upstream::{Failure, Quota, UpstreamError},
+    usage::Usage,
+};
+
+/// A lease outlives the request that it covers by this much.
+const LEASE_MARGIN: Duration = Duration::from_secs(3);
+/// A page's lease may be seen to end a moment before its prices are seen.
+const SETTLING: Duration = Duration::from_secs(2);
+/// After this many looks they are not on their way.
+const SETTLING_LOOKS: usize = 3;
+
+/// A page as one answer sees it.
+#[derive(Default)]
+pub(super) struct OpenPage {
+    pub prices: Prices,
+    pub state: Option<PageState>,
+    /// Our lease's number, while we hold it.
+    pub owner: Option<u64>,
+}
+
+impl OpenPage {
+    /// Whether somebody else refreshes it, or has just done so.
+    pub fn is_held(&self, needed: &BTreeSet<BookKey>, now: Timestamp, looks: usize) -> bool {
+        matches!(
+            self.standing(needed, now, looks),
+            Some(Standing::Held { .. })
+        )
+    }
+
+    /// How it stands; `None` if its source just failed somebody else.
+    pub fn standing(
+        &self,
+        needed: &BTreeSet<BookKey>,
+        now: Timestamp,
+        looks: usize,
+    ) -> Option<Standing> {
+        if self.owner.is_some() {
+            return Some(Standing::Won);
+        }
+        let Some(state) = &self.state else {
+            return Some(Standing::Free);
+        };
+        if state.failed_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        let pages = state.pages;
+        if state.is_held(now) {
+            return Some(Standing::Held { pages });
+        }
+        let just_refreshed = state.fresh_at.is_some_and(|at| now < at.plus(SETTLING));
+        let covers = |key: &BookKey| state.notes(key, Slot::of(now));
+        if just_refreshed && looks < SETTLING_LOOKS && needed.iter().any(covers) {
+            return Some(Standing::Held { pages: 0 });
+        }
+        Some(Standing::Free)
+    }
+
+    /// When the oldest price was asked for of what is wanted on it.
+    pub fn age(&self, now: Slot) -> Option<Timestamp> {
+        let wanted = self.state.as_ref()?.wanted(now);
+        let prices = wanted.iter().filter_map(|key| self.prices.get(key));
+        let known = prices.filter(|price| price.is_known() || price.refused.is_some());
+        known.map(|price| price.checked_at).min()
+    }
+
+    /// Slots of its lease item that count no more.
+    pub fn old_slots(&self, now: Slot) -> Vec<Slot> {
+        let slots = self.state.iter().flat_map(|state| state.wanted.keys());
+        slots.filter(|slot| !slot.counts_in(now)).copied().collect()
+    }
+
+    /// Prices that are older than `oldest` and that nobody wants.
+    pub fn forgotten(&self, oldest: Timestamp, now: Slot) -> BTreeSet<BookKey> {
+        let wanted = self.state.as_ref().map(|state| state.wanted(now));
+        let wanted = wanted.unwrap_or_default();
+        let old = self
+            .prices
+            .iter()
+            .filter(|(key, price)| price.checked_at < oldest && !wanted.contains(*key));
+        old.map(|(key, _)| key.clone()).collect()
+    }
+}
+
+/// Who is asked for the prices of a shelf.
+pub(super) fn upstream_of(shelf: Shelf) -> Upstream {
+    match shelf {
+        Shelf::Listed => Upstream::CoinMarketCap,
+        Shelf::Unlisted => Upstream::DefiLlama,
+    }
+}
+
+impl Service {
+    /// Until when a shelf's source is known to want to be left alone.
+    pub(super) fn blocked(&self, shelf: Shelf, now: Timestamp) -> Option<Timestamp> {
+        self.copies.open_until(upstream_of(shelf), now)
+    }
+}
+
+impl Search<'_> {
+    /// Reads the pages of what is missing, tries for their leases and looks
+    /// whether the sources may be asked, all at once.
+    pub(super) async fn open(&mut self) -> BTreeMap<Page, OpenPage> {
+        let (service, currency) = (self.service, self.needs.currency);
+        let now = self.now();
+        let mut pages: BTreeMap<Page, BTreeSet<BookKey>> = BTreeMap::new();
+        for key in &self.missing {
+            let notable = self.needs.keys.get(key).is_some_and(|need| need.notable);
+            let keys = pages.entry(key.page()).or_default();
+            keys.extend(notable.then(|| key.clone()));
+        }
+        let to_read: BTreeSet<Page> = pages.keys().copied().collect();
+        pages.retain(|page, _| self.may_be_leased(*page, now));
+        let usage = &self.needs.request.usage;
+        let aside = Usage::default();
+        let consistent = self.looks > 0;
+        let (read, mut leases, ()) = futures::join!(
+            service.book.read(currency, &to_read, consistent, usage),
+            self.lease(&pages, now, &aside),
+            self.read_breakers(&pages, &aside),
+        );
+        usage.add_aside(&aside);
+        self.looks += 1;
+        let mut read = read
+            .inspect_err(|error| tracing::warn!(%error, "the price book cannot be read"))
+            .unwrap_or_default();
+        let mut open = BTreeMap::new();
+        for page in to_read {
+            let mut opened = OpenPage {
+                prices: read.remove(&page).unwrap_or_default(),
+                ..OpenPage::default()
+            };
+            let (owner, state) = match leases.remove(&page) {
+                Some(PageLease::Won(owner, state)) => (Some(owner), Some(state)),
+                Some(PageLease::Lost(state)) => (None, Some(state)),
+                None => (None, None),
+            };
+            opened.owner = owner;
+            service
+                .copies
+                .keep_prices(currency, page, &opened.prices, now);
+            if let Some(state) = &state {
+                service
+                    .copies
+                    .keep_state(currency, page, state.clone(), now);
+            }
+            opened.state = state.or_else(|| service.copies.state(currency, page));
+            open.insert(page, opened);
+        }
+        self.explain_silence(now);
+        open
+    }
+
+    /// Nobody tries for a page that is known to have been refreshed, or whose
+    /// source may not be asked (again).
+    fn may_be_leased(&self, page: Page, now: Timestamp) -> bool {
+        let state = self.service.copies.state(self.needs.currency, page);
+        let fresh_at = state.and_then(|state| state.fresh_at);
+        let due = self.service.renewal_due(now);
+        !self.asked.contains(&page.shelf)
+            && self.service.blocked(page.shelf, now).is_none()
+            && fresh_at.is_none_or(|at| at <= due)
+    }
+
+    async fn lease(
+        &self,
+        pages: &BTreeMap<Page, BTreeSet<BookKey>>,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> BTreeMap<Page, PageLease> {
+        if pages.is_empty() {
+            return BTreeMap::new();
+        }
+        let terms = LeaseTerms {
+            now,
+            length: self.service.policy.price_timeout + LEASE_MARGIN,
+            fresh_after: self.service.renewal_due(now),
+            pages: pages.len(),
+        };
+        let book = &self.service.book;
+        book.lease(self.needs.currency, pages, terms, usage).await
+    }
+
+    async fn read_breakers(&self, pages: &BTreeMap<Page, BTreeSet<BookKey>>, usage: &Usage) {
+        let shelves: BTreeSet<Shelf> = pages.keys().map(|page| page.shelf).collect();
+        let reads = shelves.into_iter().map(|shelf| async move {
+            let upstream = upstream_of(shelf);
+            match self.service.breakers.open_until(upstream, usage).await {
+                Ok(Some(until)) => self.service.copies.keep_open(upstream, until),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "a breaker cannot be read"),
+            }
+        });
+        futures::future::join_all(reads).await;
+    }
+
+    /// What it means that a source is not asked because it wants to be left
+    /// alone.
+    fn explain_silence(&mut self, now: Timestamp) {
+        let shelves: BTreeSet<Shelf> = self.missing.iter().map(|key| key.page().shelf).collect();
+        for shelf in shelves {
+            let Some(until) = self.service.blocked(shelf, now) else {
+                continue;
+            };
+            let failure = Failure::RateLimited {
+                retry_after: Some(until.since(now)),
+                quota: Quota::Requests,
+            };
+            match upstream_of(shelf) {
+                Upstream::DefiLlama => self.found.fallback_failed = true,
+                upstream => {
+                    let error = UpstreamError { upstream, failure };
+                    self.found.failed.get_or_insert(error);
+                }
+            }
+        }
+    }
+}
