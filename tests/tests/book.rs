@@ -1,15 +1,28 @@
 //! The shared price book: its cost depends on the tokens that are alive, not
 //! on the wallets that are asked for.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use portfolio::{
     app,
-    domain::{address::Address, query::Query, scope::Scope},
+    cache::{
+        Book,
+        book::{LeaseTerms, PageLease, PriceBook},
+    },
+    domain::{
+        address::Address, book::BookKey, currency::Currency, price::CmcId, query::Query,
+        scope::Scope,
+    },
     service::{Request, Service, Snapshot},
+    usage::Usage,
 };
-use portfolio_tests::{World, rows};
+use portfolio_local::standins::{Fault, Upstream};
+use portfolio_tests::{World, positions, rows};
 
 const TOKENS: u32 = 9000;
 const PROCESSES: usize = 4;
@@ -145,4 +158,233 @@ async fn requests_do_not_grow_with_the_wallets() {
         world.advance(1200);
         world.standins().reset_stats();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
+    let world = listing(300, &[("PRICE_FALLBACK", "none")]).await;
+    let zipf = Zipf::new(300);
+    let mut random = Random(0x1234_5678_9abc_def1);
+    let (mut addresses, mut alive) = (Vec::new(), BTreeSet::new());
+    for number in 0..20 {
+        let held = zipf.holdings(&mut random);
+        let address = format!("0x{number:040}");
+        let held_rows = held.iter().map(|token| rows::token(*token)).collect();
+        world.standins().set_wallet(&address, held_rows);
+        addresses.push(address);
+        alive.extend(held);
+    }
+    let processes = processes(&world);
+    ask_all(&world, &processes, &addresses).await;
+    // A slow answer: all of them miss before the first one is back.
+    let slow = Fault {
+        delay_ms: Some(300),
+        ..Fault::default()
+    };
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(slow));
+    world.advance(61);
+    world.standins().reset_stats();
+    let answers = ask_all(&world, &processes, &addresses).await;
+    assert!(answers.iter().all(|answer| !answer.price_level.stale));
+    let asked = world.stats().coinmarketcap;
+    let expected = u64::try_from(alive.len()).expect("a count");
+    assert_eq!(
+        asked.ids, expected,
+        "an id was asked for twice, or not at all"
+    );
+
+    let ids = alive.iter().map(|token| CmcId(900_000 + token));
+    let keys: BTreeSet<BookKey> = ids.map(BookKey::Listed).collect();
+    let pages = keys.iter().map(BookKey::page).collect();
+    let book = Book::new(world.table(), Duration::from_secs(960));
+    let usage = Usage::default();
+    let read = book.read(Currency::USD, &pages, true, &usage).await;
+    let read = read.expect("pages");
+    let mut stored = BTreeSet::new();
+    for price in read.values().flatten() {
+        assert_eq!(price.1.checked_at, world.now());
+        stored.insert(price.0.clone());
+    }
+    assert_eq!(stored, keys);
+    let states = book.states(Currency::USD, &pages, &usage).await;
+    for state in states.expect("lease items").values() {
+        assert_eq!((state.until, state.fresh_at), (None, Some(world.now())));
+    }
+}
+
+/// An asset that CoinMarketCap's map gives another coin's id.
+async fn wrong_mapping(world: &World) -> u32 {
+    let mut coin = rows::listed(1);
+    coin.price_usd = Some(3000.0);
+    world.standins().set_coin(coin);
+    let update = app::registry_update(world.config()).expect("an update");
+    update.run().await.expect("a filled registry");
+    world.standins().reset_stats();
+    900_001
+}
+
+const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+
+#[tokio::test]
+async fn a_wrong_mapping_makes_nobody_rich() {
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let id = wrong_mapping(&world).await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    let before = world.get(WALLET, "aggregate").await.ok();
+    assert_eq!(before["coverage"]["complete"], true);
+    world.advance(61);
+    let service = app::service(world.config(), world.clock.clone()).expect("a service");
+    let request = Request {
+        deadline: world.now().plus(Duration::from_secs(20)),
+        ..Request::default()
+    };
+    let answered = service.portfolio(&query(WALLET, "usd"), &request).await;
+    answered.expect("an answer");
+    assert_eq!(request.usage.totals().refused_prices, 1);
+    assert_eq!(world.stats().coinmarketcap.last_ids, [id.to_string()]);
+
+    // What was just refused, as a later hit shows it.
+    let answer = world.get(WALLET, "aggregate").await;
+    assert!(answer.header("cache-status").contains("prices; hit;"));
+    let after = answer.ok();
+    let gap = &after["coverage"]["missing"][0];
+    assert_eq!(
+        (&gap["what"], &gap["chain"], &gap["token"], &gap["reason"]),
+        (
+            &"price".into(),
+            &"ethereum".into(),
+            &rows::contract(1).into(),
+            &"price_refused_jump".into()
+        )
+    );
+    assert_eq!(after["totals"], before["totals"]);
+    assert_eq!(
+        positions(&after)[0]["price"],
+        positions(&before)[0]["price"]
+    );
+
+    // It is not in the book either: a wallet without a price of its own does
+    // not get it.
+    let other = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    let mut unpriced = rows::token(1);
+    unpriced["attributes"]["price"] = serde_json::Value::Null;
+    world.standins().set_wallet(other, vec![unpriced]);
+    world.get(other, "wallet").await.ok();
+    let body = world.get(other, "wallet").await.ok();
+    assert!(positions(&body)[0]["value"].is_null());
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
+}
+
+#[tokio::test]
+async fn two_assets_under_one_id_share_no_price() {
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    wrong_mapping(&world).await;
+    // The rightful asset next to it, and the other one's contract as well.
+    let mut rightful = rows::token(2);
+    rightful["attributes"]["price"] = 2990.0.into();
+    let everywhere = &mut rightful["attributes"]["fungible_info"]["implementations"];
+    everywhere[0]["address"] = rows::contract(1).into();
+    let rows = vec![rows::token(1), rightful];
+    world.standins().set_wallet(WALLET, rows);
+    let before = world.get(WALLET, "wallet").await.ok();
+    world.advance(61);
+    let after = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(after["totals"], before["totals"]);
+    assert_eq!(world.stats().coinmarketcap.requests, 0);
+}
+
+#[tokio::test]
+async fn a_jump_that_zerion_confirms_is_believed() {
+    let world = listing(1, &[("PRICE_FALLBACK", "none")]).await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.get(WALLET, "wallet").await.ok();
+    world.advance(61);
+    let before = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(positions(&before)[0]["price"]["source"], "coinmarketcap");
+    // A crash: both providers say so.
+    world.standins().set_price(900_001, 0.01);
+    let mut crashed = rows::token(1);
+    crashed["attributes"]["price"] = 0.0101.into();
+    world.standins().set_wallet(WALLET, vec![crashed]);
+    world.advance(301);
+    world.get(WALLET, "wallet").await.ok();
+    world.advance(61);
+    let after = world.get(WALLET, "wallet").await.ok();
+    let price = &positions(&after)[0]["price"];
+    assert_eq!(
+        (&price["source"], &price["amount"]),
+        (&"coinmarketcap".into(), &"0.01".into())
+    );
+    assert_eq!(after["coverage"]["complete"], true);
+}
+
+#[tokio::test]
+async fn a_wrong_mapping_shows_in_another_currency_too() {
+    let world = listing(5, &[("PRICE_FALLBACK", "none")]).await;
+    wrong_mapping(&world).await;
+    let held = (1..=5).map(rows::token).collect();
+    world.standins().set_wallet(WALLET, held);
+    world.get(WALLET, "wallet").await.ok();
+    let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
+    let gaps = &euros["coverage"]["missing"];
+    assert_eq!(gaps.as_array().map(Vec::len), Some(1));
+    assert_eq!(gaps[0]["token"], rows::contract(1));
+    let all = positions(&euros);
+    let wrong = all.iter().find(|one| one["token"]["symbol"] == "TK1");
+    let amount = &wrong.expect("a position")["price"]["amount"];
+    assert!(
+        amount
+            .as_str()
+            .is_some_and(|text| text.starts_with("0.") || text.starts_with("1."))
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_taken_by_the_next() {
+    let world = listing(25, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
+    world
+        .standins()
+        .set_wallet(WALLET, (1..=25).map(rows::token).collect());
+    world.get(WALLET, "wallet").await.ok();
+    world.advance(61);
+    for (ids, stale) in [(10, true), (20, true), (25, false), (25, false)] {
+        let body = world.get(WALLET, "wallet").await.ok();
+        assert_eq!(body["prices"]["stale"], stale);
+        assert_eq!(body["prices"]["unpriced"], 0);
+        assert_eq!(world.stats().coinmarketcap.ids, ids);
+    }
+    assert_eq!(world.stats().coinmarketcap.requests, 3);
+}
+
+#[tokio::test]
+async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
+    let world = listing(1, &[("PRICE_FALLBACK", "none")]).await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    let before = world.get(WALLET, "wallet").await.ok();
+    world.advance(61);
+    let book = Book::new(world.table(), Duration::from_secs(960));
+    let key = BookKey::Listed(CmcId(900_001));
+    let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
+    let terms = LeaseTerms {
+        now: world.now(),
+        length: Duration::from_secs(8),
+        fresh_after: world.now(),
+        pages: 1,
+    };
+    let taken = book
+        .lease(Currency::USD, &wanted, terms, &Usage::default())
+        .await;
+    assert!(matches!(taken[&key.page()], PageLease::Won(..)));
+    // The old price answers, marked; nobody else asks meanwhile.
+    let answer = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(answer["prices"]["stale"], true);
+    assert_eq!(answer["totals"], before["totals"]);
+    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    // Without any price, it is asked for nevertheless.
+    world.advance(9);
+    let answer = world.get(WALLET, "wallet").await.ok();
+    assert_eq!(answer["prices"]["stale"], false);
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
 }

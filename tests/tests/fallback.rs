@@ -1,7 +1,7 @@
 //! Prices of tokens that CoinMarketCap does not list.
 
 use portfolio_local::standins::{Fault, Upstream};
-use portfolio_tests::{World, positions, sample};
+use portfolio_tests::{World, positions, rows, sample};
 use serde_json::Value;
 
 fn token<'b>(body: &'b Value, symbol: &str) -> &'b Value {
@@ -91,4 +91,64 @@ async fn spam_is_not_asked_for() {
     world.get(whale, "wallet").await.ok();
     let stats = world.stats().defillama;
     assert!(stats.requests <= 3 && stats.keys <= 300, "{stats:?}");
+}
+
+#[tokio::test]
+async fn wallets_share_the_fallbacks_prices() {
+    let world = World::new().await;
+    let farmer = sample("farmer");
+    world.get(farmer, "aggregate").await.ok();
+    world.advance(61);
+    let body = world.get(farmer, "aggregate").await.ok();
+    let shared = token(&body, "3Crv");
+    let other = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    let contract = shared["token"]["address"].as_str().expect("a contract");
+    let row = rows::row(rows::Row {
+        contract: contract.to_owned(),
+        symbol: "3Crv".to_owned(),
+        price: serde_json::Value::Null,
+        ..rows::Row::default()
+    });
+    world.standins().set_wallet(other, vec![row]);
+    world.get(other, "wallet").await.ok();
+    // Its own price is not looked for before the minute is over: by then the
+    // book's has expired as well, unless the first wallet renewed it.
+    world.advance(51);
+    world.get(farmer, "aggregate").await.ok();
+    world.advance(10);
+    world.get(farmer, "aggregate").await.ok();
+    let requests = world.stats().defillama.requests;
+    let body = world.get(other, "wallet").await.ok();
+    assert_eq!(token(&body, "3Crv")["price"]["source"], "defillama");
+    assert_eq!(world.stats().defillama.requests, requests);
+}
+
+#[tokio::test]
+async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
+    let world = World::new().await;
+    let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    world.standins().set_wallet(wallet, vec![rows::token(1)]);
+    let before = world.get(wallet, "wallet").await.ok();
+    world.advance(61);
+    let after = world.get(wallet, "wallet").await.ok();
+    let stats = world.stats();
+    assert_eq!(
+        (stats.coinmarketcap.requests, stats.defillama.requests),
+        (0, 1)
+    );
+    let price = &token(&after, "TK1")["price"];
+    assert_eq!(price, &token(&before, "TK1")["price"]);
+    assert_eq!(price["source"], "zerion");
+    assert_eq!(price["as_of"], before["structure"]["as_of"]);
+    assert_eq!(after["prices"]["stale"], false);
+
+    // The holdings outlive the limit for old prices.
+    let down = Some(Fault::status(500));
+    world.standins().set_fault(Upstream::Zerion, down);
+    world.advance(1200);
+    let late = world.get(wallet, "wallet").await.ok();
+    let position = token(&late, "TK1");
+    assert!(position["value"].is_null() && position["price"].is_null());
+    assert_eq!(position["unpriced_reason"], "price_too_old");
+    assert_eq!(late["structure"]["stale"], true);
 }

@@ -1,0 +1,230 @@
+//! CoinMarketCap that limits requests, or answers less than was asked for.
+
+use std::collections::BTreeMap;
+
+use portfolio_local::standins::{Coin, Fault, Upstream};
+use portfolio_tests::{Answer, World, positions, sample};
+use serde_json::{Value, json};
+
+const SMALL: &str = "small";
+const ETHER: u32 = 1027;
+
+fn limited(http: u16, code: i64, retry_after: Option<&str>) -> Fault {
+    let body = json!({"status": {"error_code": code, "error_message": "limit", "credit_count": 0}});
+    let headers = retry_after.map(|seconds| ("retry-after".to_owned(), seconds.to_owned()));
+    Fault {
+        body: Some(body.to_string()),
+        headers: headers.into_iter().collect(),
+        ..Fault::status(http)
+    }
+}
+
+fn requests(world: &World) -> u64 {
+    world.stats().coinmarketcap.requests
+}
+
+fn price<'b>(body: &'b Value, symbol: &str) -> &'b Value {
+    let all = positions(body);
+    let found = all.iter().find(|one| one["token"]["symbol"] == symbol);
+    &found.unwrap_or_else(|| panic!("no {symbol}"))["price"]
+}
+
+fn assert_stale(answer: &Answer, before: &Value) {
+    let status = answer.header("cache-status");
+    assert!(status.contains("detail=rate-limited"), "{status}");
+    let body = answer.ok();
+    assert_eq!(body["prices"]["stale"], true);
+    assert_eq!(body["totals"], before["totals"]);
+    assert!(answer.header("cache-control").contains("max-age=0,"));
+}
+
+#[tokio::test]
+async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
+    // What it answers, and for how many seconds nobody may ask again; the
+    // plan's limits end with the day.
+    for (http, code, retry_after, seconds) in [
+        (429, 1008, None, 60),
+        (429, 1008, Some("7"), 7),
+        (200, 1008, None, 60),
+        (429, 1011, None, 60),
+        (429, 1009, None, u64::MAX),
+        (429, 1010, None, u64::MAX),
+        (429, 1009, Some("120"), 120),
+        (429, 0, None, 60),
+    ] {
+        let case = format!("{http} {code} {retry_after:?}");
+        let mut world = World::with(&[("PRICE_STALE_SECONDS", "200000")]).await;
+        let before = world.get(sample(SMALL), "wallet").await.ok();
+        let fault = limited(http, code, retry_after);
+        world
+            .standins()
+            .set_fault(Upstream::CoinMarketCap, Some(fault));
+        world.advance(61);
+        assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
+        assert_eq!(requests(&world), 1, "{case}");
+
+        // Neither this process nor a new one asks again.
+        assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
+        world.restart();
+        assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
+        assert_eq!(requests(&world), 1, "{case}");
+
+        world.standins().set_fault(Upstream::CoinMarketCap, None);
+        let midnight = 86_400 - world.now().as_secs().rem_euclid(86_400);
+        let seconds = seconds.min(midnight.unsigned_abs());
+        world.advance(seconds - 1);
+        let structure_expired = seconds > 230;
+        if !structure_expired {
+            assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
+            assert_eq!(requests(&world), 1, "{case}");
+        }
+        world.advance(2);
+        world.get(sample(SMALL), "wallet").await.ok();
+        world.advance(61);
+        let after = world.get(sample(SMALL), "wallet").await.ok();
+        assert!(requests(&world) >= 2, "{case}");
+        // The stand-in dates its quotes by the machine's clock.
+        if !structure_expired {
+            assert_eq!(price(&after, "ETH")["source"], "coinmarketcap", "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_limit_without_any_older_price_is_told_with_its_end() {
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    world.get(sample(SMALL), "wallet").await.ok();
+    let fault = limited(429, 1008, Some("42"));
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(fault));
+    for _ in 0..2 {
+        let answer = world.get(sample(SMALL), "wallet?currency=eur").await;
+        assert_eq!(answer.status, 429);
+        assert_eq!(answer.header("retry-after"), "42");
+        assert_eq!(answer.json()["code"], "rate_limited");
+    }
+    assert_eq!(requests(&world), 1);
+}
+
+#[tokio::test]
+async fn the_books_older_prices_stand_in_before_zerions() {
+    let world = World::new().await;
+    let (small, farmer) = (sample(SMALL), sample("farmer"));
+    world.get(small, "wallet").await.ok();
+    world.advance(30);
+    world.get(farmer, "aggregate").await.ok();
+    // The first wallet has its prices renewed, the second has Zerion's.
+    world.advance(31);
+    let renewed = world.get(small, "wallet").await.ok();
+    assert_eq!(price(&renewed, "ETH")["source"], "coinmarketcap");
+    let fault = limited(429, 1010, None);
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(fault));
+    world.advance(100);
+    let body = world.get(farmer, "aggregate").await.ok();
+    assert_eq!(body["prices"]["stale"], true);
+    assert_eq!(price(&body, "ETH"), price(&renewed, "ETH"));
+    let zerions = positions(&body)
+        .into_iter()
+        .filter(|one| one["price"]["source"] == "zerion");
+    assert!(zerions.count() > 3);
+}
+
+#[tokio::test]
+async fn a_failure_is_not_repeated_by_everybody_at_once() {
+    let world = World::new().await;
+    let before = world.get(sample(SMALL), "wallet").await.ok();
+    let fault = Some(Fault::status(500));
+    world.standins().set_fault(Upstream::CoinMarketCap, fault);
+    world.advance(61);
+    for _ in 0..3 {
+        let answer = world.get(sample(SMALL), "wallet").await;
+        assert!(
+            answer
+                .header("cache-status")
+                .contains("detail=upstream-error")
+        );
+        assert_eq!(answer.ok()["totals"], before["totals"]);
+    }
+    assert_eq!(requests(&world), 1);
+    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.advance(6);
+    let body = world.get(sample(SMALL), "wallet").await.ok();
+    assert_eq!(body["prices"]["stale"], false);
+    assert_eq!(requests(&world), 2);
+}
+
+#[tokio::test]
+async fn prices_that_are_none_keep_the_one_before_and_say_why() {
+    let ether = |usd: Option<f64>| {
+        let mut coin = Coin::new(ETHER, "Ethereum", "ETH", 3000.0);
+        coin.price_usd = usd;
+        coin
+    };
+    let mut outdated = ether(Some(3000.0));
+    outdated.last_updated = Some("2024-01-01T00:00:00.000Z".to_owned());
+    for (coin, reason) in [
+        (ether(None), "price_refused_not_positive"),
+        (ether(Some(0.0)), "price_refused_not_positive"),
+        (ether(Some(-3.0)), "price_refused_not_positive"),
+        (outdated, "price_refused_outdated"),
+        (ether(Some(1e9)), "price_refused_jump"),
+        (ether(Some(1e-9)), "price_refused_jump"),
+    ] {
+        let mut world = World::new().await;
+        let before = world.get(sample(SMALL), "wallet").await.ok();
+        world.standins().set_coin(coin);
+        world.advance(61);
+        let after = world.get(sample(SMALL), "wallet").await.ok();
+        assert_eq!(price(&before, "ETH"), price(&after, "ETH"), "{reason}");
+        assert_eq!(after["prices"]["stale"], false);
+        // A later hit says so too, and so does another process.
+        world.restart();
+        for body in [after, world.get(sample(SMALL), "wallet").await.ok()] {
+            let gaps = body["coverage"]["missing"].as_array().expect("a list");
+            let gap = gaps.iter().find(|gap| gap["what"] == "price");
+            let gap = gap.expect("a refused price");
+            assert_eq!(
+                (&gap["reason"], &gap["token"]),
+                (&json!(reason), &json!("eth"))
+            );
+            assert_eq!(body["coverage"]["complete"], false);
+        }
+        assert_eq!(requests(&world), 1);
+    }
+}
+
+#[tokio::test]
+async fn ids_without_an_answer_cost_nothing_to_the_others() {
+    let world = World::new().await;
+    let before = world.get(sample(SMALL), "wallet").await.ok();
+    let sources = |body: &Value| -> BTreeMap<String, String> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let entry = |one: &&Value| (text(&one["id"]), text(&one["price"]["source"]));
+        positions(body).iter().map(entry).collect()
+    };
+    world.advance(61);
+    world.get(sample(SMALL), "wallet").await.ok();
+    let ids = world.stats().coinmarketcap.last_ids;
+    assert!(ids.len() >= 4);
+    let gone = ids.len() / 2;
+    for id in ids.iter().take(gone) {
+        world.standins().remove_coin(id.parse().expect("an id"));
+    }
+    world.advance(240);
+    world.get(sample(SMALL), "wallet").await.ok();
+    world.standins().reset_stats();
+    world.advance(61);
+    let body = world.get(sample(SMALL), "wallet").await.ok();
+    assert_eq!(requests(&world), 1);
+    assert_eq!(body["prices"]["stale"], false);
+    assert_eq!(body["prices"]["unpriced"], before["prices"]["unpriced"]);
+    let sources = sources(&body);
+    let from = |source: &str| sources.values().filter(|it| *it == source).count();
+    assert!(
+        from("coinmarketcap") >= 1 && from("zerion") >= 1,
+        "{sources:?}"
+    );
+}
