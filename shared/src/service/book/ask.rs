@@ -64,7 +64,10 @@ impl Search<'_> {
             }
         }
         self.asked.extend(keys.iter().map(|key| key.page().shelf));
-        self.missing.retain(|key| !keys.contains(key));
+        self.missing.retain(|_, missing| {
+            missing.retain(|key| !keys.contains(key));
+            !missing.is_empty()
+        });
         let answered = answers.answered.first().copied();
         self.found.answered = self.found.answered.or(answered);
         self.settle_prices(&keys, &answers, open);
@@ -77,8 +80,7 @@ impl Search<'_> {
         let now = self.now();
         let mut pages = BTreeMap::new();
         for (page, opened) in open.iter().filter(|(page, _)| page.shelf == shelf) {
-            let on_page = self.missing.iter().filter(|key| key.page() == *page);
-            let needed: BTreeSet<BookKey> = on_page.cloned().collect();
+            let needed = self.missing.get(page).cloned().unwrap_or_default();
             let Some(mut standing) = opened.standing(&needed, now, self.looks) else {
                 self.just_failed(shelf);
                 continue;

@@ -79,7 +79,7 @@ struct Search<'s> {
     service: &'s Service,
     needs: &'s Needs<'s>,
     /// What is not fresh yet.
-    missing: BTreeSet<BookKey>,
+    missing: BTreeMap<Page, BTreeSet<BookKey>>,
     /// Shelves whose source was asked.
     asked: BTreeSet<Shelf>,
     /// How often the book was looked into.
@@ -94,7 +94,7 @@ impl Service {
         let mut search = Search {
             service: self,
             needs,
-            missing: BTreeSet::new(),
+            missing: BTreeMap::new(),
             asked: BTreeSet::new(),
             looks: 0,
             found: Found::default(),
@@ -102,7 +102,8 @@ impl Service {
         search.take_copies();
         let mut waited = Duration::ZERO;
         while !search.missing.is_empty() {
-            let patient = waited < PATIENCE;
+            let left = self.upstream_timeout(PATIENCE, needs.request);
+            let patient = waited < left;
             let mut open = search.open().await;
             search.take(&open);
             search.ask(&mut open, patient).await;
@@ -187,7 +188,8 @@ impl Search<'_> {
         for key in self.needs.keys.keys() {
             let price = self.service.copies.price(self.needs.currency, key);
             if !price.is_some_and(|price| self.service.is_fresh(&price, now)) {
-                self.missing.insert(key.clone());
+                let missing = self.missing.entry(key.page()).or_default();
+                missing.insert(key.clone());
             }
             let prices = &mut self.found.prices;
             prices.extend(price.map(|price| (key.clone(), price)));
@@ -198,29 +200,31 @@ impl Search<'_> {
     fn take(&mut self, open: &BTreeMap<Page, OpenPage>) {
         let now = self.now();
         let (service, prices) = (self.service, &mut self.found.prices);
-        self.missing.retain(|key| {
-            let Some(price) = open.get(&key.page()).and_then(|page| page.prices.get(key)) else {
-                return true;
-            };
-            let known = prices.get(key).map(|known| known.checked_at);
-            if known <= Some(price.checked_at) {
-                prices.insert(key.clone(), *price);
-            }
-            !service.is_fresh(price, now)
+        self.missing.retain(|page, keys| {
+            let there = open.get(page).map(|opened| &opened.prices);
+            keys.retain(|key| {
+                let Some(price) = there.and_then(|there| there.get(key)) else {
+                    return true;
+                };
+                let known = prices.get(key).map(|known| known.checked_at);
+                if known <= Some(price.checked_at) {
+                    prices.insert(key.clone(), *price);
+                }
+                !service.is_fresh(price, now)
+            });
+            !keys.is_empty()
         });
     }
 
     /// Pages that others refresh, of what is still missing.
     fn held(&self, open: &BTreeMap<Page, OpenPage>) -> BTreeSet<Page> {
         let now = self.now();
-        let pages: BTreeSet<Page> = self.missing.iter().map(BookKey::page).collect();
-        let is_held = |page: &Page| {
-            let on_page = |key: &&BookKey| key.page() == *page;
-            let needed = self.missing.iter().filter(on_page).cloned().collect();
-            let opened = open.get(page);
-            opened.is_some_and(|opened| opened.is_held(&needed, now, self.looks))
+        let is_held = |(page, keys): &(&Page, &BTreeSet<BookKey>)| {
+            let opened = open.get(*page);
+            opened.is_some_and(|opened| opened.is_held(keys, now, self.looks))
         };
-        pages.into_iter().filter(is_held).collect()
+        let held = self.missing.iter().filter(is_held);
+        held.map(|(page, _)| *page).collect()
     }
 
     /// Writes what there is to write now, as a round trip of its own.

@@ -119,14 +119,15 @@ impl Search<'_> {
     pub(super) async fn open(&mut self) -> BTreeMap<Page, OpenPage> {
         let (service, currency) = (self.service, self.needs.currency);
         let now = self.now();
-        let mut pages: BTreeMap<Page, BTreeSet<BookKey>> = BTreeMap::new();
-        for key in &self.missing {
-            let notable = self.needs.keys.get(key).is_some_and(|need| need.notable);
-            let keys = pages.entry(key.page()).or_default();
-            keys.extend(notable.then(|| key.clone()));
-        }
-        let to_read: BTreeSet<Page> = pages.keys().copied().collect();
-        pages.retain(|page, _| self.may_be_leased(*page, now));
+        let to_read: BTreeSet<Page> = self.missing.keys().copied().collect();
+        let may_be_leased = |page: &&Page| self.may_be_leased(**page, now);
+        let pages = to_read.iter().filter(may_be_leased);
+        let notable = |key: &&BookKey| self.needs.keys.get(*key).is_some_and(|need| need.notable);
+        let pages = pages.map(|page| {
+            let keys = self.missing[page].iter().filter(notable);
+            (*page, keys.cloned().collect())
+        });
+        let pages: BTreeMap<Page, BTreeSet<BookKey>> = pages.collect();
         let usage = &self.needs.request.usage;
         let aside = Usage::default();
         let consistent = self.looks > 0;
@@ -213,7 +214,7 @@ impl Search<'_> {
     /// What it means that a source is not asked because it wants to be left
     /// alone.
     fn explain_silence(&mut self, now: Timestamp) {
-        let shelves: BTreeSet<Shelf> = self.missing.iter().map(|key| key.page().shelf).collect();
+        let shelves: BTreeSet<Shelf> = self.missing.keys().map(|page| page.shelf).collect();
         for shelf in shelves {
             let Some(until) = self.service.blocked(shelf, now) else {
                 continue;
