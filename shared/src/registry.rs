@@ -11,7 +11,7 @@ use crate::{
         assets::{AssetChanges, Assets},
     },
     clock::Clock,
-    domain::chain::{Chain, is_native},
+    domain::chain::{Chain, Native, is_native},
     upstream::{
         UpstreamError,
         coinmarketcap::{CoinMarketCap, MAP_PAGE, MapCoin},
@@ -140,12 +140,13 @@ fn assets(coins: &[MapCoin]) -> Assets {
         }
     }
     for chain in Chain::all() {
-        let listed = chain.natives().find(|(id, symbol)| {
-            coins
+        let listed = |native: &Native| {
+            let coin = coins
                 .iter()
-                .any(|coin| coin.id == *id && coin.symbol == *symbol)
-        });
-        if let Some((id, _)) = listed {
+                .find(|coin| native.is(coin.id, &coin.slug, &coin.symbol));
+            coin.map(|coin| coin.id)
+        };
+        if let Some(id) = chain.natives().iter().find_map(listed) {
             assets.insert(chain.id, None, id);
         }
     }
@@ -175,6 +176,7 @@ mod tests {
         MapCoin {
             id: CmcId(id),
             symbol: symbol.to_owned(),
+            slug: symbol.to_lowercase(),
             platform: platform.map(|(slug, address)| MapPlatform {
                 name: String::new(),
                 slug: slug.to_owned(),
@@ -192,6 +194,10 @@ mod tests {
             coin(825, "USDT", Some(("ethereum", usdt))),
             coin(99_999, "COPY", Some(("ethereum", usdt))),
             coin(4687, "BUSD", Some(("bnb", "BUSD-BD1"))),
+            MapCoin {
+                slug: "hyperliquid".to_owned(),
+                ..coin(32_196, "HYPE", None)
+            },
             coin(7, "ELSE", Some(("some-new-chain", usdt))),
         ];
         let assets = assets(&map);
@@ -200,6 +206,7 @@ mod tests {
             Some(CmcId(825))
         );
         assert_eq!(assets.resolve("base", None), Some(CmcId(1027)));
+        assert_eq!(assets.resolve("hyperevm", None), Some(CmcId(32_196)));
         // The id is right but the symbol is another coin's.
         assert_eq!(assets.resolve("binance-smart-chain", None), None);
         assert_eq!(

@@ -3,10 +3,11 @@
 //! Sources: Zerion ids and DeFi coverage from its "supported blockchains" page
 //! and recorded `/v1/chains` answers (2026); DeFiLlama slugs from its adapters'
 //! chain list; CoinMarketCap platforms by slug or display name as `platform`
-//! shows them in `/v1/cryptocurrency/map`; native coins by their recorded ids.
-//! CoinMarketCap's numeric platform ids are not used: several could not be
-//! confirmed. A native coin counts only where the map lists the id under the
-//! symbol given here.
+//! shows them in `/v1/cryptocurrency/map`; native coins by their recorded ids,
+//! else by the slug of their page. CoinMarketCap's numeric platform ids are not
+//! used: several could not be confirmed. A native coin counts only where the
+//! map lists the id or slug under the symbol given here. Tempo has no native
+//! coin; those of the few other chains without one here are not listed.
 
 use super::price::CmcId;
 
@@ -21,6 +22,25 @@ pub enum DefiCoverage {
     Unknown,
 }
 
+/// A chain's native coin at CoinMarketCap, with its symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Native {
+    /// By id.
+    Id(u32, &'static str),
+    /// By the slug of its page.
+    Slug(&'static str, &'static str),
+}
+
+impl Native {
+    /// Whether a coin of the map is meant.
+    pub fn is(&self, id: CmcId, slug: &str, symbol: &str) -> bool {
+        match self {
+            Self::Id(own, called) => CmcId(*own) == id && *called == symbol,
+            Self::Slug(own, called) => *own == slug && *called == symbol,
+        }
+    }
+}
+
 /// A chain under each provider's name.
 #[derive(Clone, Copy, Debug)]
 pub struct Chain {
@@ -31,7 +51,7 @@ pub struct Chain {
     /// DeFiLlama's slug, the part before the colon of its price keys.
     pub defillama: &'static str,
     platforms: &'static [&'static str],
-    natives: &'static [(u32, &'static str)],
+    natives: &'static [Native],
 }
 
 impl Chain {
@@ -53,12 +73,10 @@ impl Chain {
         called(&slug).or_else(|| called(&name))
     }
 
-    /// Its native coin's CoinMarketCap id and symbol; several where the coin
-    /// was replaced, the newest first.
-    pub fn natives(&self) -> impl Iterator<Item = (CmcId, &'static str)> {
+    /// Its native coin at CoinMarketCap; several where the coin was replaced,
+    /// the newest first.
+    pub fn natives(&self) -> &'static [Native] {
         self.natives
-            .iter()
-            .map(|(id, symbol)| (CmcId(*id), *symbol))
     }
 
     /// All chains, ordered by id.
@@ -99,7 +117,7 @@ const fn chain(
     defi: DefiCoverage,
     defillama: &'static str,
     platforms: &'static [&'static str],
-    natives: &'static [(u32, &'static str)],
+    natives: &'static [Native],
 ) -> Chain {
     Chain {
         id,
@@ -111,194 +129,203 @@ const fn chain(
 }
 
 use DefiCoverage::{Covered, NotCovered, Unknown};
+use Native::{Id, Slug};
+
+const ETH: &[Native] = &[Id(1027, "ETH")];
 
 /// Ordered by id.
 const CHAINS: &[Chain] = &[
-    chain("0g", NotCovered, "0g", &["0g"], &[]),
     chain(
-        "abstract",
+        "0g",
         NotCovered,
-        "abstract",
-        &["abstract"],
-        &[(1027, "ETH")],
+        "0g",
+        &["0g"],
+        &[Slug("zero-gravity", "0G")],
     ),
-    chain("ape", NotCovered, "apechain", &["apechain"], &[]),
+    chain("abstract", NotCovered, "abstract", &["abstract"], ETH),
+    chain(
+        "ape",
+        NotCovered,
+        "apechain",
+        &["apechain"],
+        &[Slug("apecoin-ape", "APE")],
+    ),
     chain(
         "arbitrum",
         Covered,
         "arbitrum",
         &["arbitrum", "arbitrum one"],
-        &[(1027, "ETH")],
+        ETH,
     ),
-    chain("astar-zkevm", Unknown, "astrzk", &[], &[(1027, "ETH")]),
-    chain(
-        "aurora",
-        NotCovered,
-        "aurora",
-        &["aurora"],
-        &[(1027, "ETH")],
-    ),
+    chain("astar-zkevm", Unknown, "astrzk", &[], ETH),
+    chain("aurora", NotCovered, "aurora", &["aurora"], ETH),
     chain(
         "avalanche",
         Covered,
         "avax",
         &["avalanche", "avalanche c-chain"],
-        &[(5805, "AVAX")],
+        &[Id(5805, "AVAX")],
     ),
-    chain("base", Covered, "base", &["base"], &[(1027, "ETH")]),
-    chain("berachain", Covered, "berachain", &["berachain"], &[]),
+    chain("base", Covered, "base", &["base"], ETH),
+    chain(
+        "berachain",
+        Covered,
+        "berachain",
+        &["berachain"],
+        &[Slug("berachain", "BERA")],
+    ),
     chain(
         "binance-smart-chain",
         Covered,
         "bsc",
         &["bnb", "binance-coin", "bnb smart chain (bep20)"],
-        &[(1839, "BNB")],
+        &[Id(1839, "BNB")],
     ),
-    chain("blast", Covered, "blast", &["blast"], &[(1027, "ETH")]),
-    chain("bob", Unknown, "bob", &[], &[(1027, "ETH")]),
-    chain("celo", Covered, "celo", &["celo"], &[(5567, "CELO")]),
+    chain("blast", Covered, "blast", &["blast"], ETH),
+    chain("bob", Unknown, "bob", &[], ETH),
+    chain("celo", Covered, "celo", &["celo"], &[Id(5567, "CELO")]),
     chain("cronos-zkevm", Unknown, "cronos_zkevm", &[], &[]),
-    chain("cyber", Unknown, "cyeth", &[], &[(1027, "ETH")]),
-    chain("degen", Unknown, "degen", &[], &[]),
+    chain("cyber", Unknown, "cyeth", &[], ETH),
     chain(
-        "ethereum",
-        Covered,
-        "ethereum",
-        &["ethereum"],
-        &[(1027, "ETH")],
+        "degen",
+        Unknown,
+        "degen",
+        &[],
+        &[Slug("degen-base", "DEGEN")],
     ),
-    chain("fantom", Covered, "fantom", &["fantom"], &[(3513, "FTM")]),
+    chain("ethereum", Covered, "ethereum", &["ethereum"], ETH),
+    chain("fantom", Covered, "fantom", &["fantom"], &[Id(3513, "FTM")]),
     chain("fraxtal", Unknown, "fraxtal", &[], &[]),
     chain(
         "gravity-alpha",
         NotCovered,
         "gravity",
         &["gravity alpha mainnet"],
-        &[],
+        &[Slug("gravity-token", "G")],
     ),
     chain(
         "hyperevm",
         Covered,
         "hyperliquid",
         &["hyperevm", "hyperliquid"],
-        &[],
+        &[Slug("hyperliquid", "HYPE")],
     ),
-    chain("ink", NotCovered, "ink", &["ink"], &[(1027, "ETH")]),
-    chain("katana", Covered, "katana", &["katana"], &[(1027, "ETH")]),
-    chain("lens", NotCovered, "lens", &["lens"], &[]),
-    chain("linea", Covered, "linea", &["linea"], &[(1027, "ETH")]),
-    chain("lisk", Unknown, "lisk", &[], &[(1027, "ETH")]),
+    chain("ink", NotCovered, "ink", &["ink"], ETH),
+    chain("katana", Covered, "katana", &["katana"], ETH),
+    chain("lens", NotCovered, "lens", &["lens"], &[Slug("gho", "GHO")]),
+    chain("linea", Covered, "linea", &["linea"], ETH),
+    chain("lisk", Unknown, "lisk", &[], ETH),
+    chain("manta-pacific", Unknown, "manta", &["manta pacific"], ETH),
     chain(
-        "manta-pacific",
-        Unknown,
-        "manta",
-        &["manta pacific"],
-        &[(1027, "ETH")],
-    ),
-    chain("mantle", Covered, "mantle", &["mantle"], &[]),
-    chain(
-        "megaeth",
+        "mantle",
         Covered,
-        "megaeth",
-        &["megaeth"],
-        &[(1027, "ETH")],
+        "mantle",
+        &["mantle"],
+        &[Slug("mantle", "MNT")],
     ),
+    chain("megaeth", Covered, "megaeth", &["megaeth"], ETH),
     chain(
         "metis-andromeda",
         Unknown,
         "metis",
         &["metis andromeda"],
-        &[],
+        &[Slug("metisdao", "METIS")],
     ),
-    chain("mode", Unknown, "mode", &[], &[(1027, "ETH")]),
-    chain("monad", Covered, "monad", &["monad"], &[]),
-    chain("okbchain", Unknown, "xlayer", &["x layer", "xlayer"], &[]),
-    chain("opbnb", Unknown, "op_bnb", &["opbnb"], &[(1839, "BNB")]),
+    chain("mode", Unknown, "mode", &[], ETH),
+    chain(
+        "monad",
+        Covered,
+        "monad",
+        &["monad"],
+        &[Slug("monad", "MON")],
+    ),
+    chain(
+        "okbchain",
+        Unknown,
+        "xlayer",
+        &["x layer", "xlayer"],
+        &[Slug("okb", "OKB")],
+    ),
+    chain("opbnb", Unknown, "op_bnb", &["opbnb"], &[Id(1839, "BNB")]),
     chain(
         "optimism",
         Covered,
         "optimism",
         &["optimism", "optimism-ethereum"],
-        &[(1027, "ETH")],
+        ETH,
     ),
-    chain("plasma", NotCovered, "plasma", &["plasma"], &[]),
+    chain(
+        "plasma",
+        NotCovered,
+        "plasma",
+        &["plasma"],
+        &[Slug("plasma", "XPL")],
+    ),
     chain(
         "polygon",
         Covered,
         "polygon",
         &["polygon", "matic-network", "polygon-ecosystem-token"],
-        &[(28321, "POL"), (3890, "MATIC")],
+        &[Id(28321, "POL"), Id(3890, "MATIC")],
     ),
     chain(
         "polygon-zkevm",
         Covered,
         "polygon_zkevm",
         &["polygon zkevm"],
-        &[(1027, "ETH")],
+        ETH,
     ),
-    chain("polynomial", Unknown, "polynomial", &[], &[(1027, "ETH")]),
-    chain("rari", Unknown, "rari", &[], &[(1027, "ETH")]),
+    chain("polynomial", Unknown, "polynomial", &[], ETH),
+    chain("rari", Unknown, "rari", &[], ETH),
     chain("re-al", Unknown, "real", &[], &[]),
-    chain("redstone", Unknown, "redstone", &[], &[(1027, "ETH")]),
-    chain(
-        "robinhood",
-        NotCovered,
-        "robinhood",
-        &["robinhood"],
-        &[(1027, "ETH")],
-    ),
-    chain("ronin", Unknown, "ronin", &[], &[]),
-    chain("scroll", Covered, "scroll", &["scroll"], &[(1027, "ETH")]),
+    chain("redstone", Unknown, "redstone", &[], ETH),
+    chain("robinhood", NotCovered, "robinhood", &["robinhood"], ETH),
+    chain("ronin", Unknown, "ronin", &[], &[Slug("ronin", "RON")]),
+    chain("scroll", Covered, "scroll", &["scroll"], ETH),
     chain(
         "solana",
         NotCovered,
         "solana",
         &["solana"],
-        &[(5426, "SOL")],
+        &[Id(5426, "SOL")],
     ),
-    chain("somnia", NotCovered, "somnia", &["somnia"], &[]),
     chain(
-        "soneium",
-        Covered,
-        "soneium",
-        &["soneium"],
-        &[(1027, "ETH")],
+        "somnia",
+        NotCovered,
+        "somnia",
+        &["somnia"],
+        &[Slug("somnia", "SOMI")],
     ),
-    chain("sonic", NotCovered, "sonic", &["sonic"], &[]),
-    chain("taiko", Unknown, "taiko", &[], &[(1027, "ETH")]),
+    chain("soneium", Covered, "soneium", &["soneium"], ETH),
+    chain(
+        "sonic",
+        NotCovered,
+        "sonic",
+        &["sonic"],
+        &[Slug("sonic", "S")],
+    ),
+    chain("taiko", Unknown, "taiko", &[], ETH),
     chain("tempo", NotCovered, "tempo", &["tempo"], &[]),
-    chain("tomochain", Unknown, "tomochain", &[], &[]),
     chain(
-        "unichain",
-        Covered,
-        "unichain",
-        &["unichain"],
-        &[(1027, "ETH")],
+        "tomochain",
+        Unknown,
+        "tomochain",
+        &[],
+        &[Slug("viction", "VIC")],
     ),
-    chain(
-        "world",
-        Covered,
-        "wc",
-        &["world chain", "worldchain"],
-        &[(1027, "ETH")],
-    ),
+    chain("unichain", Covered, "unichain", &["unichain"], ETH),
+    chain("world", Covered, "wc", &["world chain", "worldchain"], ETH),
     chain(
         "xdai",
         Covered,
         "xdai",
         &["gnosis-gno", "gnosis", "xdai", "gnosis chain"],
-        &[],
+        &[Slug("xdaistable", "XDAI")],
     ),
-    chain("zero", Unknown, "zero_network", &[], &[(1027, "ETH")]),
-    chain("zklink-nova", Unknown, "zklink", &[], &[(1027, "ETH")]),
-    chain(
-        "zksync-era",
-        Covered,
-        "era",
-        &["zksync", "zksync era"],
-        &[(1027, "ETH")],
-    ),
-    chain("zora", NotCovered, "zora", &["zora"], &[(1027, "ETH")]),
+    chain("zero", Unknown, "zero_network", &[], ETH),
+    chain("zklink-nova", Unknown, "zklink", &[], ETH),
+    chain("zksync-era", Covered, "era", &["zksync", "zksync era"], ETH),
+    chain("zora", NotCovered, "zora", &["zora"], ETH),
 ];
 
 #[cfg(test)]
@@ -313,6 +340,11 @@ mod tests {
         platforms.sort();
         platforms.dedup();
         assert_eq!(platforms.len(), count);
+        let native = |chain| Chain::by_id(chain).unwrap().natives()[0];
+        assert!(native("base").is(CmcId(1027), "ethereum", "ETH"));
+        // The slug "xdai" is another coin's.
+        assert!(native("xdai").is(CmcId(8635), "xdaistable", "XDAI"));
+        assert!(!native("xdai").is(CmcId(5601), "xdai", "STAKE"));
     }
 
     #[test]

@@ -205,16 +205,18 @@ impl<'a> Holdings<'a> {
         PriceKey::of_asset(&name)
     }
 
-    /// What the fallback source calls the token: `chain:contract`, the zero
-    /// address for native coins. None where it cannot be told.
+    /// What the fallback source calls the token: `chain:contract`, for native
+    /// coins the zero address, on Solana the wrapped coin's. None where it
+    /// cannot be told.
     pub fn fallback_key(&self, token: &Token<'_>) -> Option<String> {
         let chain = Chain::by_id(self.chain(token))?.defillama;
+        let native = match chain {
+            "solana" => "So11111111111111111111111111111111111111112",
+            _ => "0x0000000000000000000000000000000000000000",
+        };
         match &token.address {
             Some(address) => Some(format!("{chain}:{address}")),
-            None if token.native => Some(format!(
-                "{chain}:0x0000000000000000000000000000000000000000"
-            )),
-            None => None,
+            None => token.native.then(|| format!("{chain}:{native}")),
         }
     }
 

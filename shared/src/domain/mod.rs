@@ -22,3 +22,4 @@ pub mod query;
 pub mod scope;
 mod tally;
 pub mod upstream;
+mod valued;

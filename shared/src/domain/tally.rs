@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{
     amount::Amount,
     answer::{Change, Kind, Share, Totals},
-    portfolio::Valued,
     scope::Part,
+    valued::Valued,
 };
 
 /// The pseudo-protocol of plain balances, so that the shares by protocol sum

@@ -1,6 +1,7 @@
 //! The shared price book and the shared rate-limit breakers: what one process
 //! tells all others.
 
+mod breakers;
 mod pack;
 mod table;
 

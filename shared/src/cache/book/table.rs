@@ -1,4 +1,4 @@
-//! The book and the breakers in DynamoDB.
+//! The book in DynamoDB.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,8 +10,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    Breakers, LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices, pack,
-    unpack,
+    LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices, pack, unpack,
 };
 use crate::{
     cache::{
@@ -26,7 +25,6 @@ use crate::{
         book::{BookKey, Page, Slot},
         currency::Currency,
         price::Price,
-        upstream::Upstream,
     },
     usage::Usage,
 };
@@ -34,7 +32,7 @@ use crate::{
 /// Clocks of different machines may differ by this much.
 const SKEW: Duration = Duration::from_millis(500);
 /// TTL deletion waits this much longer than the last moment an item is used.
-const GRACE: Duration = Duration::from_secs(3600);
+pub(super) const GRACE: Duration = Duration::from_secs(3600);
 /// Prices in one update: expressions end at 4 KB and at 300 operators.
 const UPDATE: usize = 200;
 /// Forgotten prices in one update.
@@ -44,7 +42,7 @@ const MERGE_ATTEMPTS: usize = 3;
 
 /// When the newest price of a page was asked for.
 const NEWEST: &str = "t";
-const UNTIL: &str = "l_until";
+pub(super) const UNTIL: &str = "l_until";
 const OWNER: &str = "l_owner";
 const HELD_PAGES: &str = "l_n";
 const FAILED: &str = "l_fail";
@@ -55,7 +53,7 @@ const WANTED: &str = "w";
 /// The book in DynamoDB.
 #[derive(Clone, Debug)]
 pub struct Book {
-    table: Table,
+    pub(super) table: Table,
     retention: Duration,
 }
 
@@ -389,40 +387,5 @@ impl PriceBook for Book {
             return Ok(());
         }
         together(calls, usage).await.map(drop)
-    }
-}
-
-#[async_trait]
-impl Breakers for Book {
-    async fn open_until(
-        &self,
-        upstream: Upstream,
-        usage: &Usage,
-    ) -> Result<Option<Timestamp>, CacheError> {
-        let item = self
-            .table
-            .get(keys::BREAKERS.to_owned(), upstream.as_str(), usage)
-            .await?;
-        Ok(item.and_then(|item| item.time(UNTIL)))
-    }
-
-    async fn open(
-        &self,
-        upstream: Upstream,
-        until: Timestamp,
-        usage: &Usage,
-    ) -> Result<(), CacheError> {
-        usage.round_trip();
-        let mut update = Update::default();
-        let value = update.value("until", time(until));
-        let expires = update.value("e", seconds(until.plus(GRACE)));
-        let numeric = update.value("numeric", AttributeValue::S("N".to_owned()));
-        update.expression = format!("SET {UNTIL} = {value}, {EXPIRES_AT} = {expires}");
-        update.condition = format!("NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {value}");
-        let partition = keys::BREAKERS.to_owned();
-        let sent = self
-            .table
-            .update(partition, upstream.as_str(), update, usage);
-        sent.await.map(drop)
     }
 }

@@ -155,6 +155,9 @@ pub struct MapCoin {
     /// Ticker; not unique, empty if the map has none.
     #[serde(default, deserialize_with = "text_or_empty")]
     pub symbol: String,
+    /// Its name in addresses of pages.
+    #[serde(default, deserialize_with = "text_or_empty")]
+    pub slug: String,
     /// Where its primary contract is; none for coins of their own chain.
     #[serde(default, deserialize_with = "lenient")]
     pub platform: Option<MapPlatform>,
