@@ -48,10 +48,14 @@ async fn budgets_hold() {
     println!("tokens what            round trips      RRU      WRU  upstream");
     for (tokens, read_budget) in [(30, 1.0), (300, 3.5), (3000, 24.0)] {
         let address = format!("0x{tokens:040}");
-        world
-            .standins()
-            .set_wallet(&address, (1..=tokens).map(rows::token).collect());
-        let service = app::service(world.config(), world.clock.clone()).unwrap();
+        // Another wallet with the same tokens, to meet what was refreshed.
+        let twin = format!("0x1{tokens:039}");
+        for address in [&address, &twin] {
+            let held = (1..=tokens).map(rows::token).collect();
+            world.standins().set_wallet(address, held);
+        }
+        let new_process = || app::service(world.config(), world.clock.clone()).unwrap();
+        let service = new_process();
 
         let miss = cost(&service, &world, &address).await;
         row(tokens, "structure miss", miss);
@@ -64,6 +68,11 @@ async fn budgets_hold() {
         assert_eq!((hit.round_trips, hit.upstream_calls), (1, 0));
         assert!(hit.read_units <= read_budget, "{} RRU", hit.read_units);
 
+        let noted = cost(&service, &world, &twin).await;
+        row(tokens, "another miss", noted);
+        assert!(noted.write_units < miss.write_units);
+        world.standins().reset_stats();
+
         world.clock.advance(Duration::from_secs(61));
         let refresh = cost(&service, &world, &address).await;
         row(tokens, "price miss", refresh);
@@ -72,9 +81,14 @@ async fn budgets_hold() {
         let stats = world.stats();
         assert_eq!(
             (stats.zerion.requests, stats.coinmarketcap.requests),
-            (1, 1)
+            (0, 1)
         );
         assert_eq!(stats.coinmarketcap.ids, u64::from(tokens));
+
+        let shared = cost(&new_process(), &world, &twin).await;
+        row(tokens, "from the book", shared);
+        assert!(shared.round_trips <= 3);
+        assert_eq!(shared.upstream_calls, 0);
 
         let after = cost(&service, &world, &address).await;
         row(tokens, "fresh again", after);
