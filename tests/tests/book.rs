@@ -278,6 +278,31 @@ async fn a_wrong_mapping_makes_nobody_rich() {
 }
 
 #[tokio::test]
+async fn a_wrong_mapping_does_not_spoil_the_coin_for_others() {
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    wrong_mapping(&world).await;
+    let rightful = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    let mut row = rows::token(1);
+    row["attributes"]["price"] = 2990.0.into();
+    world.standins().set_wallet(rightful, vec![row]);
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    let before = world.get(WALLET, "wallet").await.ok();
+    world.get(rightful, "wallet").await.ok();
+    world.advance(61);
+    for _ in 0..2 {
+        let right = world.get(rightful, "wallet").await.ok();
+        assert_eq!(positions(&right)[0]["price"]["amount"], "3000");
+        assert_eq!(right["coverage"]["complete"], true);
+        let wrong = world.get(WALLET, "wallet").await.ok();
+        assert_eq!(wrong["totals"], before["totals"]);
+        let gap = &wrong["coverage"]["missing"][0];
+        assert_eq!(gap["reason"], "price_refused_jump");
+        world.advance(61);
+    }
+    assert_eq!(world.stats().coinmarketcap.requests, 2);
+}
+
+#[tokio::test]
 async fn two_assets_under_one_id_share_no_price() {
     let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
     wrong_mapping(&world).await;
