@@ -108,7 +108,7 @@ fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
         },
         Some(part),
     );
-    let bytes = draft.finish(part, &NoAssets).bytes;
+    let bytes = draft.finish(part, &draft.map(&NoAssets)).bytes;
     CachedPart {
         hash: codec::hash(&bytes),
         bytes,

@@ -159,13 +159,13 @@ impl Table {
                 Ok(Ok(Item::new(answer.attributes.unwrap_or_default())))
             }
             Err(error) if is_conditional(&error) => {
-                // A refused write costs as much as the smallest one.
-                usage.wrote(1.0);
                 let old = match error.into_service_error() {
                     UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
                     _ => None,
                 };
-                Ok(Err(Item::new(old.unwrap_or_default())))
+                let old = Item::new(old.unwrap_or_default());
+                usage.wrote(old.write_units());
+                Ok(Err(old))
             }
             Err(error) => Err(failed("UpdateItem", &error)),
         }

@@ -17,7 +17,7 @@ use crate::{
 
 /// Version of all stored formats. An item of another version counts as not
 /// there: postcard does not describe itself.
-pub const FORMAT: u8 = 2;
+pub const FORMAT: u8 = 3;
 /// Largest chunk in bytes: DynamoDB's items end at 400 KB.
 pub const CHUNK_SIZE: usize = 350 * 1024;
 /// Compressed holdings larger than this are answered, but not cached.
@@ -87,11 +87,12 @@ struct Change {
     exponent: i16,
 }
 
-/// Who said it and when; a handful per table.
+/// Who said it and when; a handful per table, save for DeFiLlama's own times.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Provenance {
     source: PriceSource,
     as_of: i64,
+    given_at: i64,
     checked_at: i64,
     refused: Option<Refusal>,
 }
@@ -126,6 +127,7 @@ pub fn pack_prices(table: &PriceTable) -> Result<Vec<u8>, CorruptItem> {
         let provenance = Provenance {
             source: price.source,
             as_of: price.as_of.as_millis(),
+            given_at: price.given_at.as_millis(),
             checked_at: price.checked_at.as_millis(),
             refused: price.refused,
         };
@@ -184,6 +186,7 @@ pub fn unpack_prices(bytes: &[u8]) -> Result<PriceTable, CorruptItem> {
                     .map(|change| Number::new(change.coefficient, change.exponent)),
                 source: provenance.source,
                 as_of: Timestamp::from_millis(provenance.as_of),
+                given_at: Timestamp::from_millis(provenance.given_at),
                 checked_at: Timestamp::from_millis(provenance.checked_at),
                 refused: provenance.refused,
             },
@@ -213,6 +216,7 @@ mod tests {
                     change_24h_percent: change.map(|(c, e)| Number::new(c, e % 300)),
                     source: PriceSource::CoinMarketCap,
                     as_of: Timestamp::from_millis(as_of),
+                    given_at: Timestamp::from_millis(checked),
                     checked_at: Timestamp::from_millis(as_of + checked),
                     refused: refused.then_some(Refusal::Jump),
                 },

@@ -63,6 +63,20 @@ impl Item {
         self.0.get(name)?.as_b().ok().map(Blob::as_ref)
     }
 
+    /// What a refused write of this item costs: as much as one of its size.
+    #[expect(clippy::float_arithmetic, reason = "capacity units are told as floats")]
+    pub(super) fn write_units(&self) -> f64 {
+        let value = |value: &AttributeValue| match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len() / 2 + 2,
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            AttributeValue::Ss(texts) => texts.iter().map(|text| text.len() + 1).sum::<usize>() + 3,
+            _ => 1,
+        };
+        let sizes = self.0.iter().map(|(name, it)| name.len() + value(it));
+        (sizes.sum::<usize>() as f64 / 1024.0).ceil().max(1.0)
+    }
+
     /// A set of texts.
     pub(super) fn texts(&self, name: &str) -> Option<&[String]> {
         self.0.get(name)?.as_ss().ok().map(Vec::as_slice)

@@ -16,7 +16,7 @@ use crate::domain::{address::Address, book::Page, currency::Currency, scope::Par
 
 pub(super) const HEADER: &str = "H";
 pub(super) const CHUNK_PREFIX: &str = "D#";
-pub(super) const PRICES_PREFIX: &str = "P#";
+const PRICES_PREFIX: &str = "P#";
 pub(super) const REGISTRY: &str = "A";
 
 pub(super) const PAGE: &str = "P";
@@ -47,6 +47,11 @@ pub(super) fn prices(currency: Currency) -> String {
 
 pub(super) fn assets(chain: &str, index: usize) -> String {
     format!("{chain}#{index:03}")
+}
+
+/// The currency of a wallet's price item, by its sort key.
+pub(super) fn currency_of_prices(sort_key: &str) -> Option<Currency> {
+    Currency::parse(sort_key.strip_prefix(PRICES_PREFIX)?)
 }
 
 /// The part that a chunk's sort key belongs to.

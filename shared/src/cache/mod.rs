@@ -48,7 +48,7 @@ pub struct CachedWallet {
     /// Prices in the asked currency.
     pub prices: Option<CachedPrices>,
     /// Prices in the other currencies that it was asked for in.
-    pub elsewhere: Vec<PriceTable>,
+    pub elsewhere: Vec<(Currency, PriceTable)>,
 }
 
 impl CachedWallet {

@@ -139,10 +139,9 @@ fn assemble_wallet(items: &[Item], currency: Currency) -> CachedWallet {
             wallet.header = read_header(item);
         } else if key == prices_key {
             wallet.prices = read_prices(item);
-        } else if key.starts_with(keys::PRICES_PREFIX) {
-            wallet
-                .elsewhere
-                .extend(read_prices(item).map(|read| read.table));
+        } else if let Some(other) = keys::currency_of_prices(key) {
+            let read = read_prices(item).map(|read| (other, read.table));
+            wallet.elsewhere.extend(read);
         } else if let (Some(part), Some(index)) = (keys::part_of_chunk(key), item.number("i")) {
             chunks.entry(part).or_default().insert(index, item);
         }

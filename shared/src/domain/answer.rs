@@ -171,7 +171,8 @@ pub enum UnpricedReason {
     NoPrice,
     /// The last known price is older than stale prices may be.
     PriceTooOld,
-    /// The source's price is not believed, and there is none before it.
+    /// The source's price is not believed, and the one before it, if there is
+    /// one, may not be used.
     PriceRefused,
     /// The provider sent no readable quantity.
     QuantityUnreadable,

@@ -53,11 +53,17 @@ pub fn agree(a: Number, b: Number) -> bool {
 /// price, which comes from elsewhere, has jumped as well. Without one the
 /// asking wallet's price may object, but not the other way round: where the
 /// book and the source agree, it is the wallet's token that is mapped wrongly.
-pub fn for_the_book(new: Number, before: Option<Number>, own: Option<&Price>) -> bool {
+/// What was objected to stays out (`doubted`) until a wallet's price agrees.
+pub fn for_the_book(
+    new: Number,
+    before: Option<Number>,
+    doubted: bool,
+    own: Option<&Price>,
+) -> bool {
     let confirmed = |own: &Price| own.source == PriceSource::Zerion && agree(new, own.amount);
     match before {
         Some(before) => agree(new, before) || own.is_some_and(confirmed),
-        None => own.is_none_or(|own| agree(new, own.amount)),
+        None => own.map_or(!doubted, |own| agree(new, own.amount)),
     }
 }
 
@@ -93,7 +99,7 @@ mod tests {
         let (zerion, cmc) = (PriceSource::Zerion, PriceSource::CoinMarketCap);
         let believed = |new, before: Option<&str>, own: Option<(&str, PriceSource)>| {
             let own = own.map(|(text, source)| price(text, source));
-            for_the_book(number(new), before.map(number), own.as_ref())
+            for_the_book(number(new), before.map(number), false, own.as_ref())
         };
         assert!(believed("3000", None, None));
         assert!(believed("3000", Some("2990"), None));
@@ -104,6 +110,9 @@ mod tests {
         // A wrong mapping in one wallet does not spoil the coin for all.
         assert!(believed("3000", Some("2990"), Some(("1", zerion))));
         assert!(!believed("3000", None, Some(("1", zerion))));
+        let own = price("3100", zerion);
+        assert!(!for_the_book(number("3000"), None, true, None));
+        assert!(for_the_book(number("3000"), None, true, Some(&own)));
     }
 
     #[test]

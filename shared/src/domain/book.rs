@@ -120,6 +120,11 @@ impl Slot {
         )
     }
 
+    /// The last slots that count no more in this one.
+    pub fn gone(self) -> impl Iterator<Item = Self> {
+        (1..=20).map(move |back| Self(self.0 - Self::KEPT - back))
+    }
+
     /// Whether what was wanted in this slot still counts in slot `now`.
     pub fn counts_in(self, now: Self) -> bool {
         self.0 >= now.0 - Self::KEPT
@@ -154,6 +159,9 @@ pub struct PageNeeds {
     pub needed: BTreeSet<BookKey>,
     /// What else is wanted on it and not fresh.
     pub wanted: BTreeSet<BookKey>,
+    /// When the oldest of what is needed was last asked for; none if something
+    /// never was.
+    pub oldest: Option<Timestamp>,
 }
 
 /// What one request asks for, and what becomes of the pages.
@@ -171,7 +179,9 @@ pub struct Plan {
 
 impl Plan {
     /// The best use of one request for at most `room` keys of one shelf: first
-    /// what is needed, then whole pages.
+    /// what is needed, then as many whole pages as fit. If not even that fits,
+    /// the pages whose needs have waited longest come first, so that what does
+    /// not fit is taken by the next.
     pub fn new(pages: &BTreeMap<Page, PageNeeds>, room: usize) -> Self {
         let mut plan = Self::default();
         let ours = |page: &&PageNeeds| !matches!(page.standing, Standing::Held { .. });
@@ -187,7 +197,10 @@ impl Plan {
             false => page.needed.len() + page.wanted.len(),
         };
         let mut order: Vec<_> = pages.iter().filter(|(_, it)| ours(it)).collect();
-        order.sort_by_key(|(page, it)| (rest(it), **page));
+        order.sort_by_key(|(page, it)| {
+            let waited = (!everything_needed_fits).then_some(it.oldest);
+            (waited, rest(it), **page)
+        });
         for (page, needs) in order {
             let left = room - plan.ask.len();
             let more = |keys: &BTreeSet<BookKey>| -> Vec<BookKey> {
@@ -199,6 +212,10 @@ impl Plan {
             taken.extend(more(&needs.wanted).into_iter().take(room_for_wanted));
             let whole = rest(needs) <= left;
             let won = needs.standing == Standing::Won;
+            if !won {
+                // Nobody else on it is waited for.
+                taken.retain(|key| needs.needed.contains(key));
+            }
             if won && whole {
                 plan.complete.insert(*page);
             } else if won && plan.partial.is_none() && !taken.is_empty() {
@@ -209,9 +226,15 @@ impl Plan {
             }
             plan.ask.extend(taken);
         }
-        if !plan.ask.is_empty() {
-            plan.ask_despite_busy_holders(pages, room);
+        if plan.ask.is_empty() {
+            let won = plan.complete.iter().chain(&plan.partial).copied();
+            let give_back = won.chain(plan.give_back.iter().copied()).collect();
+            return Self {
+                give_back,
+                ..Self::default()
+            };
         }
+        plan.ask_despite_busy_holders(pages, room);
         plan
     }
 
@@ -256,6 +279,7 @@ mod tests {
             standing,
             needed: keys(needed),
             wanted: keys(wanted),
+            oldest: None,
         }
     }
 
@@ -313,6 +337,35 @@ mod tests {
         assert_eq!(Plan::new(&pages, 30).ask, keys(0..2));
     }
 
+    #[test]
+    fn what_has_waited_longest_comes_first_if_not_everything_fits() {
+        let at = |millis| Some(Timestamp::from_millis(millis));
+        let waiting = |oldest, needed| PageNeeds {
+            oldest,
+            ..needs(Standing::Won, needed, 0..0)
+        };
+        let pages = BTreeMap::from([
+            (page(0), waiting(at(9), 0..3)),
+            (page(1), waiting(at(5), 10..20)),
+            (page(2), waiting(None, 30..40)),
+        ]);
+        let plan = Plan::new(&pages, 15);
+        assert_eq!(plan.complete, BTreeSet::from([page(2)]));
+        assert_eq!(plan.partial, Some(page(1)));
+        assert_eq!(plan.give_back, BTreeSet::from([page(0)]));
+    }
+
+    #[test]
+    fn without_anything_to_ask_for_pages_are_given_back() {
+        let pages = BTreeMap::from([
+            (page(0), needs(Standing::Won, 0..0, 0..0)),
+            (page(1), needs(Standing::Held { pages: 1 }, 0..1, 0..0)),
+        ]);
+        let plan = Plan::new(&pages, 10);
+        assert_eq!(plan.give_back, BTreeSet::from([page(0)]));
+        assert_eq!((plan.ask.len(), plan.complete.len()), (0, 0));
+    }
+
     proptest! {
         #[test]
         fn plans_hold_what_they_promise(
@@ -350,6 +403,10 @@ mod tests {
                 !needs.needed.is_empty() && !matches!(needs.standing, Standing::Held { .. })
             });
             prop_assert!(!askable || !plan.ask.is_empty());
+            prop_assert!(!plan.ask.is_empty() || plan.complete.is_empty());
+            for (_, needs) in pages.iter().filter(|(_, it)| it.standing == Standing::Free) {
+                prop_assert!(plan.ask.is_disjoint(&needs.wanted));
+            }
         }
     }
 }

@@ -2,20 +2,20 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{HashMap, hash_map::Entry},
 };
 
 use super::{
     holdings::{Group, Holdings, PackedId, Position, PositionId, Protocol, Token},
     ident::{Icon, Ident},
-    mapping::{Mapping, asset_key, location},
+    mapping::{asset_key, location},
     number::Number,
-    price::{CmcId, PriceKey},
+    price::PriceKey,
     quantity::Quantity,
     scope::Part,
 };
 
-pub use super::mapping::{AssetResolver, NoAssets};
+pub use super::mapping::{AssetResolver, Mapping, NoAssets};
 
 /// The position type of plain balances.
 pub const WALLET_TYPE: &str = "wallet";
@@ -103,9 +103,6 @@ pub struct FinishedPart {
     pub bytes: Vec<u8>,
     /// A price and a 24 h change per price key, as the rows brought them.
     pub prices: Vec<(PriceKey, Number, Option<Number>)>,
-    /// Ids that assets with very different prices were mapped to: neither has
-    /// the id.
-    pub ambiguous: BTreeSet<CmcId>,
 }
 
 impl Draft {
@@ -139,9 +136,15 @@ impl Draft {
         self.rows.is_empty()
     }
 
+    /// Maps the assets of all rows to CoinMarketCap's ids.
+    pub fn map(&self, assets: &dyn AssetResolver) -> Mapping<'_> {
+        let rows = self.rows.iter().map(|(_, row)| row);
+        Mapping::of(rows.map(|row| (row, self.implementations(row))), assets)
+    }
+
     /// Encodes one part. The order in which rows arrived leaves no trace, so
     /// an unchanged wallet encodes to unchanged bytes.
-    pub fn finish(&self, part: Part, assets: &dyn AssetResolver) -> FinishedPart {
+    pub fn finish(&self, part: Part, mapping: &Mapping<'_>) -> FinishedPart {
         let mut rows: Vec<&Row> = self
             .rows
             .iter()
@@ -158,17 +161,11 @@ impl Draft {
             .map(|row| (part == Part::Defi).then(|| group_id(row)))
             .collect();
 
-        let mapping = Mapping::of(
-            self.rows
-                .iter()
-                .map(|(_, row)| (row, self.implementations(row))),
-            assets,
-        );
         let mut tables = Tables::default();
         let mut holdings = Holdings::default();
         let mut prices: HashMap<PriceKey, (Number, Option<Number>)> = HashMap::new();
         for (row, group_id) in rows.iter().copied().zip(&group_ids) {
-            let position = tables.position(row, group_id.as_deref(), self, &mapping, &mut holdings);
+            let position = tables.position(row, group_id.as_deref(), self, mapping, &mut holdings);
             if let Some(price) = row.price {
                 let key = holdings.price_key(holdings.token(&position));
                 prices.entry(key).or_insert((price, row.change_24h_percent));
@@ -181,7 +178,6 @@ impl Draft {
                 .into_iter()
                 .map(|(key, (price, change))| (key, price, change))
                 .collect(),
-            ambiguous: mapping.ambiguous,
         }
     }
 

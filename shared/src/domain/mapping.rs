@@ -1,6 +1,6 @@
 //! From a wallet's assets to CoinMarketCap's ids.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     belief::agree,
@@ -62,15 +62,15 @@ fn resolve(chain: &str, known: &[Implementation], assets: &dyn AssetResolver) ->
 /// them are too far apart for that, one of them is mapped wrongly, and neither
 /// has the id.
 #[derive(Default)]
-pub(super) struct Mapping<'a> {
+pub struct Mapping<'a> {
     /// By asset and chain: a token may be listed by itself on one of its
     /// asset's chains.
     ids: HashMap<(String, &'a str), CmcId>,
-    pub ambiguous: BTreeSet<CmcId>,
+    ambiguous: BTreeMap<CmcId, BTreeSet<String>>,
 }
 
 impl<'a> Mapping<'a> {
-    pub fn of(
+    pub(super) fn of(
         rows: impl Iterator<Item = (&'a Row, &'a [Implementation])>,
         assets: &dyn AssetResolver,
     ) -> Self {
@@ -82,19 +82,30 @@ impl<'a> Mapping<'a> {
             let Some(id) = known.or_else(|| resolve(&row.chain, implementations, assets)) else {
                 continue;
             };
-            mapping.ids.insert(key, id);
             if let Some(price) = row.price
                 && !agree(price, *prices.entry(id).or_insert(price))
             {
-                mapping.ambiguous.insert(id);
+                mapping.ambiguous.entry(id).or_default();
+            }
+            mapping.ids.insert(key, id);
+        }
+        for ((asset, _), id) in &mapping.ids {
+            if let Some(assets) = mapping.ambiguous.get_mut(id) {
+                assets.insert(asset.clone());
             }
         }
         let ambiguous = &mapping.ambiguous;
-        mapping.ids.retain(|_, id| !ambiguous.contains(id));
+        mapping.ids.retain(|_, id| !ambiguous.contains_key(id));
         mapping
     }
 
-    pub fn id(&self, row: &'a Row) -> Option<CmcId> {
+    /// Ids that assets with very different prices resolve to, with those
+    /// assets' own ids: none of them has the id.
+    pub fn ambiguous(&self) -> impl Iterator<Item = (CmcId, &BTreeSet<String>)> {
+        self.ambiguous.iter().map(|(id, assets)| (*id, assets))
+    }
+
+    pub(super) fn id(&self, row: &'a Row) -> Option<CmcId> {
         let key = (asset_key(row), row.chain.as_str());
         self.ids.get(&key).copied()
     }

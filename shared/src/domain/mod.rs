@@ -19,6 +19,7 @@ mod portfolio_tests;
 pub mod price;
 pub mod quantity;
 pub mod query;
+pub mod rate;
 pub mod scope;
 mod tally;
 pub mod upstream;

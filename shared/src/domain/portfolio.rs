@@ -222,12 +222,15 @@ impl<'a> Portfolio<'a> {
                 }
             }
         }
-        let mut refused = HashSet::new();
+        let mut seen = HashSet::new();
         for one in valued.iter().filter(|one| !one.hidden()) {
             if let Some(reason) = one.refused
-                && refused.insert((one.part, one.position.token))
+                && seen.insert((one.part, one.position.token))
             {
-                missing.push(one.refused_price(reason));
+                let gap = one.refused_price(reason);
+                if !missing.contains(&gap) {
+                    missing.push(gap);
+                }
             }
         }
         missing

@@ -70,7 +70,7 @@ fn with_portfolio(rows: Vec<Row>, check: impl FnOnce(&Portfolio<'_>)) {
     for row in rows {
         draft.push(row, None);
     }
-    let finished = Part::ALL.map(|part| (part, draft.finish(part, &NoAssets)));
+    let finished = Part::ALL.map(|part| (part, draft.finish(part, &draft.map(&NoAssets))));
     let prices = finished.iter().flat_map(|(_, part)| &part.prices);
     let prices = prices.map(|(key, amount, change)| {
         (*key, Price::new(*amount, *change, PriceSource::Zerion, NOW))
@@ -185,7 +185,7 @@ proptest! {
             for row in rows {
                 draft.push(row, None);
             }
-            Part::ALL.map(|part| draft.finish(part, &NoAssets).bytes)
+            Part::ALL.map(|part| draft.finish(part, &draft.map(&NoAssets)).bytes)
         };
         let mut distinct: Vec<Row> = Vec::new();
         for row in rows {

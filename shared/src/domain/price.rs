@@ -1,11 +1,11 @@
 //! Prices, kept apart from what a wallet holds, each with its own time.
 
-use std::time::Duration;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Keccak256};
 
-use super::{belief::Refusal, number::Number};
+use super::{belief::Refusal, number::Number, rate::Rate};
 use crate::clock::Timestamp;
 
 /// A CoinMarketCap id, e.g. 1027 for Ether.
@@ -57,18 +57,6 @@ impl PriceSource {
     }
 }
 
-impl PriceSource {
-    /// How much older than the moment of asking this source's prices may be
-    /// and still count as of that moment.
-    pub fn tolerance(self) -> Duration {
-        match self {
-            Self::Zerion | Self::CoinMarketCap => Duration::ZERO,
-            // Thinly traded tokens; it is asked for at most four hours back.
-            Self::DefiLlama => Duration::from_secs(4 * 3600),
-        }
-    }
-}
-
 /// A price per token in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -79,10 +67,13 @@ pub struct Price {
     pub change_24h_percent: Option<Number>,
     /// Who said so.
     pub source: PriceSource,
-    /// When the source gave it; DeFiLlama's own time, which may be earlier.
+    /// The time that the source gives it, if that is notably earlier than the
+    /// moment of asking; else that moment.
     pub as_of: Timestamp,
-    /// When its best source was last asked for it; freshness counts from here.
-    /// Later than `as_of` when the source had nothing newer.
+    /// When the source gave it; how long it may be used counts from here.
+    pub given_at: Timestamp,
+    /// When its source was last asked for it; freshness counts from here.
+    /// Later than `given_at` when the source had nothing newer.
     pub checked_at: Timestamp,
     /// Why what that brought was refused, if it was: then this is the price
     /// before it.
@@ -102,6 +93,7 @@ impl Price {
             change_24h_percent,
             source,
             as_of: now,
+            given_at: now,
             checked_at: now,
             refused: None,
         }
@@ -117,6 +109,12 @@ impl Price {
         self.amount.is_positive()
     }
 
+    /// Whether this is the mark that the source did not know the asset, rather
+    /// than that it gave a price that was refused.
+    pub fn is_unknown(&self) -> bool {
+        !self.is_known() && self.refused.is_none()
+    }
+
     /// The same price after its source was asked again, in vain.
     pub fn checked(self, at: Timestamp, refused: Option<Refusal>) -> Self {
         Self {
@@ -128,7 +126,7 @@ impl Price {
 
     /// Whether it may still be used when prices from before `oldest` may not.
     pub fn usable_since(&self, oldest: Timestamp) -> bool {
-        self.as_of.plus(self.source.tolerance()) >= oldest
+        self.given_at >= oldest
     }
 }
 
@@ -175,10 +173,10 @@ impl PriceTable {
         self.entry(key).map(|price| price.checked_at)
     }
 
-    /// Whether a source was asked for `key` and knew no price.
+    /// Whether a source was asked for `key` and did not know it.
     pub fn is_unknown(&self, key: PriceKey) -> bool {
         self.entry(key)
-            .is_some_and(|price| !price.is_known() && price.source != PriceSource::Zerion)
+            .is_some_and(|price| price.is_unknown() && price.source != PriceSource::Zerion)
     }
 
     /// Why what a source last said of `key` was refused, if it was.
@@ -216,49 +214,37 @@ impl PriceTable {
         source: PriceSource,
         now: Timestamp,
     ) -> Vec<(PriceKey, Price)> {
-        let kept = |key| match self.get(key) {
-            Some(price) => price.checked(now, price.refused),
-            None => Price::unknown(source, now),
+        let kept = |key| {
+            let refused = self.refused(key);
+            let known = self.get(key).copied();
+            let kept = known.unwrap_or(Price::unknown(source, now));
+            kept.checked(now, refused)
         };
         keys.into_iter().map(|key| (key, kept(key))).collect()
     }
 
-    /// A coin's price here and in `other`, a table of the same wallet in
-    /// another currency: what converts between them. Of all coins that have
-    /// both it is the one whose ratio is the median, so that a wrong price
-    /// does not convert the others. Also tells how many coins there are.
-    pub fn rate(&self, other: &Self) -> Option<(Number, Number, usize)> {
-        let mut pairs: Vec<(Number, Number, Number)> = self
-            .entries
-            .iter()
-            .filter(|(key, _)| matches!(key, PriceKey::Cmc(_)))
-            .filter_map(|(key, _)| Some((self.get(*key)?.amount, other.get(*key)?.amount)))
-            .filter_map(|(here, there)| Some((Number::ONE.converted(there, here)?, here, there)))
-            .collect();
-        pairs.sort_by(|(a, ..), (b, ..)| a.compare(*b, 1));
-        let (_, here, there) = *pairs.get(pairs.len() / 2)?;
-        Some((here, there, pairs.len()))
-    }
-
-    /// All prices, converted by what one thing costs in this table's currency
-    /// (`from`) and in the other (`to`).
-    pub fn converted(&self, from: Number, to: Number) -> Vec<(PriceKey, Price)> {
+    /// All prices, converted into another currency.
+    pub fn converted(&self, rate: Rate) -> Vec<(PriceKey, Price)> {
         let convert = |(key, price): &(PriceKey, Price)| {
-            let amount = price.amount.converted(from, to)?;
+            let amount = price.amount.converted(rate.from, rate.to)?;
             Some((*key, Price { amount, ..*price }))
         };
         self.entries.iter().filter_map(convert).collect()
     }
 
-    /// This table with what it lacks of unlisted assets taken from `other`, a
-    /// table of the same wallet in another currency, converted.
-    pub fn completed_from(&self, other: &Self) -> Self {
-        let lacking = |key: PriceKey| matches!(key, PriceKey::Asset(_)) && self.get(key).is_none();
-        let Some((here, there, _)) = self.rate(other) else {
-            return self.clone();
+    /// This table with those prices of unlisted assets that `other`, a table in
+    /// another currency, has of a later time, converted by `rate`.
+    pub fn completed_from(&self, other: &Self, rate: Rate) -> Self {
+        let newer = |key: PriceKey, price: &Price| {
+            let here = self.get(key).map(|here| here.given_at);
+            matches!(key, PriceKey::Asset(_)) && here < Some(price.given_at)
         };
-        let converted = other.converted(there, here).into_iter();
-        self.merged(converted.filter(|(key, _)| lacking(*key)))
+        let converted = other.converted(rate).into_iter();
+        let converted = converted.filter(|(key, price)| price.is_known() && newer(*key, price));
+        let converted: HashMap<PriceKey, Price> = converted.collect();
+        let kept = self.entries.iter().copied();
+        let kept = kept.filter(|(key, _)| !converted.contains_key(key));
+        Self::new(kept.chain(converted.clone()).collect())
     }
 
     /// Keeps only the prices that `wanted` says yes to.
@@ -306,17 +292,19 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_price_does_not_convert_the_others() {
-        let cmc = |id| PriceKey::Cmc(CmcId(id));
-        let unlisted = PriceKey::of_asset("some");
-        let table = |prices: [&str; 3]| {
-            let prices = prices.iter().map(|text| price(text, 1));
-            (1..).map(cmc).zip(prices).collect::<Vec<_>>()
+    fn newer_prices_of_another_currency_are_converted() {
+        let (old, new) = (PriceKey::of_asset("old"), PriceKey::of_asset("new"));
+        let euros = PriceTable::new(vec![(old, price("1", 1)), (new, price("2", 9))]);
+        let dollars = PriceTable::new(vec![(old, price("20", 5)), (new, price("30", 5))]);
+        let rate = Rate {
+            from: Number::ONE,
+            to: Number::parse("0.8").unwrap(),
         };
-        let mut dollars = table(["1", "10", "100"]);
-        dollars.push((unlisted, price("20", 1)));
-        let euros = PriceTable::new(table(["0.8", "80000", "80"]));
-        let completed = euros.completed_from(&PriceTable::new(dollars));
-        assert_eq!(completed.get(unlisted).unwrap().amount.to_string(), "16");
+        let completed = euros.completed_from(&dollars, rate);
+        let amount = |key| completed.get(key).unwrap().amount.to_string();
+        assert_eq!(
+            (amount(old), amount(new)),
+            ("16".to_owned(), "2".to_owned())
+        );
     }
 }

@@ -6,6 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -24,11 +25,20 @@ const MAX_PAGES: usize = 256;
 /// Most prices that are kept of a page; some 150 bytes each.
 const MAX_PRICES: usize = 1000;
 
+/// An open breaker is read again after this long.
+const BREAKER_TTL: Duration = Duration::from_secs(60);
+
 /// What the process knows of the book.
 #[derive(Default)]
 pub(super) struct Copies {
     pages: Mutex<HashMap<(Currency, Page), Copy>>,
-    breakers: Mutex<HashMap<Upstream, Timestamp>>,
+    breakers: Mutex<HashMap<Upstream, Breaker>>,
+}
+
+/// Until when an upstream wants to be left alone, and when that was read.
+struct Breaker {
+    until: Timestamp,
+    read_at: Timestamp,
 }
 
 /// A page as it was last seen.
@@ -57,6 +67,12 @@ impl Copies {
     pub fn state(&self, currency: Currency, page: Page) -> Option<PageState> {
         let pages = locked(&self.pages);
         Some(pages.get(&(currency, page))?.state.clone())
+    }
+
+    /// When a page was last refreshed, as far as is known.
+    pub fn fresh_at(&self, currency: Currency, page: Page) -> Option<Timestamp> {
+        let pages = locked(&self.pages);
+        pages.get(&(currency, page))?.state.fresh_at
     }
 
     /// Keeps what was read of a page or written to it. Of two prices of one
@@ -105,15 +121,30 @@ impl Copies {
 
     /// Until when `upstream` is known to want to be left alone.
     pub fn open_until(&self, upstream: Upstream, now: Timestamp) -> Option<Timestamp> {
-        let until = locked(&self.breakers).get(&upstream).copied();
-        until.filter(|until| now < *until)
+        let until = locked(&self.breakers).get(&upstream)?.until;
+        Some(until).filter(|until| now < *until)
     }
 
-    /// Keeps that `upstream` wants to be left alone until `until`.
-    pub fn keep_open(&self, upstream: Upstream, until: Timestamp) {
+    /// Whether it should be read again: always while it is closed, and now and
+    /// then while it is open, since somebody may have closed it by hand.
+    pub fn breaker_is_due(&self, upstream: Upstream, now: Timestamp) -> bool {
+        let breakers = locked(&self.breakers);
+        let open = breakers.get(&upstream).filter(|it| now < it.until);
+        open.is_none_or(|it| now >= it.read_at.plus(BREAKER_TTL))
+    }
+
+    /// Keeps what was read: until when `upstream` wants to be left alone.
+    pub fn keep_breaker(&self, upstream: Upstream, until: Option<Timestamp>, now: Timestamp) {
         let mut breakers = locked(&self.breakers);
-        let known = breakers.entry(upstream).or_insert(until);
-        *known = until.max(*known);
+        match until {
+            Some(until) => {
+                let read_at = now;
+                breakers.insert(upstream, Breaker { until, read_at });
+            }
+            None => {
+                breakers.remove(&upstream);
+            }
+        }
     }
 }
 
@@ -174,13 +205,18 @@ mod tests {
     }
 
     #[test]
-    fn breakers_close_by_the_clock() {
+    fn breakers_close_by_the_clock_or_by_hand() {
         let copies = Copies::default();
-        let at = Timestamp::from_millis;
-        copies.keep_open(Upstream::Zerion, at(10));
-        copies.keep_open(Upstream::Zerion, at(5));
-        assert_eq!(copies.open_until(Upstream::Zerion, at(9)), Some(at(10)));
-        assert_eq!(copies.open_until(Upstream::Zerion, at(10)), None);
-        assert_eq!(copies.open_until(Upstream::CoinMarketCap, at(0)), None);
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let of = Upstream::CoinMarketCap;
+        assert!(copies.breaker_is_due(of, at(0)));
+        copies.keep_breaker(of, Some(at(500)), at(0));
+        assert_eq!(copies.open_until(of, at(499)), Some(at(500)));
+        assert_eq!(copies.open_until(of, at(500)), None);
+        assert_eq!(copies.open_until(Upstream::Zerion, at(0)), None);
+        assert!(!copies.breaker_is_due(of, at(59)));
+        assert!(copies.breaker_is_due(of, at(60)));
+        copies.keep_breaker(of, None, at(60));
+        assert_eq!(copies.open_until(of, at(61)), None);
     }
 }

@@ -46,15 +46,17 @@ impl Service {
         let now = self.clock.now();
         let mut parts = BTreeMap::new();
         let mut brought: Vec<(PriceKey, Price)> = Vec::new();
+        let mapping = fetched.draft.map(assets.as_ref());
+        for (id, assets) in mapping.ambiguous() {
+            tracing::warn!(
+                id = id.0,
+                ?assets,
+                "assets with different prices have one id"
+            );
+            request.usage.refused_price();
+        }
         for part in wanted {
-            let finished = fetched.draft.finish(*part, assets.as_ref());
-            for id in &finished.ambiguous {
-                tracing::warn!(
-                    id = id.0,
-                    "assets with different prices are mapped to one id"
-                );
-                request.usage.refused_price();
-            }
+            let finished = fetched.draft.finish(*part, &mapping);
             let price =
                 |(key, amount, change)| (key, Price::new(amount, change, PriceSource::Zerion, now));
             brought.extend(finished.prices.into_iter().map(price));

@@ -38,6 +38,7 @@ use crate::{
     domain::{
         address::Family,
         answer::{Missing, MissingReason, StructureInfo},
+        currency::Currency,
         holdings::{CorruptHoldings, Holdings},
         portfolio::Portfolio,
         price::{OldestPrices, PriceTable},
@@ -241,7 +242,7 @@ struct Held {
 
 impl Held {
     /// The wallet's prices in other currencies.
-    fn elsewhere(&self) -> impl Iterator<Item = &PriceTable> {
+    fn elsewhere(&self) -> impl Iterator<Item = &(Currency, PriceTable)> {
         self.cached.iter().flat_map(|wallet| &wallet.elsewhere)
     }
 }

@@ -1,7 +1,7 @@
 //! The second level: prices.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ use crate::{
         holdings::{CorruptHoldings, Holdings},
         price::{Price, PriceKey, PriceSource, PriceTable},
         query::Query,
+        rate::{self, Rate},
         scope::Part,
     },
     upstream::{Failure, UpstreamError},
@@ -32,9 +33,11 @@ const UNKNOWN_TTL: Duration = Duration::from_secs(600);
 /// for and that no protocol holds is full of spam: they are not asked for.
 const MAX_DOUBTFUL: usize = 100;
 
-/// Fewer coins than this in two currencies tell nothing about the rate between
-/// them: one of them may be the wrong one.
-const ENOUGH_FOR_A_RATE: usize = 3;
+/// A wallet's own price is kept rather than one that was given later, but is
+/// dated this much earlier.
+const MUCH_EARLIER: Duration = Duration::from_secs(600);
+/// A time further ahead than this is no other clock's, but wrong.
+pub(super) const MAX_SKEW: Duration = Duration::from_secs(10);
 
 /// The assets whose prices can be refreshed, and where the book has them.
 pub(super) type Refreshable = BTreeMap<PriceKey, BookKey>;
@@ -89,8 +92,11 @@ impl Service {
         request: &Request,
     ) -> Result<(PriceTable, Level), ServiceError> {
         let (mut table, level) = self.direct_prices(query, held, request).await?;
-        for other in held.elsewhere() {
-            table = table.completed_from(other);
+        for (currency, other) in held.elsewhere() {
+            let rate = Rate::between((*currency, other), (query.currency, &table));
+            if let Some(rate) = rate {
+                table = table.completed_from(other, rate);
+            }
         }
         Ok((table, level))
     }
@@ -123,15 +129,16 @@ impl Service {
             let level = self.hit(&refreshable, &table, held);
             return Ok((table, level));
         }
+        let asked = with_dollars(asked, query.currency);
         let found = self.search(query, &asked, &table, request).await;
-        let fresh = self.taken(&asked, &table, held, &found, request);
+        let fresh = self.taken(query, &asked, &table, held, &found, request);
         let stored = self.store_found(query, held, &fresh, &found, request).await;
         let renewed = !fresh.entries().is_empty();
         let table = table.merged(fresh.entries().iter().copied());
         // Old prices stand in for a failing source; with none at all the
         // answer would be a wallet worth nothing.
         if let Some(error) = &found.failed
-            && !self.has_usable_price(&table)
+            && !self.has_usable_price(&table, &refreshable)
         {
             return Err(error.clone().into());
         }
@@ -179,6 +186,7 @@ impl Service {
     /// What the wallet takes of what was found, to be put over its table.
     fn taken(
         &self,
+        query: &Query,
         asked: &Refreshable,
         table: &PriceTable,
         held: &Held,
@@ -186,54 +194,44 @@ impl Service {
         request: &Request,
     ) -> PriceTable {
         let now = self.clock.now();
+        let oldest = self.policy.oldest_prices(now);
+        let elsewhere = own_elsewhere(query.currency, asked, found, held);
+        let usable = |key: &PriceKey, price: &&Price| oldest.allow(*key, price);
         let mut taken = Vec::new();
-        let mut disbelieved = HashSet::new();
-        let elsewhere = self.own_elsewhere(asked, found, held);
+        let mut refused = HashMap::new();
         for (key, book_key) in asked {
-            let own = table.get(*key).or_else(|| elsewhere.get(*key));
+            // The best that is known to judge by: a price in another currency
+            // rather than one that may not be used any more.
+            let own = table.get(*key);
+            let judge = own.filter(|own| usable(key, own));
+            let judge = judge.or_else(|| elsewhere.get(*key).filter(|own| usable(key, own)));
+            let judge = judge.or(own);
             let newer = found.prices.get(book_key).filter(|price| {
-                table
-                    .checked_at(*key)
-                    .is_none_or(|at| at < price.checked_at)
+                let at = table.checked_at(*key);
+                at.is_none_or(|at| at < price.checked_at || at > now.plus(MAX_SKEW))
             });
             if let Some(price) = newer {
-                let believed = belief::for_the_wallet(price.amount, own.map(|own| own.amount));
-                if price.is_known() && !believed {
-                    disbelieved.insert(*key);
+                let chosen = choose(price, judge);
+                if let Some(reason) = chosen.refused.filter(|_| price.refused.is_none()) {
                     request.usage.refused_price();
+                    refused.insert(*key, reason);
+                } else if found.refused.contains(book_key) {
+                    refused.extend(chosen.refused.map(|reason| (*key, reason)));
                 }
-                taken.push((*key, choose(price, own, believed)));
-            } else if found.fallback_failed && matches!(book_key, BookKey::Unlisted(_)) {
-                // A second opinion that is not to be had: what is known stays,
-                // and is asked for again in its time.
+                taken.push((*key, chosen));
+            } else if found.fallback_failed
+                && matches!(book_key, BookKey::Unlisted(_))
+                && own.is_none_or(|own| own.source == PriceSource::Zerion)
+            {
+                // A second opinion that is not to be had: Zerion's price stays,
+                // and another is asked for in its time.
                 taken.extend(table.unanswered([*key], PriceSource::Zerion, now));
             }
         }
-        if !disbelieved.is_empty() {
-            report(&held.parts, &disbelieved, found, asked);
+        if !refused.is_empty() {
+            report(&held.parts, &refused, asked);
         }
         PriceTable::new(taken)
-    }
-
-    /// The wallet's prices in other currencies, converted into this one where
-    /// enough coins tell the rate.
-    fn own_elsewhere(&self, asked: &Refreshable, found: &Found, held: &Held) -> PriceTable {
-        let known = |(key, book_key): (&PriceKey, &BookKey)| {
-            Some((
-                *key,
-                *found.prices.get(book_key).filter(|it| it.is_known())?,
-            ))
-        };
-        let here = PriceTable::new(asked.iter().filter_map(known).collect());
-        let mut converted = PriceTable::default();
-        for there in held.elsewhere() {
-            if let Some((to, from, count)) = here.rate(there)
-                && count >= ENOUGH_FOR_A_RATE
-            {
-                converted = converted.merged(there.converted(from, to));
-            }
-        }
-        converted
     }
 
     /// Writes the wallet's prices and the book's at once; tells whether the
@@ -273,12 +271,15 @@ impl Service {
     }
 
     /// Whether anything at all can be valued.
-    fn has_usable_price(&self, table: &PriceTable) -> bool {
+    fn has_usable_price(&self, table: &PriceTable, refreshable: &Refreshable) -> bool {
         let oldest = self.policy.oldest_prices(self.clock.now());
+        let helper = |key: &PriceKey| {
+            rate::DOLLARS.map(PriceKey::Cmc).contains(key) && !refreshable.contains_key(key)
+        };
         table
             .entries()
             .iter()
-            .any(|(key, price)| price.is_known() && oldest.allow(*key, price))
+            .any(|(key, price)| price.is_known() && oldest.allow(*key, price) && !helper(key))
     }
 
     /// What has expired, and what is about to: it is renewed with the rest.
@@ -325,7 +326,9 @@ impl Service {
         } else {
             self.policy.prices.ttl
         };
-        table.checked_at(key).map(|checked| checked.plus(ttl))
+        let checked = table.checked_at(key)?;
+        let wrong = checked > self.clock.now().plus(MAX_SKEW);
+        (!wrong).then(|| checked.plus(ttl))
     }
 
     /// Prices that are used as they are. Only those that can be refreshed
@@ -347,14 +350,49 @@ impl Service {
     }
 }
 
-/// Of what was found and what the wallet has the newer one, unless it is not
-/// believed.
-fn choose(found: &Price, own: Option<&Price>, believed: bool) -> Price {
+/// Adds the coins that tell the rate to the dollar.
+fn with_dollars(mut asked: Refreshable, currency: Currency) -> Refreshable {
+    if currency != Currency::USD {
+        let dollars = rate::DOLLARS.map(|id| (PriceKey::Cmc(id), BookKey::Listed(id)));
+        asked.extend(dollars);
+    }
+    asked
+}
+
+/// The wallet's prices in other currencies, converted into this one.
+fn own_elsewhere(
+    currency: Currency,
+    asked: &Refreshable,
+    found: &Found,
+    held: &Held,
+) -> PriceTable {
+    let known = |(key, book_key): (&PriceKey, &BookKey)| {
+        Some((
+            *key,
+            *found.prices.get(book_key).filter(|it| it.is_known())?,
+        ))
+    };
+    let mut converted = PriceTable::default();
+    let mut elsewhere = held.elsewhere().peekable();
+    if elsewhere.peek().is_none() {
+        return converted;
+    }
+    let here = PriceTable::new(asked.iter().filter_map(known).collect());
+    for (other, there) in elsewhere {
+        if let Some(rate) = Rate::between((*other, there), (currency, &here)) {
+            converted = converted.merged(there.converted(rate));
+        }
+    }
+    converted
+}
+
+/// What was found, unless the wallet's own price is better or does not agree.
+fn choose(found: &Price, own: Option<&Price>) -> Price {
     let Some(own) = own else { return *found };
-    let older = found.as_of.plus(found.source.tolerance()) < own.as_of;
-    if !found.is_known() || older {
+    let earlier = found.given_at < own.given_at || found.as_of.plus(MUCH_EARLIER) < own.as_of;
+    if !found.is_known() || earlier {
         own.checked(found.checked_at, found.refused)
-    } else if believed {
+    } else if belief::for_the_wallet(found.amount, Some(own.amount)) {
         *found
     } else {
         own.checked(found.checked_at, Some(Refusal::Jump))
@@ -369,29 +407,24 @@ fn word(error: &UpstreamError) -> &'static str {
     }
 }
 
-/// Logs tokens whose price is not believed: a wrong mapping shows here.
+/// Logs tokens whose price was just refused: a wrong mapping shows here.
 fn report(
     parts: &BTreeMap<Part, CachedPart>,
-    disbelieved: &HashSet<PriceKey>,
-    found: &Found,
+    refused: &HashMap<PriceKey, Refusal>,
     asked: &Refreshable,
 ) {
-    for holdings in parts
-        .values()
-        .filter_map(|part| Holdings::decode(&part.bytes).ok())
-    {
+    let decoded = parts.values().map(|part| Holdings::decode(&part.bytes));
+    for holdings in decoded.filter_map(Result::ok) {
         for token in &holdings.tokens {
             let key = holdings.price_key(token);
-            if let Some(book_key) = asked.get(&key).filter(|_| disbelieved.contains(&key)) {
-                let price = found.prices.get(book_key).map(|price| price.amount);
+            if let (Some(reason), Some(book_key)) = (refused.get(&key), asked.get(&key)) {
                 tracing::warn!(
                     chain = holdings.chain(token),
                     address = token.address.as_ref().map(tracing::field::display),
                     symbol = token.symbol,
                     key = %book_key,
-                    price = price.map(tracing::field::display),
-                    reason = Refusal::Jump.as_str(),
-                    "a price is refused for a token"
+                    reason = reason.as_str(),
+                    "a token's price is refused"
                 );
             }
         }

@@ -16,11 +16,19 @@ use crate::{
         price::{CmcId, Price, PriceSource},
         upstream::Upstream,
     },
-    upstream::{Failure, Quota, UpstreamError},
+    upstream::{Failure, FallbackQuote, Quota, Quote, UpstreamError},
 };
 
 /// A quote that its own source dates further back than this is none.
 const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
+/// And one of the fallback's, which prices thinly traded tokens.
+const MAX_FALLBACK_AGE: Duration = Duration::from_secs(4 * 3600);
+/// Sources answer from caches of a minute, or of five: a quote that is dated
+/// no further back than this is as of now.
+const RECENT: Duration = Duration::from_secs(600);
+/// A request that took this much longer than its limit was frozen with its
+/// process.
+const THAWED: Duration = Duration::from_secs(2);
 /// A source that limits requests and does not say for how long is left alone
 /// for this long: all of its limits of that kind are per minute.
 const REQUESTS_PAUSE: Duration = Duration::from_secs(60);
@@ -36,26 +44,18 @@ pub(super) struct Said {
 }
 
 /// What both sources say.
-#[derive(Default)]
 pub(super) struct Answers {
-    /// By key; a key that was asked for and is not there is not known.
-    pub said: BTreeMap<BookKey, Said>,
+    /// When they were asked.
+    pub asked_at: Timestamp,
+    /// When they had answered.
+    pub given_at: Timestamp,
+    /// By key; nothing for a key that its source was asked for and does not
+    /// know. A key whose request failed is not there at all.
+    pub said: BTreeMap<BookKey, Option<Said>>,
     /// The sources that answered.
     pub answered: Vec<PriceSource>,
-    /// How each source that failed did.
+    /// How each request that failed did.
     pub failed: Vec<UpstreamError>,
-}
-
-impl Answers {
-    /// Whether `upstream` answered.
-    pub fn came_from(&self, upstream: Upstream) -> bool {
-        let source = match upstream {
-            Upstream::Zerion => PriceSource::Zerion,
-            Upstream::CoinMarketCap => PriceSource::CoinMarketCap,
-            Upstream::DefiLlama => PriceSource::DefiLlama,
-        };
-        self.answered.contains(&source)
-    }
 }
 
 /// Who is asked for the price of `key`.
@@ -82,35 +82,47 @@ pub(super) fn pause_until(
     }
 }
 
-/// The price that `key` has after it was asked for.
-///
-/// `before` is what the book has, `own` what the asking wallet has. What the
-/// source does not know, and what is not believed, keeps the price before it.
-pub(super) fn settle(
-    key: &BookKey,
-    said: Option<&Said>,
-    before: Option<&Price>,
-    own: Option<&Price>,
-    oldest: Timestamp,
-    now: Timestamp,
-) -> Price {
-    let known = before.filter(|price| price.is_known() && price.usable_since(oldest));
-    let kept = |refused| match before {
-        Some(before) => before.checked(now, refused),
-        None => Price::unknown(source_of(key), now).checked(now, refused),
-    };
-    let Some(said) = said else {
-        return kept(None);
-    };
-    match said.price {
-        Ok(new) if !belief::for_the_book(new, known.map(|it| it.amount), own) => {
-            kept(Some(Refusal::Jump))
-        }
-        Ok(new) => Price {
-            as_of: said.as_of,
-            ..Price::new(new, said.change_24h_percent, source_of(key), now)
-        },
-        Err(refusal) => kept(Some(refusal)),
+/// What is known of a price before its source is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known<'k> {
+    /// What the book has.
+    pub before: Option<&'k Price>,
+    /// What the asking wallet has, if that may still be used.
+    pub own: Option<&'k Price>,
+    /// The book's price counts if it was given after this.
+    pub oldest: Timestamp,
+}
+
+impl Answers {
+    /// The price that `key` has now. What its source does not know, and what
+    /// is not believed, keeps the price before it. `None` for a key whose
+    /// request failed.
+    pub fn settle(&self, key: &BookKey, known: Known<'_>) -> Option<Price> {
+        let said = self.said.get(key)?;
+        let kept = |refused| {
+            let before = known.before.copied();
+            let kept = before.unwrap_or(Price::unknown(source_of(key), self.asked_at));
+            // Not news: it gives way to whatever was given meanwhile.
+            kept.checked(self.asked_at, refused)
+        };
+        let Some(said) = said else {
+            return Some(kept(None));
+        };
+        let recent = |price: &&Price| price.usable_since(known.oldest);
+        let before = known.before.filter(recent);
+        let amount = before.filter(|price| price.is_known());
+        let amount = amount.map(|price| price.amount);
+        let doubted = before.is_some_and(|price| price.refused == Some(Refusal::Jump));
+        Some(match said.price {
+            Ok(new) if !belief::for_the_book(new, amount, doubted, known.own) => {
+                kept(Some(Refusal::Jump))
+            }
+            Ok(new) => Price {
+                as_of: said.as_of,
+                ..Price::new(new, said.change_24h_percent, source_of(key), self.given_at)
+            },
+            Err(refusal) => kept(Some(refusal)),
+        })
     }
 }
 
@@ -122,7 +134,7 @@ impl Service {
         keys: &BTreeSet<BookKey>,
         request: &Request,
     ) -> Answers {
-        let started = self.clock.now();
+        let asked_at = self.clock.now();
         let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
         for key in keys {
             match key {
@@ -130,25 +142,44 @@ impl Service {
                 BookKey::Unlisted(name) => unlisted.push(name.clone()),
             }
         }
+        let limit = self.upstream_timeout(self.policy.price_timeout, request);
+        let batch = self.fallback.as_ref().map_or(1, |source| source.max_keys());
+        let batches = unlisted.chunks(batch.max(1));
         let (quoted, fallback) = futures::join!(
-            self.listed(currency, &listed, request),
-            self.unlisted(&unlisted, request)
+            self.listed(currency, &listed, limit, request),
+            futures::future::join_all(batches.map(|names| self.unlisted(names, limit, request)))
         );
-        let now = self.clock.now();
-        request.usage.phase("prices", now.since(started));
-        let mut answers = Answers::default();
-        for (source, answer) in [
-            (PriceSource::CoinMarketCap, quoted),
-            (PriceSource::DefiLlama, fallback),
-        ] {
+        let given_at = self.clock.now();
+        let took = given_at.since(asked_at);
+        request.usage.phase("prices", took);
+        let mut answers = Answers {
+            asked_at,
+            given_at,
+            said: BTreeMap::new(),
+            answered: Vec::new(),
+            failed: Vec::new(),
+        };
+        for (source, asked, answer) in quoted.into_iter().chain(fallback.into_iter().flatten()) {
+            // A process that was frozen meanwhile has an old answer.
+            let answer = match took > limit + THAWED {
+                true => Err(UpstreamError {
+                    upstream: source.1,
+                    failure: Failure::Timeout,
+                }),
+                false => answer,
+            };
             match answer {
-                None => {}
-                Some(Ok(said)) => {
-                    answers.answered.push(source);
-                    let asked = said.into_iter().filter(|(key, _)| keys.contains(key));
-                    answers.said.extend(asked);
+                Ok(heard) => {
+                    answers.answered.push(source.0);
+                    answers
+                        .said
+                        .extend(asked.into_iter().map(|key| (key, None)));
+                    let asked = heard.into_iter().filter(|(key, _)| keys.contains(key));
+                    answers
+                        .said
+                        .extend(asked.map(|(key, said)| (key, Some(said))));
                 }
-                Some(Err(error)) => {
+                Err(error) => {
                     tracing::warn!(%error, "prices cannot be refreshed");
                     answers.failed.push(error);
                 }
@@ -162,57 +193,54 @@ impl Service {
         &self,
         currency: Currency,
         ids: &[CmcId],
+        limit: Duration,
         request: &Request,
-    ) -> Option<Result<Heard, UpstreamError>> {
+    ) -> Option<Heard> {
         if ids.is_empty() {
             return None;
         }
-        let timeout = self.upstream_timeout(self.policy.price_timeout, request);
         request.usage.upstream_call();
-        let quotes = self.quotes.quotes(ids, currency, timeout).await;
+        let quotes = self.quotes.quotes(ids, currency, limit).await;
         let now = self.clock.now();
-        let read = |quote: crate::upstream::Quote| {
-            // Coins that are no longer traded keep their last quote.
-            let outdated = |at: &Timestamp| now.since(*at) > MAX_QUOTE_AGE;
-            let price = match quote.as_of.filter(outdated) {
-                Some(_) => quote.price.and(Err(Refusal::Outdated)),
-                None => quote.price,
-            };
-            let said = Said {
-                price,
-                change_24h_percent: quote.change_24h_percent,
-                as_of: now,
-            };
-            (BookKey::Listed(quote.id), said)
+        let read = |quote: Quote| {
+            (
+                BookKey::Listed(quote.id),
+                said(
+                    quote.price,
+                    quote.change_24h_percent,
+                    quote.as_of,
+                    now,
+                    MAX_QUOTE_AGE,
+                ),
+            )
         };
-        Some(quotes.map(|quotes| quotes.into_iter().map(read).collect()))
+        let asked = ids.iter().copied().map(BookKey::Listed).collect();
+        let source = (PriceSource::CoinMarketCap, Upstream::CoinMarketCap);
+        let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
+        Some((source, asked, quotes))
     }
 
-    /// The fallback's requests, a hundred tokens each.
+    /// One request to the fallback.
     async fn unlisted(
         &self,
         names: &[String],
+        limit: Duration,
         request: &Request,
-    ) -> Option<Result<Heard, UpstreamError>> {
-        let source = self.fallback.as_ref().filter(|_| !names.is_empty())?;
-        let timeout = self.upstream_timeout(self.policy.price_timeout, request);
+    ) -> Option<Heard> {
+        let source = self.fallback.as_ref()?;
         request.usage.upstream_call();
-        let quotes = source.prices(names, timeout).await;
+        let quotes = source.prices(names, limit).await;
         let now = self.clock.now();
-        let read = |quote: crate::upstream::FallbackQuote| {
-            let as_of = quote.as_of.unwrap_or(now).min(now);
-            let outdated = as_of.plus(PriceSource::DefiLlama.tolerance()) < now;
-            let said = Said {
-                price: match outdated {
-                    true => quote.price.and(Err(Refusal::Outdated)),
-                    false => quote.price,
-                },
-                change_24h_percent: None,
-                as_of,
-            };
-            (BookKey::Unlisted(quote.key), said)
+        let read = |quote: FallbackQuote| {
+            (
+                BookKey::Unlisted(quote.key),
+                said(quote.price, None, quote.as_of, now, MAX_FALLBACK_AGE),
+            )
         };
-        Some(quotes.map(|quotes| quotes.into_iter().map(read).collect()))
+        let asked = names.iter().cloned().map(BookKey::Unlisted).collect();
+        let source = (PriceSource::DefiLlama, Upstream::DefiLlama);
+        let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
+        Some((source, asked, quotes))
     }
 
     /// Tells all processes to leave a source alone that limits requests, and
@@ -221,9 +249,10 @@ impl Service {
         let Failure::RateLimited { retry_after, quota } = error.failure else {
             return;
         };
-        let until = pause_until(self.clock.now(), retry_after, quota);
+        let now = self.clock.now();
+        let until = pause_until(now, retry_after, quota);
         tracing::warn!(upstream = %error.upstream, %until, "left alone");
-        self.copies.keep_open(error.upstream, until);
+        self.copies.keep_breaker(error.upstream, Some(until), now);
         let told = self.breakers.open(error.upstream, until, &request.usage);
         if let Err(error) = told.await {
             tracing::warn!(%error, "other processes cannot be told");
@@ -231,8 +260,35 @@ impl Service {
     }
 }
 
-/// What one source says, by key.
-type Heard = BTreeMap<BookKey, Said>;
+/// Who was asked in one request, for what, and what it said.
+type Heard = (
+    (PriceSource, Upstream),
+    Vec<BookKey>,
+    Result<Vec<(BookKey, Said)>, UpstreamError>,
+);
+
+/// A quote at `now`. Coins that are no longer traded keep their last quote:
+/// one that its source dates further back than `oldest` is none.
+fn said(
+    price: Result<Number, Refusal>,
+    change_24h_percent: Option<Number>,
+    dated: Option<Timestamp>,
+    now: Timestamp,
+    oldest: Duration,
+) -> Said {
+    let age = dated.map_or(Duration::ZERO, |at| now.since(at));
+    Said {
+        price: match age > oldest {
+            true => price.and(Err(Refusal::Outdated)),
+            false => price,
+        },
+        change_24h_percent,
+        as_of: match age > RECENT {
+            true => now.minus(age),
+            false => now,
+        },
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -259,44 +315,72 @@ mod tests {
     fn what_is_not_answered_or_not_believed_keeps_the_price_before() {
         let key = BookKey::Listed(CmcId(1));
         let number = |text| Number::parse(text).unwrap();
-        let earlier = NOW.minus(Duration::from_secs(60));
-        let before = Price::new(number("10"), None, PriceSource::CoinMarketCap, earlier);
-        let said = |price| Said {
-            price,
-            change_24h_percent: None,
-            as_of: NOW,
+        let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
+        let price = |text, at| Price::new(number(text), None, PriceSource::CoinMarketCap, at);
+        let quoted = |price| Some(said(price, None, None, NOW, MAX_QUOTE_AGE));
+        let settled = |said: Option<Said>, before: Option<Price>| {
+            let answers = Answers {
+                asked_at: ago(1),
+                given_at: NOW,
+                said: BTreeMap::from([(key.clone(), said)]),
+                answered: Vec::new(),
+                failed: Vec::new(),
+            };
+            let known = Known {
+                before: before.as_ref(),
+                own: None,
+                oldest: ago(960),
+            };
+            answers.settle(&key, known).unwrap()
         };
-        let oldest = NOW.minus(Duration::from_secs(960));
-        let settled = |said: Option<Said>, before: Option<&Price>| {
-            settle(&key, said.as_ref(), before, None, oldest, NOW)
-        };
-        let new = settled(Some(said(Ok(number("11")))), Some(&before));
+        let before = price("10", ago(60));
+        let new = settled(quoted(Ok(number("11"))), Some(before));
         assert_eq!(
-            (new.amount, new.as_of, new.refused),
+            (new.amount, new.given_at, new.refused),
             (number("11"), NOW, None)
         );
+        assert_eq!(new.checked_at, NOW);
         for (said, refused) in [
             (None, None),
-            (Some(said(Ok(number("51")))), Some(Refusal::Jump)),
-            (Some(said(Err(Refusal::Outdated))), Some(Refusal::Outdated)),
+            (quoted(Ok(number("51"))), Some(Refusal::Jump)),
+            (quoted(Err(Refusal::Outdated)), Some(Refusal::Outdated)),
         ] {
-            let kept = settled(said, Some(&before));
-            assert_eq!((kept.amount, kept.as_of), (before.amount, earlier));
-            assert_eq!((kept.checked_at, kept.refused), (NOW, refused));
+            let kept = settled(said, Some(before));
+            assert_eq!((kept.amount, kept.given_at), (before.amount, ago(60)));
+            // When it was asked for, so that anything given since is newer.
+            assert_eq!((kept.checked_at, kept.refused), (ago(1), refused));
         }
-        let none = settled(Some(said(Err(Refusal::NotPositive))), None);
-        assert!(!none.is_known());
-        assert_eq!(none.refused, Some(Refusal::NotPositive));
-        // A price from long ago does not stand in the way of a new one.
-        let ancient = Price::new(
-            number("1"),
-            None,
-            PriceSource::CoinMarketCap,
-            oldest.minus(Duration::from_secs(1)),
-        );
+        let none = settled(quoted(Err(Refusal::NotPositive)), None);
         assert_eq!(
-            settled(Some(said(Ok(number("51")))), Some(&ancient)).amount,
+            (none.is_known(), none.refused),
+            (false, Some(Refusal::NotPositive))
+        );
+        // A price from long ago does not stand in the way of a new one.
+        let ancient = price("1", ago(961));
+        assert_eq!(
+            settled(quoted(Ok(number("51"))), Some(ancient)).amount,
             number("51")
         );
+        // What was doubted once stays out until somebody vouches for it.
+        let doubt = Price::unknown(PriceSource::CoinMarketCap, ago(60));
+        let doubt = doubt.checked(ago(60), Some(Refusal::Jump));
+        assert!(!settled(quoted(Ok(number("51"))), Some(doubt)).is_known());
+    }
+
+    #[test]
+    fn quotes_are_dated_by_their_source_where_that_matters() {
+        let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
+        let quoted = |seconds| {
+            said(
+                Ok(Number::ONE),
+                None,
+                Some(ago(seconds)),
+                NOW,
+                MAX_QUOTE_AGE,
+            )
+        };
+        assert_eq!(quoted(90).as_of, NOW);
+        assert_eq!(quoted(1200).as_of, ago(1200));
+        assert_eq!(quoted(3601).price, Err(Refusal::Outdated));
     }
 }

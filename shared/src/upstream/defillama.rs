@@ -77,16 +77,15 @@ impl FallbackSource for DefiLlama {
         keys: &[String],
         timeout: Duration,
     ) -> Result<Vec<FallbackQuote>, UpstreamError> {
-        let batches = keys.chunks(BATCH).map(|keys| self.batch(keys, timeout));
-        let mut quotes = Vec::new();
-        for answered in futures::future::join_all(batches).await {
-            let answered = answered.map_err(|failure| UpstreamError {
-                upstream: Upstream::DefiLlama,
-                failure,
-            })?;
-            quotes.extend(answered);
-        }
-        Ok(quotes)
+        let answered = self.batch(keys, timeout).await;
+        answered.map_err(|failure| UpstreamError {
+            upstream: Upstream::DefiLlama,
+            failure,
+        })
+    }
+
+    fn max_keys(&self) -> usize {
+        BATCH
     }
 }
 

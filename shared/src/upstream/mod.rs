@@ -146,11 +146,14 @@ pub struct FallbackQuote {
 /// Tells prices of tokens that the first source does not list.
 #[async_trait]
 pub trait FallbackSource: Send + Sync {
-    /// Prices of `keys` (`chain:contract`); what the source does not know is
-    /// left out.
+    /// Prices of `keys` (`chain:contract`) in one request; what the source does
+    /// not know is left out.
     async fn prices(
         &self,
         keys: &[String],
         timeout: Duration,
     ) -> Result<Vec<FallbackQuote>, UpstreamError>;
+
+    /// Most keys that one request may hold.
+    fn max_keys(&self) -> usize;
 }

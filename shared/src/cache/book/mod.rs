@@ -97,7 +97,8 @@ pub struct PageWrite {
     pub prices: Prices,
     /// What nobody wants any more.
     pub forget: BTreeSet<BookKey>,
-    /// What to do with the lease, if it is ours.
+    /// What to do with the lease. The page does not count as fresh if its
+    /// prices could not be written.
     pub end: Option<LeaseEnd>,
     /// What to note as wanted.
     pub note: BTreeSet<BookKey>,
@@ -113,11 +114,11 @@ impl PageWrite {
     }
 }
 
-/// The end of a lease.
+/// The end of a lease, or a failure without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseEnd {
-    /// Whose lease.
-    pub owner: u64,
+    /// Whose lease; none if only a failure is to be told.
+    pub owner: Option<u64>,
     /// The page is whole and as old as this.
     pub fresh_at: Option<Timestamp>,
     /// The source failed: nobody should ask before this.
@@ -130,7 +131,7 @@ impl LeaseEnd {
     /// The end of a lease that nothing was done under.
     pub fn early(owner: u64) -> Self {
         Self {
-            owner,
+            owner: Some(owner),
             fresh_at: None,
             failed_until: None,
             drop: Vec::new(),

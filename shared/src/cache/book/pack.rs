@@ -24,13 +24,15 @@ struct Packed {
     source: PriceSource,
     checked_at: i64,
     /// How long before that the source gave it, in milliseconds.
+    given_before: i64,
+    /// And how long before that it dates it.
     age: i64,
     refused: Option<Refusal>,
 }
 
 /// Packs a price.
 pub fn pack(price: &Price) -> Vec<u8> {
-    let checked_at = price.checked_at.as_millis();
+    let (checked_at, given_at) = (price.checked_at.as_millis(), price.given_at.as_millis());
     let packed = Packed {
         coefficient: price.amount.coefficient(),
         exponent: price.amount.exponent(),
@@ -39,7 +41,8 @@ pub fn pack(price: &Price) -> Vec<u8> {
             .map(|change| (change.coefficient(), change.exponent())),
         source: price.source,
         checked_at,
-        age: checked_at.saturating_sub(price.as_of.as_millis()),
+        given_before: checked_at.saturating_sub(given_at),
+        age: given_at.saturating_sub(price.as_of.as_millis()),
         refused: price.refused,
     };
     // A vector takes everything.
@@ -59,12 +62,14 @@ pub fn unpack(bytes: &[u8]) -> Result<Price, CorruptItem> {
     if packed.coefficient < 0 {
         return Err(CorruptItem("a negative price".to_owned()));
     }
-    let as_of = packed.checked_at.saturating_sub(packed.age);
+    let given_at = packed.checked_at.saturating_sub(packed.given_before);
+    let as_of = given_at.saturating_sub(packed.age);
     Ok(Price {
         amount: Number::new(packed.coefficient, packed.exponent),
         change_24h_percent: packed.change.map(|(c, e)| Number::new(c, e)),
         source: packed.source,
         as_of: Timestamp::from_millis(as_of),
+        given_at: Timestamp::from_millis(given_at),
         checked_at: Timestamp::from_millis(packed.checked_at),
         refused: packed.refused,
     })
@@ -82,7 +87,7 @@ mod tests {
         let amount = Number::parse("1875.3832420347037").unwrap();
         let change = Number::parse("-3.036101");
         let price = Price::new(amount, change, PriceSource::CoinMarketCap, now);
-        assert!(pack(&price).len() <= 28, "{}", pack(&price).len());
+        assert!(pack(&price).len() <= 29, "{}", pack(&price).len());
         let kept = price.checked(
             Timestamp::from_millis(1_795_254_106_007),
             Some(Refusal::Jump),

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
+use futures::{StreamExt, future::BoxFuture, stream};
 
 use super::{
     LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices, pack, unpack,
@@ -16,7 +17,6 @@ use crate::{
     cache::{
         CacheError, Table,
         calls::Update,
-        dynamodb::together,
         items::{EXPIRES_AT, Item, bytes, number, seconds, time},
         keys,
     },
@@ -31,12 +31,18 @@ use crate::{
 
 /// Clocks of different machines may differ by this much.
 const SKEW: Duration = Duration::from_millis(500);
+/// A time further ahead than this is no other clock's, but wrong.
+const MAX_SKEW: Duration = Duration::from_secs(10);
 /// TTL deletion waits this much longer than the last moment an item is used.
 pub(super) const GRACE: Duration = Duration::from_secs(3600);
 /// Prices in one update: expressions end at 4 KB and at 300 operators.
 const UPDATE: usize = 200;
 /// Forgotten prices in one update.
 const FORGET: usize = 50;
+/// Old slots that one update drops.
+const DROP: usize = 100;
+/// Calls at a time: each needs a connection of its own.
+const CONCURRENCY: usize = 32;
 /// Tries to merge with newer prices before they are left to the next refresh.
 const MERGE_ATTEMPTS: usize = 3;
 
@@ -114,6 +120,7 @@ impl Book {
         let free = update.value("free", time(terms.now.minus(SKEW)));
         let stale = update.value("stale", time(terms.fresh_after));
         let now = update.value("now", time(terms.now));
+        let wrong = update.value("wrong", time(terms.now.plus(MAX_SKEW)));
         let numeric = update.value("numeric", AttributeValue::S("N".to_owned()));
         update.expression = format!(
             "SET {UNTIL} = {until}, {OWNER} = {owner}, {HELD_PAGES} = {pages}, {EXPIRES_AT} = {expires}"
@@ -122,7 +129,7 @@ impl Book {
         // An attribute of another type is as good as none.
         update.condition = format!(
             "(NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free}) \
-             AND (NOT attribute_type({FRESH}, {numeric}) OR {FRESH} <= {stale}) \
+             AND (NOT attribute_type({FRESH}, {numeric}) OR {FRESH} <= {stale} OR {FRESH} > {wrong}) \
              AND (NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {now})"
         );
         let partition = keys::page(currency, page);
@@ -144,8 +151,16 @@ impl Book {
         })
     }
 
-    /// Adds what is wanted to the present slot's set.
+    /// Adds what is wanted to the present slot's set, and drops slots that
+    /// count no more: an item that is only ever noted to must not grow.
     fn note(&self, update: &mut Update, wanted: &BTreeSet<BookKey>, now: Timestamp) {
+        let gone = Slot::of(now)
+            .gone()
+            .map(|slot| format!("{WANTED}{}", slot.0));
+        let gone: Vec<String> = gone.collect();
+        update
+            .expression
+            .push_str(&format!(" REMOVE {}", gone.join(", ")));
         if wanted.is_empty() {
             return;
         }
@@ -182,29 +197,50 @@ impl Book {
         usage: &Usage,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
-        let owner = update.value("owner", number(end.owner));
         let mut set = Vec::new();
         for (attribute, value) in [(FRESH, end.fresh_at), (FAILED, end.failed_until)] {
             if let Some(value) = value {
-                set.push(format!(
-                    "{attribute} = {}",
-                    update.value(attribute, time(value))
-                ));
+                let value = update.value(attribute, time(value));
+                set.push(format!("{attribute} = {value}"));
             }
         }
-        let mut remove = vec![UNTIL.to_owned(), HELD_PAGES.to_owned()];
-        remove.extend(end.drop.iter().map(|slot| format!("{WANTED}{}", slot.0)));
-        let set = match set.is_empty() {
-            true => String::new(),
-            false => format!("SET {} ", set.join(", ")),
-        };
-        update.expression = format!("{set}REMOVE {}", remove.join(", "));
-        update.condition = format!("{OWNER} = {owner}");
+        let old = end.drop.iter().take(DROP);
+        let mut remove: Vec<String> = old.map(|slot| format!("{WANTED}{}", slot.0)).collect();
+        if let Some(owner) = end.owner {
+            remove.extend([UNTIL.to_owned(), HELD_PAGES.to_owned()]);
+            let owner = update.value("owner", number(owner));
+            update.condition = format!("{OWNER} = {owner}");
+        }
+        for (word, list) in [("SET", set), ("REMOVE", remove)] {
+            if !list.is_empty() {
+                let clause = format!("{word} {} ", list.join(", "));
+                update.expression.push_str(&clause);
+            }
+        }
         let partition = keys::page(currency, page);
         let sent = self
             .table
             .update(partition, keys::PAGE_LEASE, update, usage);
         // Lost already: then there is nothing to end.
+        sent.await.map(drop)
+    }
+
+    /// Takes back that a page is fresh, because its prices are not there.
+    async fn not_fresh(
+        &self,
+        currency: Currency,
+        page: Page,
+        end: &LeaseEnd,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        let mut update = Update::default();
+        let owner = update.value("owner", number(end.owner.unwrap_or(0)));
+        update.expression = format!("REMOVE {FRESH}");
+        update.condition = format!("{OWNER} = {owner}");
+        let partition = keys::page(currency, page);
+        let sent = self
+            .table
+            .update(partition, keys::PAGE_LEASE, update, usage);
         sent.await.map(drop)
     }
 
@@ -219,7 +255,8 @@ impl Book {
         now: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError> {
-        let Some(mut newest) = prices.iter().map(|(_, price)| price.checked_at).max() else {
+        let times = || prices.iter().map(|(_, price)| price.checked_at);
+        let (Some(oldest), Some(mut newest)) = (times().min(), times().max()) else {
             return Ok(());
         };
         let mut ours = prices.to_vec();
@@ -234,23 +271,23 @@ impl Book {
             }
             let newest_value = update.value(NEWEST, time(newest));
             set.push(format!("{NEWEST} = {newest_value}"));
-            set.push(format!(
-                "{EXPIRES_AT} = {}",
-                update.value("e", self.expiry(now))
-            ));
+            let expires = update.value("e", self.expiry(now));
+            set.push(format!("{EXPIRES_AT} = {expires}"));
             update.expression = format!("SET {}", set.join(", "));
-            let gone: Vec<String> = forget
-                .iter()
-                .enumerate()
-                .map(|(at, key)| update.name(&format!("r{at}"), &key.to_string()))
-                .collect();
-            if !gone.is_empty() {
-                update
-                    .expression
-                    .push_str(&format!(" REMOVE {}", gone.join(", ")));
+            // What others have written meanwhile is not looked through for
+            // what to forget.
+            if seen.is_none() && !forget.is_empty() {
+                let gone = forget.iter().enumerate();
+                let gone = gone.map(|(at, key)| update.name(&format!("r{at}"), &key.to_string()));
+                let gone: Vec<String> = gone.collect();
+                let gone = format!(" REMOVE {}", gone.join(", "));
+                update.expression.push_str(&gone);
             }
             update.condition = match seen {
-                None => format!("attribute_not_exists({NEWEST}) OR {NEWEST} <= {newest_value}"),
+                None => {
+                    let oldest = update.value("oldest", time(oldest));
+                    format!("attribute_not_exists({NEWEST}) OR {NEWEST} <= {oldest}")
+                }
                 Some(seen) => format!("{NEWEST} = {}", update.value("seen", time(seen))),
             };
             let partition = keys::page(currency, page);
@@ -259,18 +296,24 @@ impl Book {
                 return Ok(());
             };
             let stored = read_prices(&there);
+            let wrong = now.plus(MAX_SKEW);
             ours.retain(|(key, price)| {
-                let there = stored.get(*key);
-                there.is_none_or(|there| there.checked_at < price.checked_at)
+                let there = stored.get(*key).map(|there| there.checked_at);
+                there.is_none_or(|there| there < price.checked_at || there > wrong)
             });
             if ours.is_empty() {
                 return Ok(());
             }
-            seen = there.time(NEWEST);
-            newest = seen.map_or(newest, |seen| seen.max(newest));
+            // Moved on with every write, so that of two that have seen the
+            // same only one is made.
+            seen = Some(there.time(NEWEST).unwrap_or_default());
+            let next = seen.filter(|seen| *seen <= wrong).unwrap_or_default();
+            newest = newest.max(next.plus(Duration::from_millis(1)));
         }
-        tracing::info!(%page, "prices were replaced too often to be merged");
-        Ok(())
+        Err(CacheError {
+            operation: "UpdateItem",
+            reason: "prices were replaced too often to be merged".to_owned(),
+        })
     }
 }
 
@@ -328,15 +371,22 @@ impl PriceBook for Book {
         usage: &Usage,
     ) -> BTreeMap<Page, PageLease> {
         usage.round_trip();
-        let tries = wanted.iter().map(|(page, keys)| async move {
-            let taken = self.take(currency, *page, keys, terms, usage).await;
-            taken
-                .inspect_err(|error| tracing::warn!(%error, %page, "no lease can be taken"))
-                .ok()
-                .map(|lease| (*page, lease))
-        });
-        let tries = futures::future::join_all(tries).await;
-        tries.into_iter().flatten().collect()
+        let mut tries: Vec<BoxFuture<'_, Option<(Page, PageLease)>>> = Vec::new();
+        for (page, keys) in wanted {
+            tries.push(Box::pin(async move {
+                let taken = self.take(currency, *page, keys, terms, usage).await;
+                taken
+                    .inspect_err(|error| tracing::warn!(%error, %page, "no lease can be taken"))
+                    .ok()
+                    .map(|lease| (*page, lease))
+            }));
+        }
+        let mut tries = stream::iter(tries).buffer_unordered(CONCURRENCY);
+        let mut leases = BTreeMap::new();
+        while let Some(lease) = tries.next().await {
+            leases.extend(lease);
+        }
+        leases
     }
 
     async fn states(
@@ -359,33 +409,47 @@ impl PriceBook for Book {
         now: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError> {
-        let mut calls: Vec<futures::future::BoxFuture<'_, Result<(), CacheError>>> = Vec::new();
+        let mut calls: Vec<BoxFuture<'_, (Page, Result<(), CacheError>)>> = Vec::new();
         for (page, write) in writes {
+            let page = *page;
             let prices: Vec<_> = write.prices.iter().collect();
             let mut forget: Vec<&BookKey> = write.forget.iter().take(FORGET).collect();
             for prices in prices.chunks(UPDATE) {
                 let (prices, forget) = (prices.to_vec(), std::mem::take(&mut forget));
                 calls.push(Box::pin(async move {
-                    self.merge(currency, *page, &prices, &forget, now, usage)
-                        .await
+                    let merge = self.merge(currency, page, &prices, &forget, now, usage);
+                    (page, merge.await)
                 }));
             }
             if let Some(end) = &write.end {
-                calls.push(Box::pin(self.end(currency, *page, end, usage)));
+                let end = self.end(currency, page, end, usage);
+                calls.push(Box::pin(async move { (page, end.await) }));
             }
             if !write.note.is_empty() {
-                calls.push(Box::pin(self.note_alone(
-                    currency,
-                    *page,
-                    &write.note,
-                    now,
-                    usage,
-                )));
+                let note = self.note_alone(currency, page, &write.note, now, usage);
+                calls.push(Box::pin(async move { (page, note.await) }));
             }
         }
         if calls.is_empty() {
             return Ok(());
         }
-        together(calls, usage).await.map(drop)
+        usage.round_trip();
+        // Every call runs to its end, so that none is cut off half-way.
+        let mut done = stream::iter(calls).buffer_unordered(CONCURRENCY);
+        let mut result = Ok(());
+        let mut failed = BTreeSet::new();
+        while let Some((page, written)) = done.next().await {
+            if let Err(error) = written {
+                failed.insert(page);
+                result = Err(error);
+            }
+        }
+        for page in failed {
+            let end = writes.get(&page).and_then(|write| write.end.as_ref());
+            if let Some(end) = end.filter(|end| end.fresh_at.is_some()) {
+                self.not_fresh(currency, page, end, usage).await?;
+            }
+        }
+        result
     }
 }

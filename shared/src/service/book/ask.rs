@@ -5,18 +5,16 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Search,
-    open::{OpenPage, upstream_of},
-};
+use super::{Search, open::OpenPage};
 use crate::{
-    cache::book::{LeaseEnd, PageWrite},
+    cache::book::{LeaseEnd, PageState, PageWrite},
     clock::Timestamp,
     domain::{
         book::{BookKey, Page, PageNeeds, Plan, Shelf, Slot, Standing},
+        price::Price,
         upstream::Upstream,
     },
-    service::quotes::{Answers, settle},
+    service::quotes::{Answers, Known},
     upstream::{Failure, UpstreamError},
     usage::Usage,
 };
@@ -39,12 +37,7 @@ impl Search<'_> {
             .map(|shelf| (shelf, self.plan(shelf, open, patient)))
             .collect();
         let keys: BTreeSet<BookKey> = plans.values().flat_map(|it| it.ask.clone()).collect();
-        let mut back = BTreeMap::new();
-        for page in plans.values().flat_map(|plan| &plan.give_back) {
-            let owner = open.get_mut(page).and_then(|opened| opened.owner.take());
-            let end = owner.map(LeaseEnd::early);
-            back.extend(end.map(|end| (*page, PageWrite::ending(end))));
-        }
+        let back = self.give_back(plans.values().flat_map(|plan| &plan.give_back), open);
         let (service, request) = (self.service, self.needs.request);
         let aside = Usage::default();
         let give_back = service.write_book(self.needs.currency, &back, &aside);
@@ -57,10 +50,15 @@ impl Search<'_> {
         let (answers, ()) = futures::join!(sources, give_back);
         request.usage.add_aside(&aside);
         for error in &answers.failed {
-            service.respect(error, request).await;
             match error.upstream {
                 Upstream::DefiLlama => self.found.fallback_failed = true,
                 _ => self.found.failed = Some(error.clone()),
+            }
+        }
+        for upstream in [Upstream::CoinMarketCap, Upstream::DefiLlama] {
+            let mut failed = answers.failed.iter();
+            if let Some(error) = failed.find(|error| error.upstream == upstream) {
+                service.respect(error, request).await;
             }
         }
         self.asked.extend(keys.iter().map(|key| key.page().shelf));
@@ -74,6 +72,28 @@ impl Search<'_> {
         self.end_leases(&plans, &answers, open);
     }
 
+    /// Ends the leases of pages that there is no room for.
+    fn give_back<'p>(
+        &self,
+        pages: impl Iterator<Item = &'p Page>,
+        open: &mut BTreeMap<Page, OpenPage>,
+    ) -> BTreeMap<Page, PageWrite> {
+        let (copies, now) = (&self.service.copies, self.now());
+        let mut back = BTreeMap::new();
+        for page in pages {
+            let Some(opened) = open.get_mut(page) else {
+                continue;
+            };
+            if let Some(owner) = opened.owner.take() {
+                back.insert(*page, PageWrite::ending(LeaseEnd::early(owner)));
+                let ended = |state: &mut PageState| state.until = None;
+                opened.state.iter_mut().for_each(ended);
+                copies.change_state(self.needs.currency, *page, now, ended);
+            }
+        }
+        back
+    }
+
     /// What to ask a source for: nothing if it was asked already, wants to be
     /// left alone, or is not needed.
     fn plan(&mut self, shelf: Shelf, open: &BTreeMap<Page, OpenPage>, patient: bool) -> Plan {
@@ -81,20 +101,27 @@ impl Search<'_> {
         let mut pages = BTreeMap::new();
         for (page, opened) in open.iter().filter(|(page, _)| page.shelf == shelf) {
             let needed = self.missing.get(page).cloned().unwrap_or_default();
-            let Some(mut standing) = opened.standing(&needed, now, self.looks) else {
-                self.just_failed(shelf);
-                continue;
+            // Whoever has nothing asks, when there is nobody to wait for.
+            let need = |key| self.needs.keys.get(key);
+            let hopeless = needed
+                .iter()
+                .any(|key| need(key).is_none_or(|need| !need.usable));
+            let standing = match opened.standing(&needed, now, self.looks) {
+                Some(Standing::Held { .. }) if hopeless && !patient => Standing::Free,
+                Some(standing) => standing,
+                None if opened.unclear && hopeless => Standing::Free,
+                None => {
+                    self.just_failed(shelf);
+                    continue;
+                }
             };
-            // Whoever cannot wait any longer and has nothing asks anyway.
-            let has_price = |key| self.needs.keys.get(key).is_some_and(|need| need.usable);
-            if !patient && !needed.iter().all(has_price) && standing != Standing::Won {
-                standing = Standing::Free;
-            }
-            let wanted = self.wanted(opened, &needed, now);
+            let checked = |key| need(key)?.own.map(|own| own.checked_at);
+            let oldest = needed.iter().map(checked).min().flatten();
             let needs = PageNeeds {
                 standing,
+                wanted: self.wanted(opened, &needed, now),
                 needed,
-                wanted,
+                oldest,
             };
             pages.insert(*page, needs);
         }
@@ -137,19 +164,17 @@ impl Search<'_> {
         needed: &BTreeSet<BookKey>,
         now: Timestamp,
     ) -> BTreeSet<BookKey> {
-        let Some(state) = &page.state else {
+        let Some(state) = page.state.as_ref().filter(|_| !page.unread) else {
             return BTreeSet::new();
         };
         let half = self.service.policy.prices.ttl / 2;
         let mut wanted = state.wanted(Slot::of(now));
         wanted.retain(|key| {
-            let young = page
-                .prices
-                .get(key)
-                .is_some_and(|price| match price.is_known() {
-                    true => now < price.checked_at.plus(half),
-                    false => self.service.is_fresh(price, now),
-                });
+            let young = |price: &Price| match price.is_unknown() {
+                true => self.service.is_fresh(price, now),
+                false => now < price.checked_at.plus(half),
+            };
+            let young = page.prices.get(key).is_some_and(young);
             !needed.contains(key) && !young
         });
         wanted
@@ -169,36 +194,47 @@ impl Search<'_> {
             let Some(opened) = open.get_mut(&page) else {
                 continue;
             };
-            if !answers.came_from(upstream_of(page.shelf)) {
-                continue;
-            }
             let need = self.needs.keys.get(key);
-            let own = need.and_then(|need| need.own.as_ref());
-            let said = answers.said.get(key);
-            let price = settle(key, said, opened.prices.get(key), own, oldest, now);
+            let known = Known {
+                before: opened.prices.get(key),
+                own: need
+                    .filter(|need| need.usable)
+                    .and_then(|need| need.own.as_ref()),
+                oldest,
+            };
+            let Some(price) = answers.settle(key, known) else {
+                continue;
+            };
             if let Some(refused) = price.refused {
-                let reason = refused.as_str();
+                let (reason, said) = (refused.as_str(), answers.said.get(key));
                 tracing::warn!(%key, reason, ?said, kept = %price.amount, "a price is refused");
                 self.needs.request.usage.refused_price();
+                self.found.refused.insert(key.clone());
             }
             if need.is_some() {
                 self.found.prices.insert(key.clone(), price);
             }
-            let alone = BTreeSet::from([key.clone()]);
-            let theirs = opened.is_held(&alone, now, self.looks);
+            let theirs = opened.owner.is_none()
+                && opened
+                    .state
+                    .as_ref()
+                    .is_some_and(|state| state.is_held(now));
             // Of what nobody vouches for, the book keeps prices only.
-            if !theirs && (price.is_known() || need.is_none_or(|need| need.notable)) {
+            let kept = price.is_known() || need.is_none_or(|need| need.notable);
+            if kept && !theirs && !opened.unread {
                 opened.prices.insert(key.clone(), price);
                 let write = self.found.writes.entry(page).or_default();
                 write.prices.insert(key.clone(), price);
-                let kept = [(key, &price)];
-                let copies = &self.service.copies;
-                copies.keep_prices(self.needs.currency, page, kept, now);
             }
+        }
+        for (page, write) in &self.found.writes {
+            let copies = &self.service.copies;
+            copies.keep_prices(self.needs.currency, *page, &write.prices, now);
         }
     }
 
-    /// Ends the leases of the pages that were refreshed, or could not be.
+    /// Ends the leases of the pages that were refreshed, or could not be, and
+    /// tells others of those that could not.
     fn end_leases(
         &mut self,
         plans: &Plans,
@@ -208,35 +244,43 @@ impl Search<'_> {
         let now = self.now();
         let slot = Slot::of(now);
         let oldest = now.minus(self.service.policy.prices.whole());
-        let won = plans.values().flat_map(|plan| {
-            let whole = plan.complete.iter().map(|page| (*page, true));
-            whole.chain(plan.partial.iter().map(|page| (*page, false)))
-        });
-        for (page, whole) in won {
-            let Some(opened) = open.get_mut(&page) else {
-                continue;
-            };
-            let Some(owner) = opened.owner.take() else {
-                continue;
-            };
-            let upstream = upstream_of(page.shelf);
-            let answered = answers.came_from(upstream);
-            let limited = self.service.blocked(page.shelf, now).is_some();
-            let fresh_at = (whole && answered).then(|| opened.age(slot).unwrap_or(now));
-            let write = self.found.writes.entry(page).or_default();
-            write.forget = opened.forgotten(oldest, slot);
-            write.end = Some(LeaseEnd {
-                owner,
-                fresh_at,
-                failed_until: (!answered && !limited).then(|| now.plus(FAILURE_PAUSE)),
-                drop: opened.old_slots(slot),
-            });
-            let (copies, currency) = (&self.service.copies, self.needs.currency);
-            copies.prune(currency, page, oldest);
-            copies.change_state(currency, page, now, |state| {
-                state.fresh_at = fresh_at.or(state.fresh_at);
-                state.until = None;
-            });
+        for plan in plans.values() {
+            let asked = plan.ask.iter().map(BookKey::page);
+            let pages: BTreeSet<Page> = asked.chain(plan.complete.iter().copied()).collect();
+            let silent = plan
+                .ask
+                .iter()
+                .filter(|key| !answers.said.contains_key(*key));
+            let silent: BTreeSet<Page> = silent.map(BookKey::page).collect();
+            for page in &pages {
+                let Some(opened) = open.get_mut(page) else {
+                    continue;
+                };
+                let limited = self.service.blocked(page.shelf, now).is_some();
+                let failed = silent.contains(page) && !limited;
+                let whole = plan.complete.contains(page) && !silent.contains(page);
+                let owner = opened.owner.take();
+                if owner.is_none() && !failed {
+                    continue;
+                }
+                let fresh_at = whole.then(|| opened.age(slot).unwrap_or(now));
+                let write = self.found.writes.entry(*page).or_default();
+                if owner.is_some() {
+                    write.forget = opened.forgotten(oldest, slot);
+                }
+                write.end = Some(LeaseEnd {
+                    owner,
+                    fresh_at: fresh_at.filter(|_| owner.is_some()),
+                    failed_until: failed.then(|| now.plus(FAILURE_PAUSE)),
+                    drop: opened.old_slots(slot),
+                });
+                let (copies, currency) = (&self.service.copies, self.needs.currency);
+                copies.prune(currency, *page, oldest);
+                copies.change_state(currency, *page, now, |state| {
+                    state.fresh_at = fresh_at.or(state.fresh_at);
+                    state.until = None;
+                });
+            }
         }
     }
 }

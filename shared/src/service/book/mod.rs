@@ -21,7 +21,7 @@ use std::{
 };
 
 use self::open::OpenPage;
-use super::{Request, Service};
+use super::{Request, Service, prices::MAX_SKEW};
 use crate::{
     cache::book::{PageWrite, Prices},
     clock::Timestamp,
@@ -37,7 +37,7 @@ use crate::{
 /// Whoever waits for other holders looks again after these pauses, the last
 /// one repeated.
 const PAUSES_MS: [u64; 4] = [40, 80, 120, 200];
-/// And gives up waiting after this long.
+/// And gives up waiting after this long, if older prices may be used.
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 /// What an answer needs prices of.
@@ -70,6 +70,8 @@ pub(super) struct Found {
     pub failed: Option<UpstreamError>,
     /// Whether the fallback did, which is no more than a pity.
     pub fallback_failed: bool,
+    /// What was just refused.
+    pub refused: BTreeSet<BookKey>,
     /// What is still to be written to the book.
     pub writes: BTreeMap<Page, PageWrite>,
 }
@@ -84,6 +86,9 @@ struct Search<'s> {
     asked: BTreeSet<Shelf>,
     /// How often the book was looked into.
     looks: usize,
+    /// How long it may wait for others, and has.
+    patience: Duration,
+    waited: Duration,
     found: Found,
 }
 
@@ -97,13 +102,15 @@ impl Service {
             missing: BTreeMap::new(),
             asked: BTreeSet::new(),
             looks: 0,
+            patience: Duration::ZERO,
+            waited: Duration::ZERO,
             found: Found::default(),
         };
         search.take_copies();
-        let mut waited = Duration::ZERO;
+        search.patience = search.longest_wait();
+        let until = self.clock.now().plus(search.patience);
         while !search.missing.is_empty() {
-            let left = self.upstream_timeout(PATIENCE, needs.request);
-            let patient = waited < left;
+            let patient = !search.is_past(until);
             let mut open = search.open().await;
             search.take(&open);
             search.ask(&mut open, patient).await;
@@ -113,7 +120,7 @@ impl Service {
             }
             // Others may be waiting for what was just asked for.
             search.flush().await;
-            waited += search.wait(&held).await;
+            search.wait(&held, until).await;
         }
         let notable = needs.keys.iter().filter(|(_, need)| need.notable);
         let notes = self.notes(needs.currency, notable.map(|(key, _)| key));
@@ -169,11 +176,11 @@ impl Service {
 
     /// Whether a price need not be renewed.
     fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
-        if price.is_known() || price.refused.is_some() {
-            price.checked_at > self.renewal_due(now)
-        } else {
-            now < price.checked_at.plus(self.unknown_ttl())
-        }
+        let recent = match price.is_unknown() {
+            true => now < price.checked_at.plus(self.unknown_ttl()),
+            false => price.checked_at > self.renewal_due(now),
+        };
+        recent && price.checked_at <= now.plus(MAX_SKEW)
     }
 }
 
@@ -236,14 +243,29 @@ impl Search<'_> {
             .await;
     }
 
+    /// How long to wait for others: without any price to use, as long as their
+    /// request may take.
+    fn longest_wait(&self) -> Duration {
+        let limit = match self.needs.keys.values().all(|need| need.usable) {
+            true => PATIENCE,
+            false => self.service.policy.price_timeout.max(PATIENCE),
+        };
+        self.service.upstream_timeout(limit, self.needs.request)
+    }
+
+    /// Whether patience has ended: by the clock, or by the number of looks
+    /// where the clock stands still.
+    fn is_past(&self, until: Timestamp) -> bool {
+        self.now() >= until || self.waited >= self.patience
+    }
+
     /// Waits until one of the held pages is no longer held, or patience ends.
-    async fn wait(&self, held: &BTreeSet<Page>) -> Duration {
+    async fn wait(&mut self, held: &BTreeSet<Page>, until: Timestamp) {
         let (service, currency) = (self.service, self.needs.currency);
-        let mut waited = Duration::ZERO;
         for at in self.looks.saturating_sub(1).. {
             let pause = Duration::from_millis(PAUSES_MS[at.min(PAUSES_MS.len() - 1)]);
             tokio::time::sleep(pause).await;
-            waited += pause;
+            self.waited += pause;
             let states = service
                 .book
                 .states(currency, held, &self.needs.request.usage);
@@ -253,10 +275,9 @@ impl Search<'_> {
             for (page, state) in states {
                 service.copies.keep_state(currency, page, state, now);
             }
-            if released || waited >= PATIENCE {
+            if released || self.is_past(until) {
                 break;
             }
         }
-        waited
     }
 }

@@ -33,6 +33,10 @@ pub(super) struct OpenPage {
     pub state: Option<PageState>,
     /// Our lease's number, while we hold it.
     pub owner: Option<u64>,
+    /// Nothing is known of its prices: they could not be read.
+    pub unread: bool,
+    /// Its lease was tried for, and nobody knows what came of it.
+    pub unclear: bool,
 }
 
 impl OpenPage {
@@ -44,7 +48,8 @@ impl OpenPage {
         )
     }
 
-    /// How it stands; `None` if its source just failed somebody else.
+    /// How it stands; `None` if its source just failed somebody else, or
+    /// nothing is known.
     pub fn standing(
         &self,
         needed: &BTreeSet<BookKey>,
@@ -53,6 +58,9 @@ impl OpenPage {
     ) -> Option<Standing> {
         if self.owner.is_some() {
             return Some(Standing::Won);
+        }
+        if self.unclear {
+            return None;
         }
         let Some(state) = &self.state else {
             return Some(Standing::Free);
@@ -76,7 +84,7 @@ impl OpenPage {
     pub fn age(&self, now: Slot) -> Option<Timestamp> {
         let wanted = self.state.as_ref()?.wanted(now);
         let prices = wanted.iter().filter_map(|key| self.prices.get(key));
-        let known = prices.filter(|price| price.is_known() || price.refused.is_some());
+        let known = prices.filter(|price| !price.is_unknown());
         known.map(|price| price.checked_at).min()
     }
 
@@ -134,7 +142,7 @@ impl Search<'_> {
         let (read, mut leases, ()) = futures::join!(
             service.book.read(currency, &to_read, consistent, usage),
             self.lease(&pages, now, &aside),
-            self.read_breakers(&pages, &aside),
+            self.read_breakers(&to_read, now, &aside),
         );
         usage.add_aside(&aside);
         self.looks += 1;
@@ -143,16 +151,23 @@ impl Search<'_> {
             .unwrap_or_default();
         let mut open = BTreeMap::new();
         for page in to_read {
+            let there = read.remove(&page);
             let mut opened = OpenPage {
-                prices: read.remove(&page).unwrap_or_default(),
+                unread: there.is_none(),
+                prices: there.unwrap_or_default(),
                 ..OpenPage::default()
             };
-            let (owner, state) = match leases.remove(&page) {
-                Some(PageLease::Won(owner, state)) => (Some(owner), Some(state)),
-                Some(PageLease::Lost(state)) => (None, Some(state)),
-                None => (None, None),
+            let state = match leases.remove(&page) {
+                Some(PageLease::Won(owner, state)) => {
+                    opened.owner = Some(owner);
+                    Some(state)
+                }
+                Some(PageLease::Lost(state)) => Some(state),
+                None => {
+                    opened.unclear = pages.contains_key(&page);
+                    None
+                }
             };
-            opened.owner = owner;
             service
                 .copies
                 .keep_prices(currency, page, &opened.prices, now);
@@ -171,8 +186,7 @@ impl Search<'_> {
     /// Nobody tries for a page that is known to have been refreshed, or whose
     /// source may not be asked (again).
     fn may_be_leased(&self, page: Page, now: Timestamp) -> bool {
-        let state = self.service.copies.state(self.needs.currency, page);
-        let fresh_at = state.and_then(|state| state.fresh_at);
+        let fresh_at = self.service.copies.fresh_at(self.needs.currency, page);
         let due = self.service.renewal_due(now);
         !self.asked.contains(&page.shelf)
             && self.service.blocked(page.shelf, now).is_none()
@@ -198,13 +212,18 @@ impl Search<'_> {
         book.lease(self.needs.currency, pages, terms, usage).await
     }
 
-    async fn read_breakers(&self, pages: &BTreeMap<Page, BTreeSet<BookKey>>, usage: &Usage) {
-        let shelves: BTreeSet<Shelf> = pages.keys().map(|page| page.shelf).collect();
-        let reads = shelves.into_iter().map(|shelf| async move {
+    /// Looks whether the sources may be asked; while it is known that one may
+    /// not, only now and then.
+    async fn read_breakers(&self, pages: &BTreeSet<Page>, now: Timestamp, usage: &Usage) {
+        let shelves: BTreeSet<Shelf> = pages.iter().map(|page| page.shelf).collect();
+        let copies = &self.service.copies;
+        let due = |shelf: &Shelf| {
+            !self.asked.contains(shelf) && copies.breaker_is_due(upstream_of(*shelf), now)
+        };
+        let reads = shelves.into_iter().filter(due).map(|shelf| async move {
             let upstream = upstream_of(shelf);
             match self.service.breakers.open_until(upstream, usage).await {
-                Ok(Some(until)) => self.service.copies.keep_open(upstream, until),
-                Ok(None) => {}
+                Ok(until) => copies.keep_breaker(upstream, until, now),
                 Err(error) => tracing::warn!(%error, "a breaker cannot be read"),
             }
         });
