@@ -14,6 +14,7 @@ use portfolio::{
         Book,
         book::{LeaseTerms, PageLease, PriceBook},
     },
+    clock::{ManualClock, Timestamp},
     domain::{
         address::Address, book::BookKey, currency::Currency, price::CmcId, query::Query,
         scope::Scope,
@@ -271,10 +272,16 @@ async fn a_wrong_mapping_makes_nobody_rich() {
     let mut unpriced = rows::token(1);
     unpriced["attributes"]["price"] = serde_json::Value::Null;
     world.standins().set_wallet(other, vec![unpriced]);
-    world.get(other, "wallet").await.ok();
-    let body = world.get(other, "wallet").await.ok();
-    assert!(positions(&body)[0]["value"].is_null());
-    assert_eq!(world.stats().coinmarketcap.requests, 1);
+    world.get(other, "aggregate").await.ok();
+    let mut requests = 1;
+    for _ in 0..3 {
+        world.advance(61);
+        requests += 1;
+        let body = world.get(other, "aggregate").await.ok();
+        assert!(positions(&body)[0]["value"].is_null());
+        assert_eq!(positions(&body)[0]["unpriced_reason"], "price_refused");
+        assert_eq!(world.stats().coinmarketcap.requests, requests);
+    }
 }
 
 #[tokio::test]
@@ -347,23 +354,46 @@ async fn a_jump_that_zerion_confirms_is_believed() {
 
 #[tokio::test]
 async fn a_wrong_mapping_shows_in_another_currency_too() {
-    let world = listing(5, &[("PRICE_FALLBACK", "none")]).await;
+    for held in [1, 5] {
+        let world = listing(5, &[("PRICE_FALLBACK", "none")]).await;
+        wrong_mapping(&world).await;
+        let held_rows = (1..=held).map(rows::token).collect();
+        world.standins().set_wallet(WALLET, held_rows);
+        world.get(WALLET, "wallet").await.ok();
+        let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
+        let gaps = &euros["coverage"]["missing"];
+        assert_eq!(gaps.as_array().map(Vec::len), Some(1));
+        assert_eq!(gaps[0]["token"], rows::contract(1));
+        let all = positions(&euros);
+        let wrong = all.iter().find(|one| one["token"]["symbol"] == "TK1");
+        let amount = &wrong.expect("a position")["price"]["amount"];
+        let amount = amount.as_str().expect("an amount");
+        assert!(
+            amount.starts_with("0.") || amount.starts_with("1."),
+            "{amount}"
+        );
+        assert_eq!(world.stats().coinmarketcap.requests, 1);
+        assert_eq!(world.stats().coinmarketcap.last_convert, "EUR");
+    }
+}
+
+#[tokio::test]
+async fn unlisted_tokens_are_converted_by_what_a_dollar_costs() {
+    let world = listing(1, &[("PRICE_FALLBACK", "none")]).await;
     wrong_mapping(&world).await;
-    let held = (1..=5).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    let held_rows = vec![rows::token(1), rows::token(20)];
+    world.standins().set_wallet(WALLET, held_rows);
     world.get(WALLET, "wallet").await.ok();
     let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
-    let gaps = &euros["coverage"]["missing"];
-    assert_eq!(gaps.as_array().map(Vec::len), Some(1));
-    assert_eq!(gaps[0]["token"], rows::contract(1));
     let all = positions(&euros);
-    let wrong = all.iter().find(|one| one["token"]["symbol"] == "TK1");
-    let amount = &wrong.expect("a position")["price"]["amount"];
-    assert!(
-        amount
-            .as_str()
-            .is_some_and(|text| text.starts_with("0.") || text.starts_with("1."))
-    );
+    let unlisted = all.iter().find(|one| one["token"]["symbol"] == "TK20");
+    let amount = &unlisted.expect("a position")["price"]["amount"];
+    let amount: f64 = amount
+        .as_str()
+        .expect("an amount")
+        .parse()
+        .expect("a number");
+    assert!((10.0..30.0).contains(&amount), "{amount}");
 }
 
 #[tokio::test]
@@ -381,6 +411,77 @@ async fn what_does_not_fit_is_taken_by_the_next() {
         assert_eq!(world.stats().coinmarketcap.ids, ids);
     }
     assert_eq!(world.stats().coinmarketcap.requests, 3);
+}
+
+#[tokio::test]
+async fn nothing_is_left_behind_for_ever() {
+    // Asked for once a price lifetime, with room for a third.
+    let world = listing(30, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
+    let held = (1..=30).map(rows::token).collect();
+    world.standins().set_wallet(WALLET, held);
+    world.get(WALLET, "wallet").await.ok();
+    let mut refreshed = BTreeSet::new();
+    for _ in 0..4 {
+        world.advance(61);
+        let body = world.get(WALLET, "wallet").await.ok();
+        let now = world.now().to_string();
+        let fresh = positions(&body)
+            .into_iter()
+            .filter(|one| one["price"]["as_of"] == now);
+        refreshed.extend(fresh.map(|one| one["id"].to_string()));
+    }
+    assert_eq!(refreshed.len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_price_a_slow_holder_is_waited_for() {
+    let world = listing(2, &[("PRICE_FALLBACK", "none")]).await;
+    let held = vec![rows::token(1), rows::token(2)];
+    world.standins().set_wallet(WALLET, held);
+    world.get(WALLET, "aggregate").await.ok();
+    let slow = Fault {
+        delay_ms: Some(3000),
+        ..Fault::default()
+    };
+    world
+        .standins()
+        .set_fault(Upstream::CoinMarketCap, Some(slow));
+    let processes = processes(&world);
+    // In a currency that nobody has asked for.
+    let asked = processes.iter().map(|service| async {
+        let request = Request {
+            deadline: world.now().plus(Duration::from_secs(20)),
+            ..Request::default()
+        };
+        service.portfolio(&query(WALLET, "eur"), &request).await
+    });
+    for answer in futures::future::join_all(asked).await {
+        assert!(!answer.expect("an answer").price_level.stale);
+    }
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
+}
+
+#[tokio::test]
+async fn clocks_that_differ_cost_no_more() {
+    let world = listing(40, &[("PRICE_FALLBACK", "none")]).await;
+    let held = (1..=40).map(rows::token).collect();
+    world.standins().set_wallet(WALLET, held);
+    world.get(WALLET, "aggregate").await.ok();
+    world.advance(70);
+    let mut requests = Vec::new();
+    for seconds in [0_i64, -2, 2, 0] {
+        let now = Timestamp::from_millis(world.now().as_millis() + seconds * 1000);
+        let clock = Arc::new(ManualClock::at(now));
+        let service = app::service(world.config(), clock).expect("a service");
+        let request = Request {
+            deadline: now.plus(Duration::from_secs(20)),
+            ..Request::default()
+        };
+        let answer = service.portfolio(&query(WALLET, "usd"), &request).await;
+        assert!(!answer.expect("an answer").price_level.stale);
+        requests.push(world.stats().coinmarketcap.requests);
+    }
+    assert_eq!(requests, [1, 1, 1, 1]);
 }
 
 #[tokio::test]
@@ -407,7 +508,7 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
     assert_eq!(answer["prices"]["stale"], true);
     assert_eq!(answer["totals"], before["totals"]);
     assert_eq!(world.stats().coinmarketcap.requests, 0);
-    // Without any price, it is asked for nevertheless.
+    // The lease ends by itself.
     world.advance(9);
     let answer = world.get(WALLET, "wallet").await.ok();
     assert_eq!(answer["prices"]["stale"], false);

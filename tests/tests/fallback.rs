@@ -84,13 +84,22 @@ async fn a_failing_fallback_costs_nothing_else() {
 
 #[tokio::test]
 async fn spam_is_not_asked_for() {
-    let world = World::new().await;
-    let whale = sample("whale");
-    world.get(whale, "wallet").await.ok();
-    world.advance(61);
-    world.get(whale, "wallet").await.ok();
-    let stats = world.stats().defillama;
-    assert!(stats.requests <= 3 && stats.keys <= 300, "{stats:?}");
+    let spam = |number| {
+        let mut row = rows::token(number);
+        row["attributes"]["price"] = Value::Null;
+        row["attributes"]["fungible_info"]["flags"]["verified"] = false.into();
+        row
+    };
+    let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    for (tokens, keys) in [(100, 100), (101, 0)] {
+        let world = World::new().await;
+        let held = (1..=tokens).map(spam).collect();
+        world.standins().set_wallet(wallet, held);
+        world.get(wallet, "wallet").await.ok();
+        world.advance(61);
+        world.get(wallet, "wallet").await.ok();
+        assert_eq!(world.stats().defillama.keys, keys);
+    }
 }
 
 #[tokio::test]
