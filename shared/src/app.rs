@@ -44,7 +44,11 @@ pub fn query_function_with(
 pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failure> {
     let http = HttpClient::new()?;
     let fallback: Option<Arc<dyn FallbackSource>> = match config.price_fallback {
-        PriceFallback::DefiLlama => Some(Arc::new(DefiLlama::new(http.clone(), config))),
+        PriceFallback::DefiLlama => Some(Arc::new(DefiLlama::new(
+            http.clone(),
+            config,
+            clock.clone(),
+        ))),
         PriceFallback::None => None,
     };
     let table = Table::connect(config);
@@ -54,8 +58,8 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
     };
     let book = Arc::new(Book::new(table.clone(), retention.prices));
     let ports = Ports {
-        structures: Arc::new(Zerion::new(http.clone(), config)),
-        quotes: Arc::new(CoinMarketCap::new(http, config)),
+        structures: Arc::new(Zerion::new(http.clone(), config, clock.clone())),
+        quotes: Arc::new(CoinMarketCap::new(http, config, clock.clone())),
         fallback,
         wallets: Arc::new(Wallets::new(table.clone(), retention)),
         assets: Arc::new(Registry::new(table)),
@@ -71,7 +75,8 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
 /// # Errors
 /// When the HTTP client cannot be built.
 pub fn registry_update(config: &Config) -> Result<RegistryUpdate, Failure> {
-    let map = CoinMarketCap::new(HttpClient::new()?, config);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let map = CoinMarketCap::new(HttpClient::new()?, config, clock.clone());
     let store = Arc::new(Registry::new(Table::connect(config)));
-    Ok(RegistryUpdate::new(map, store, Arc::new(SystemClock)))
+    Ok(RegistryUpdate::new(map, store, clock))
 }

@@ -37,8 +37,9 @@ async fn a_failure_is_never_an_empty_wallet() {
         assert_eq!(answer.json()["code"], code);
         let waits = matches!(expected, 429 | 503);
         assert_eq!(!answer.header("retry-after").is_empty(), waits, "{status}");
-        // Nothing of it was kept.
+        // Nothing of it is kept for longer than a moment.
         world.standins().set_fault(Upstream::Zerion, None);
+        world.advance(31);
         let body = world.get(sample("small"), "aggregate").await.ok();
         assert!(positions(&body).len() > 5);
     }

@@ -73,6 +73,7 @@ impl Bench {
         let structure = NewStructure {
             parts: &parts,
             previous: &read.header,
+            took: Duration::from_secs(1),
             prices: (Currency::USD, &PriceTable::default(), read.prices.as_ref()),
         };
         self.wallets
@@ -181,7 +182,7 @@ async fn a_late_holder_overwrites_nothing() {
     let next = bench.won(&[Part::Wallet], after(later, 301)).await;
     bench
         .wallets
-        .release(&bench.address, &frozen, &bench.usage)
+        .release(&bench.address, &frozen, None, &bench.usage)
         .await
         .unwrap();
     assert!(matches!(
@@ -190,7 +191,7 @@ async fn a_late_holder_overwrites_nothing() {
     ));
     bench
         .wallets
-        .release(&bench.address, &next, &bench.usage)
+        .release(&bench.address, &next, None, &bench.usage)
         .await
         .unwrap();
     bench.won(&[Part::Wallet], after(later, 302)).await;

@@ -100,6 +100,19 @@ pub struct PartHeader {
     pub lease_until: Option<Timestamp>,
     /// Who took the last lease: a random number.
     pub owner: Option<u64>,
+    /// How long the fetch took that brought them.
+    pub took: Option<Duration>,
+    /// Why the last fetch failed, if one did since.
+    pub failed: Option<FailureMark>,
+}
+
+/// That the provider failed, so that not everybody asks it again at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailureMark {
+    /// Until when nobody should ask again.
+    pub until: Timestamp,
+    /// How it failed; a word of the reader's own.
+    pub reason: String,
 }
 
 /// A wallet's prices in one currency.
@@ -134,6 +147,8 @@ pub struct NewStructure<'n> {
     pub parts: &'n BTreeMap<Part, CachedPart>,
     /// The header as it was read, to leave unchanged chunks alone.
     pub previous: &'n Header,
+    /// How long the fetch took.
+    pub took: Duration,
     /// Prices that came with them, in which currency, and the ones that were
     /// read before.
     pub prices: (Currency, &'n PriceTable, Option<&'n CachedPrices>),
@@ -161,7 +176,8 @@ pub trait WalletStore: Send + Sync {
     ) -> Result<CachedWallet, CacheError>;
 
     /// Tries to take the lease of `parts` for `length`, unless somebody holds
-    /// one or all of them were fetched after `fresh_after`.
+    /// one, all of them were fetched after `fresh_after`, or a fetch has just
+    /// failed.
     async fn lease(
         &self,
         address: &Address,
@@ -186,11 +202,31 @@ pub trait WalletStore: Send + Sync {
         usage: &Usage,
     ) -> Result<bool, CacheError>;
 
-    /// Ends a lease without storing anything.
+    /// Keeps a lease until `until`; `false` if it was lost.
+    async fn renew(
+        &self,
+        address: &Address,
+        lease: &Lease,
+        until: Timestamp,
+        usage: &Usage,
+    ) -> Result<bool, CacheError>;
+
+    /// Ends a lease without storing anything, and tells why if the provider
+    /// failed.
     async fn release(
         &self,
         address: &Address,
         lease: &Lease,
+        failed: Option<&FailureMark>,
+        usage: &Usage,
+    ) -> Result<(), CacheError>;
+
+    /// Forgets everything of a wallet. Whoever is fetching it now cannot store
+    /// what it fetches.
+    async fn forget(
+        &self,
+        address: &Address,
+        now: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError>;
 

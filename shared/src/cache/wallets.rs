@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    CacheError, CachedPart, CachedPrices, CachedWallet, Header, Lease, LeaseOutcome, NewStructure,
-    PartHeader, Retention, Table, WalletStore, codec,
+    CacheError, CachedPart, CachedPrices, CachedWallet, FailureMark, Header, Lease, LeaseOutcome,
+    NewStructure, PartHeader, Retention, Table, WalletStore, codec,
     items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
     keys,
     writes::{Values, Write},
@@ -44,6 +44,9 @@ pub(super) struct Attributes {
     pub chunks_expire: &'static str,
     pub lease_until: &'static str,
     pub owner: &'static str,
+    pub took: &'static str,
+    pub failed_until: &'static str,
+    pub failure: &'static str,
 }
 
 pub(super) fn attributes(part: Part) -> Attributes {
@@ -56,6 +59,9 @@ pub(super) fn attributes(part: Part) -> Attributes {
             chunks_expire: "w_exp",
             lease_until: "w_until",
             owner: "w_owner",
+            took: "w_ms",
+            failed_until: "w_fail",
+            failure: "w_why",
         },
         Part::Defi => Attributes {
             generation: "d_gen",
@@ -65,6 +71,9 @@ pub(super) fn attributes(part: Part) -> Attributes {
             chunks_expire: "d_exp",
             lease_until: "d_until",
             owner: "d_owner",
+            took: "d_ms",
+            failed_until: "d_fail",
+            failure: "d_why",
         },
     }
 }
@@ -95,6 +104,10 @@ pub(super) fn read_header(item: &Item) -> Header {
             generation: item.number(names.generation).unwrap_or(0),
             lease_until: item.time(names.lease_until),
             owner: item.number(names.owner),
+            failed: item.time(names.failed_until).map(|until| FailureMark {
+                until,
+                reason: item.text(names.failure).unwrap_or_default().to_owned(),
+            }),
             ..PartHeader::default()
         };
         if item.is_current() {
@@ -102,6 +115,7 @@ pub(super) fn read_header(item: &Item) -> Header {
             read.chunks = item.number(names.chunks).unwrap_or(0);
             read.fetched_at = item.time(names.fetched_at);
             read.chunks_expire = item.time(names.chunks_expire);
+            read.took = item.number(names.took).map(Duration::from_millis);
         }
         header.parts.insert(part, read);
     }
@@ -233,6 +247,10 @@ impl WalletStore for Wallets {
             unleased.push(format!(
                 "(NOT attribute_type({lease}, {numeric}) OR {lease} < {free})"
             ));
+            let failed = names.failed_until;
+            unleased.push(format!(
+                "(NOT attribute_type({failed}, {numeric}) OR {failed} <= {first})"
+            ));
             wanted.push(format!(
                 "NOT attribute_type({at}, {numeric}) OR {at} <= {stale}"
             ));
@@ -288,31 +306,69 @@ impl WalletStore for Wallets {
             .await
     }
 
+    async fn renew(
+        &self,
+        address: &Address,
+        lease: &Lease,
+        until: Timestamp,
+        usage: &Usage,
+    ) -> Result<bool, CacheError> {
+        let mut values = Values::default();
+        let until = values.add(":until".to_owned(), time(until));
+        let set = lease.generations.keys();
+        let set = set.map(|part| format!("{} = {until}", attributes(*part).lease_until));
+        let expression = format!("SET {}", set.collect::<Vec<_>>().join(", "));
+        let condition = values.generations(lease);
+        let write = self.write(address, Timestamp::default(), usage);
+        let renewed = write.header(expression, condition, values).await?;
+        Ok(renewed.is_ok())
+    }
+
     async fn release(
         &self,
         address: &Address,
         lease: &Lease,
+        failed: Option<&FailureMark>,
         usage: &Usage,
     ) -> Result<(), CacheError> {
         let mut values = Values::default();
-        let (mut remove, mut conditions) = (vec![], vec![]);
-        for (part, generation) in &lease.generations {
+        let (mut set, mut remove) = (vec![], vec![]);
+        for part in lease.generations.keys() {
             let names = attributes(*part);
             remove.push(names.lease_until);
-            let value = values.add(format!(":{}", names.generation), number(generation));
-            conditions.push(format!("{} = {value}", names.generation));
+            if let Some(failed) = failed {
+                let until = values.add(":fail".to_owned(), time(failed.until));
+                let why = AttributeValue::S(failed.reason.clone());
+                let why = values.add(":why".to_owned(), why);
+                set.push(format!("{} = {until}", names.failed_until));
+                set.push(format!("{} = {why}", names.failure));
+            }
         }
+        let set = match set.is_empty() {
+            true => String::new(),
+            false => format!("SET {} ", set.join(", ")),
+        };
+        let condition = values.generations(lease);
         usage.round_trip();
         // Lost already: then there is nothing to end.
         let _ = self
             .write(address, Timestamp::default(), usage)
             .header(
-                format!("REMOVE {}", remove.join(", ")),
-                conditions.join(" AND "),
+                format!("{set}REMOVE {}", remove.join(", ")),
+                condition,
                 values,
             )
             .await?;
         Ok(())
+    }
+
+    async fn forget(
+        &self,
+        address: &Address,
+        now: Timestamp,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
+        self.write(address, now, usage).forget().await
     }
 
     async fn store_prices(

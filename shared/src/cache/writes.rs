@@ -41,6 +41,19 @@ pub(super) struct Write<'w> {
 pub(super) struct Values(HashMap<String, AttributeValue>);
 
 impl Values {
+    /// The condition that a lease still holds.
+    pub(super) fn generations(&mut self, lease: &Lease) -> String {
+        let conditions = lease.generations.iter().map(|(part, generation)| {
+            let name = attributes(*part).generation;
+            format!(
+                "{name} = {}",
+                self.add(format!(":{name}"), number(generation))
+            )
+        });
+        let conditions: Vec<String> = conditions.collect();
+        conditions.join(" AND ")
+    }
+
     pub(super) fn add(&mut self, name: String, value: AttributeValue) -> String {
         self.0.insert(name.clone(), value);
         name
@@ -69,7 +82,7 @@ impl<'w> Write<'w> {
     }
 
     /// Stores what a fetch brought: the header, whose condition tells whether
-    /// the lease still holds, and only then the chunks. A late holder writes
+    /// the lease still holds, and only then the chunks and the prices. A late holder writes
     /// nothing; a reader that sees the header before its chunks takes the part
     /// for missing, never for something else.
     pub(super) async fn structure(
@@ -84,7 +97,9 @@ impl<'w> Write<'w> {
         let size: usize = packed.iter().map(|(.., bytes)| bytes.len()).sum();
         if size > MAX_CACHED {
             tracing::info!(bytes = size, "too large to be cached");
-            self.store.release(self.address, lease, self.usage).await?;
+            self.store
+                .release(self.address, lease, None, self.usage)
+                .await?;
             return Ok(false);
         }
         let mut update = HeaderUpdate::new(self.expiry());
@@ -98,23 +113,58 @@ impl<'w> Write<'w> {
             let expire = kept.unwrap_or_else(|| self.chunk_expiry());
             update.part(*part, new, codec::chunks(bytes).len(), expire, generation);
         }
+        update.took(lease, structure.took);
         let (currency, fresh, previous) = structure.prices;
         let (expression, condition, values) = update.finish();
         self.usage.round_trip();
-        let (header, prices) = futures::join!(
-            self.header(expression, condition, values),
-            self.merge_prices(currency, fresh, previous)
-        );
-        if header?.is_err() {
+        if self.header(expression, condition, values).await?.is_err() {
             return Ok(false);
         }
-        if !chunks.is_empty() {
-            let written = together(chunks, self.usage).await?;
-            if written.contains(&false) {
-                return Ok(false);
-            }
+        chunks.push(Box::pin(self.merge_prices(currency, fresh, previous)));
+        let written = together(chunks, self.usage).await?;
+        Ok(!written.contains(&false))
+    }
+
+    /// Forgets the wallet: first the header, so that nobody finds holdings any
+    /// more and no fetch that is under way can store any; then the rest.
+    pub(super) async fn forget(self) -> Result<(), CacheError> {
+        let mut values = Values::default();
+        let first = values.add(":first".to_owned(), time(self.now));
+        let one = values.add(":one".to_owned(), number(1));
+        let expires = values.add(":expires".to_owned(), seconds(self.expiry()));
+        let mut set = vec![format!("{EXPIRES_AT} = {expires}")];
+        let mut remove = vec![];
+        for part in Part::ALL {
+            let names = attributes(part);
+            let generation = names.generation;
+            set.push(format!(
+                "{generation} = if_not_exists({generation}, {first}) + {one}"
+            ));
+            remove.extend([
+                names.hash,
+                names.chunks,
+                names.fetched_at,
+                names.chunks_expire,
+                names.lease_until,
+                names.owner,
+                names.took,
+                names.failed_until,
+                names.failure,
+            ]);
         }
-        prices
+        let expression = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
+        self.usage.round_trip();
+        // Without a condition there is nothing that could fail it.
+        let _ = self.header(expression, String::new(), values).await?;
+        let partition = keys::wallet(self.address);
+        let table = &self.store.table;
+        let items = table.query(partition.clone(), true, self.usage).await?;
+        for item in items.iter().filter(|item| item.sort_key() != keys::HEADER) {
+            table
+                .delete(partition.clone(), item.sort_key(), self.usage)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Until when the chunks that are there stay, if they are these and stay
@@ -293,6 +343,17 @@ impl HeaderUpdate {
             .add(format!(":{}", names.generation), number(generation));
         self.conditions
             .push(format!("{} = {held}", names.generation));
+    }
+
+    fn took(&mut self, lease: &Lease, took: Duration) {
+        let value = self
+            .values
+            .add(":took".to_owned(), number(took.as_millis()));
+        for part in lease.generations.keys() {
+            let names = attributes(*part);
+            self.set.push(format!("{} = {value}", names.took));
+            self.remove.extend([names.failed_until, names.failure]);
+        }
     }
 
     fn finish(self) -> (String, String, Values) {

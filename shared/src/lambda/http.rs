@@ -20,7 +20,11 @@ use super::{
 use crate::{
     clock::Timestamp,
     config::{Config, ResponseCache},
-    domain::{address::Address, query::Query, scope::Scope},
+    domain::{
+        address::Address,
+        query::{InvalidParameter, Query},
+        scope::Scope,
+    },
     service::{Request, Service, Snapshot},
 };
 
@@ -72,6 +76,7 @@ impl HttpHandler {
         let started = Instant::now();
         let context = Request {
             deadline: self.deadline(invocation),
+            revalidate: revalidates(&request.headers),
             ..Request::default()
         };
         // A panic is a bug, but one client's: it gets a problem, and the
@@ -129,12 +134,22 @@ impl HttpHandler {
     }
 
     async fn answer(&self, request: &HttpRequest, context: &Request) -> Result<HttpReply, Problem> {
-        let address = self.route(request)?;
         let parameters = request
             .query
             .iter()
             .map(|(name, value)| (&**name, &**value));
-        let query = Query::parse(Address::parse(address)?, self.scope, parameters)?;
+        let address = match self.route(request)? {
+            Route::Portfolio(address) => Address::parse(address)?,
+            Route::Cache(address) => {
+                let address = Address::parse(address)?;
+                if let Some((name, _)) = parameters.into_iter().next() {
+                    return Err(InvalidParameter::new(name, "is not known here").into());
+                }
+                self.service.forget(&address, context).await?;
+                return Ok(forgotten());
+            }
+        };
+        let query = Query::parse(address, self.scope, parameters)?;
         let started = Instant::now();
         let snapshot = self.service.portfolio(&query, context).await?;
         context.usage.phase("portfolio", started.elapsed());
@@ -181,32 +196,59 @@ impl HttpHandler {
         })
     }
 
-    /// The address in the path, if this function serves the path.
-    fn route<'r>(&self, request: &'r HttpRequest) -> Result<&'r str, Problem> {
+    /// What is asked for, if this function serves it.
+    fn route<'r>(&self, request: &'r HttpRequest) -> Result<Route<'r>, Problem> {
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
         let segments: Vec<&str> = path.split('/').collect();
-        let own = self.scope.as_str();
-        match segments[..] {
-            ["", "v1", "wallets", address, leaf]
-                if leaf == own && request.method == Method::GET =>
-            {
-                Ok(address)
-            }
-            // Any of the paths: a gateway may send what it has no route for to
-            // one of the functions.
-            ["", "v1", "wallets", _, leaf]
-                if Scope::parse(leaf).is_some() && request.method != Method::GET =>
-            {
-                Err(Problem::new(
-                    Code::MethodNotAllowed,
-                    format!("{} is not allowed here; GET is.", request.method),
-                ))
-            }
-            _ => Err(Problem::new(
-                Code::NotFound,
-                "There are /v1/wallets/{address}/defi, /wallet and /aggregate.",
-            )),
+        let nowhere = Problem::new(
+            Code::NotFound,
+            "There are /v1/wallets/{address}/defi, /wallet, /aggregate and /cache.",
+        );
+        let ["", "v1", "wallets", address, leaf] = segments[..] else {
+            return Err(nowhere);
+        };
+        // Any of the paths: a gateway may send what it has no route for to one
+        // of the functions.
+        let allowed = match leaf {
+            "cache" => Method::DELETE,
+            leaf if Scope::parse(leaf).is_some() => Method::GET,
+            _ => return Err(nowhere),
+        };
+        if request.method != allowed {
+            return Err(Problem::not_allowed(&request.method, allowed));
         }
+        match leaf {
+            "cache" if self.scope == Scope::Aggregate => Ok(Route::Cache(address)),
+            leaf if leaf == self.scope.as_str() => Ok(Route::Portfolio(address)),
+            _ => Err(nowhere),
+        }
+    }
+}
+
+/// What a request asks for.
+enum Route<'r> {
+    /// The portfolio of this address.
+    Portfolio(&'r str),
+    /// To forget what is cached of it.
+    Cache(&'r str),
+}
+
+/// Whether the client wants holdings that are not from a cache.
+fn revalidates(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CACHE_CONTROL).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
+}
+
+fn forgotten() -> HttpReply {
+    let mut headers = HeaderMap::new();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    HttpReply {
+        status: StatusCode::NO_CONTENT,
+        headers,
+        body: ReplyBody::Text(String::new()),
     }
 }
 
@@ -247,8 +289,8 @@ fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
             &wait.as_secs().max(1).to_string(),
         );
     }
-    if problem.code == Code::MethodNotAllowed {
-        headers.insert(ALLOW, HeaderValue::from_static("GET"));
+    if let Some(allowed) = &problem.allowed {
+        set(&mut headers, ALLOW, allowed.as_str());
     }
     HttpReply {
         status: problem.status(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lambda_http::http::StatusCode;
+use lambda_http::http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::{
@@ -114,6 +114,8 @@ pub struct Problem {
     pub detail: String,
     /// When asking again makes sense.
     pub retry_after: Option<Duration>,
+    /// The method that would be allowed.
+    pub allowed: Option<Method>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +135,16 @@ impl Problem {
             code,
             detail: detail.into(),
             retry_after: None,
+            allowed: None,
+        }
+    }
+
+    /// A known path with another method.
+    pub fn not_allowed(method: &Method, allowed: Method) -> Self {
+        let detail = format!("{method} is not allowed here; {allowed} is.");
+        Self {
+            allowed: Some(allowed),
+            ..Self::new(Code::MethodNotAllowed, detail)
         }
     }
 
@@ -185,6 +197,13 @@ impl From<ServiceError> for Problem {
                     "The data provider did not answer within the time limit.",
                 );
             }
+            ServiceError::CacheUnavailable => {
+                return Self::later(
+                    Code::UpstreamUnavailable,
+                    "The cache could not be reached.",
+                    None,
+                );
+            }
             ServiceError::Internal(_) => {
                 return Self::new(Code::Internal, "The request could not be answered.");
             }
@@ -203,6 +222,11 @@ impl From<ServiceError> for Problem {
                 Code::RateLimited,
                 "The data provider takes no more requests for now.",
                 retry_after,
+            ),
+            Failure::LeftAlone { retry_after } => Self::later(
+                Code::UpstreamUnavailable,
+                "The data provider has trouble and is left alone for a while.",
+                Some(retry_after),
             ),
             Failure::Unavailable(_) => Self::later(
                 Code::UpstreamUnavailable,

@@ -3,10 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{CacheOutcome, Held, Request, Service, ServiceError, prices::Refreshable};
+use futures::future::Either;
+
+use super::{
+    CacheOutcome, Held, Request, Service, ServiceError, failures::mark, prices::Refreshable,
+};
 use crate::{
     cache::{
-        CachedPart, CachedWallet, Lease, NewStructure, assets::Assets, book::PageWrite, codec,
+        CachedPart, CachedWallet, FailureMark, Lease, NewStructure, assets::Assets,
+        book::PageWrite, codec,
     },
     clock::Timestamp,
     domain::{
@@ -15,11 +20,18 @@ use crate::{
         price::{Price, PriceKey, PriceSource, PriceTable},
         query::Query,
         scope::Part,
+        upstream::Upstream,
     },
     upstream::{Failure, FetchedStructure, UpstreamError},
     usage::Usage,
 };
 
+/// The provider is waited for at least this long where old holdings may stand
+/// in.
+const SOFT_WAIT: Duration = Duration::from_secs(3);
+/// A request that took this much longer than its limit was frozen with its
+/// process.
+const THAWED: Duration = Duration::from_secs(2);
 /// An answer does not wait longer than this for the end of its lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(150);
 
@@ -34,16 +46,20 @@ impl Service {
         outcome: CacheOutcome,
         request: &Request,
     ) -> Result<Held, ServiceError> {
-        let fetched = self.ask(query, request).await;
+        let limit = self.longest_wait(wanted, cached.as_ref());
+        let started = self.clock.now();
+        let fetched = self.ask_under(query, lease.as_ref(), limit, request).await;
+        let now = self.clock.now();
         let (fetched, assets) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
+                let failed = mark(&error.failure, now);
                 let answer = self.despite(error, wanted, cached.as_ref());
-                self.give_back(query, lease.as_ref(), request).await;
+                self.give_back(query, lease.as_ref(), Some(&failed), request)
+                    .await;
                 return answer;
             }
         };
-        let now = self.clock.now();
         let mut parts = BTreeMap::new();
         let mut brought: Vec<(PriceKey, Price)> = Vec::new();
         let mapping = fetched.draft.map(assets.as_ref());
@@ -85,11 +101,12 @@ impl Service {
                 token: None,
                 reason: MissingReason::FetchedIncompletely,
             }));
-            self.give_back(query, lease.as_ref(), request).await;
+            self.give_back(query, lease.as_ref(), None, request).await;
         } else if let (Some(lease), Some(cached)) = (&lease, &cached) {
             let structure = NewStructure {
                 parts: &held.parts,
                 previous: &cached.intact_header(),
+                took: now.since(started),
                 prices: (query.currency, &priced, cached.prices.as_ref()),
             };
             let aside = Usage::default();
@@ -132,13 +149,49 @@ impl Service {
             .await;
     }
 
+    /// How long the provider is waited for: as long as a request may take, or,
+    /// where old holdings may stand in, not much longer than the last one took.
+    fn longest_wait(&self, wanted: &[Part], cached: Option<&CachedWallet>) -> Duration {
+        let limit = self.policy.structure_timeout;
+        let old = cached.filter(|cached| self.stale(wanted, cached, "").is_some());
+        let Some(cached) = old else { return limit };
+        let parts = wanted
+            .iter()
+            .filter_map(|part| cached.header.parts.get(part));
+        let took = parts.filter_map(|part| part.took).max().unwrap_or_default();
+        limit.min(SOFT_WAIT.max(took.saturating_mul(2)))
+    }
+
+    /// Asks while the lease is kept.
+    async fn ask_under(
+        &self,
+        query: &Query,
+        lease: Option<&Lease>,
+        limit: Duration,
+        request: &Request,
+    ) -> Result<(FetchedStructure, Arc<Assets>), UpstreamError> {
+        let ask = self.ask(query, limit, request);
+        let Some(lease) = lease else {
+            return ask.await;
+        };
+        let aside = Usage::default();
+        let keep = self.keep_lease(query, lease, &aside);
+        let asked = futures::future::select(Box::pin(ask), Box::pin(keep)).await;
+        request.usage.add_aside(&aside);
+        match asked {
+            Either::Left((answer, _)) => answer,
+            Either::Right(((), ask)) => ask.await,
+        }
+    }
+
     /// The one request to the provider; the registry is read meanwhile.
     async fn ask(
         &self,
         query: &Query,
+        limit: Duration,
         request: &Request,
     ) -> Result<(FetchedStructure, Arc<Assets>), UpstreamError> {
-        let timeout = self.upstream_timeout(self.policy.structure_timeout, request);
+        let timeout = self.upstream_timeout(limit, request);
         request.usage.upstream_call();
         let started = self.clock.now();
         let fetch = self
@@ -147,17 +200,31 @@ impl Service {
         let aside = Usage::default();
         let (fetched, assets) = futures::join!(fetch, self.assets.get(started, &aside));
         request.usage.add_aside(&aside);
-        request
-            .usage
-            .phase("zerion", self.clock.now().since(started));
+        let took = self.clock.now().since(started);
+        request.usage.phase("zerion", took);
+        // A process that was frozen meanwhile has an old answer.
+        if took > timeout + THAWED {
+            return Err(UpstreamError {
+                upstream: Upstream::Zerion,
+                failure: Failure::Timeout,
+            });
+        }
         fetched.map(|fetched| (fetched, assets))
     }
 
     /// Ends the lease early, if that takes no time: it ends by itself anyway.
-    async fn give_back(&self, query: &Query, lease: Option<&Lease>, request: &Request) {
+    async fn give_back(
+        &self,
+        query: &Query,
+        lease: Option<&Lease>,
+        failed: Option<&FailureMark>,
+        request: &Request,
+    ) {
         let Some(lease) = lease else { return };
         let limit = self.time_left(request).min(RELEASE_TIMEOUT);
-        let release = self.wallets.release(&query.address, lease, &request.usage);
+        let release = self
+            .wallets
+            .release(&query.address, lease, failed, &request.usage);
         match tokio::time::timeout(limit, release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be ended early"),
@@ -166,7 +233,7 @@ impl Service {
     }
 
     /// Stale data in place of an error, where the error allows it.
-    fn despite(
+    pub(super) fn despite(
         &self,
         error: UpstreamError,
         wanted: &[Part],

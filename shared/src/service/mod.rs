@@ -8,7 +8,8 @@
 //!   │                       rest) renews it ─────────────────────► answer
 //!   └─ holdings missing or expired: take the lease
 //!        ├─ won:  one Zerion request, store holdings and prices ──► answer
-//!        └─ lost: stale data at once, or wait for the winner's ───► answer
+//!        ├─ lost: stale data at once, or wait for the winner's ───► answer
+//!        └─ it has just failed: stale data, or the same failure ──► answer
 //! ```
 //!
 //! Nothing is left running after the answer: dropping the future cancels what
@@ -16,6 +17,7 @@
 
 mod book;
 mod copies;
+mod failures;
 mod fetch;
 mod prices;
 mod quotes;
@@ -36,7 +38,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
     domain::{
-        address::Family,
+        address::{Address, Family},
         answer::{Missing, MissingReason, StructureInfo},
         currency::Currency,
         holdings::{CorruptHoldings, Holdings},
@@ -93,6 +95,8 @@ impl From<&Config> for Policy {
 pub struct Request {
     /// When it must be answered.
     pub deadline: Timestamp,
+    /// Whether holdings older than half a minute are fetched again.
+    pub revalidate: bool,
     /// What it costs.
     pub usage: Usage,
 }
@@ -103,6 +107,9 @@ pub enum ServiceError {
     /// An upstream failed and nothing cached may stand in.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The cache cannot be reached, and nothing can be done without it.
+    #[error("the cache is unavailable")]
+    CacheUnavailable,
     /// Time ran out.
     #[error("the deadline passed")]
     Deadline,
@@ -283,6 +290,22 @@ impl Service {
         tokio::time::timeout(left, self.read(query, request))
             .await
             .unwrap_or(Err(ServiceError::Deadline))
+    }
+
+    /// Forgets what is cached of a wallet, within the request's deadline.
+    ///
+    /// # Errors
+    /// When the cache cannot be reached, or the deadline passed.
+    pub async fn forget(&self, address: &Address, request: &Request) -> Result<(), ServiceError> {
+        let now = self.clock.now();
+        let forget = self.wallets.forget(address, now, &request.usage);
+        let forgotten = tokio::time::timeout(self.time_left(request), forget).await;
+        forgotten
+            .map_err(|_| ServiceError::Deadline)?
+            .map_err(|error| {
+                tracing::error!(%error, "a wallet cannot be forgotten");
+                ServiceError::CacheUnavailable
+            })
     }
 
     async fn read(&self, query: &Query, request: &Request) -> Result<Snapshot, ServiceError> {

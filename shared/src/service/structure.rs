@@ -2,21 +2,27 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError};
+use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, failures::remembered};
 use crate::{
-    cache::{CachedPart, CachedWallet, Header, LeaseOutcome},
+    cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome},
     clock::Timestamp,
     config::Lifetime,
     domain::{query::Query, scope::Part},
+    usage::Usage,
 };
 
-/// A lease outlives the attempt that it covers by this much.
-const LEASE_MARGIN: Duration = Duration::from_secs(3);
+/// A lease ends this long after its holder was last heard of.
+const LEASE: Duration = Duration::from_secs(5);
+/// The holder is heard of this often: clocks may differ by more than two
+/// seconds before others take its lease for ended.
+const BEAT: Duration = Duration::from_secs(1);
 /// Whoever waits for somebody else's fetch looks again after these pauses,
 /// the last one repeated.
 const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
-/// And gives up waiting after this long.
+/// Whoever finds fresh holdings unreadable looks again for this long.
 const PATIENCE: Duration = Duration::from_millis(2500);
+/// Holdings younger than this are not fetched again, whoever asks for it.
+const REVALIDATED: Duration = Duration::from_secs(30);
 /// Chunks are written right after their header. When a header is older than
 /// this and its chunks are still not there, they are lost, not on their way.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -60,7 +66,7 @@ impl Service {
         request: &Request,
     ) -> Result<Held, ServiceError> {
         let loaded = self.load(query, false, request).await;
-        if let Some(held) = self.fresh(wanted, loaded.as_ref()) {
+        if let Some(held) = self.fresh(wanted, loaded.as_ref(), request) {
             return Ok(held);
         }
         let outcome = outcome(wanted, loaded.as_ref());
@@ -89,9 +95,24 @@ impl Service {
     }
 
     /// The cached parts, if all that are wanted are fresh.
-    fn fresh(&self, wanted: &[Part], cached: Option<&CachedWallet>) -> Option<Held> {
+    fn fresh(
+        &self,
+        wanted: &[Part],
+        cached: Option<&CachedWallet>,
+        request: &Request,
+    ) -> Option<Held> {
         let held = self.cached(wanted, cached?)?;
-        (self.clock.now() < held.level.fresh_until).then_some(held)
+        (held.fetched_at > self.fresh_after(request)).then_some(held)
+    }
+
+    /// Holdings fetched after this are fresh for this request.
+    fn fresh_after(&self, request: &Request) -> Timestamp {
+        let ttl = self.policy.structure.ttl;
+        let ttl = match request.revalidate {
+            true => ttl.min(REVALIDATED),
+            false => ttl,
+        };
+        self.clock.now().minus(ttl)
     }
 
     /// The cached parts, however old, if all that are wanted are there.
@@ -142,9 +163,10 @@ impl Service {
         outcome: CacheOutcome,
         request: &Request,
     ) -> Result<Held, ServiceError> {
-        let mut waited = Duration::ZERO;
+        let (mut waited, mut unreadable) = (Duration::ZERO, Duration::ZERO);
+        let patience = self.upstream_timeout(self.policy.structure_timeout + LEASE, request);
         loop {
-            match self
+            let header = match self
                 .take_lease(query, wanted, &cached.header, request)
                 .await
             {
@@ -153,31 +175,41 @@ impl Service {
                         .fetch(query, wanted, Some(cached), Some(lease), outcome, request)
                         .await;
                 }
-                Some(LeaseOutcome::Lost(header)) => {
-                    if !self.header_is_fresh(wanted, &header) {
-                        if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
-                            return Ok(held);
-                        }
-                        self.wait_for_holder(query, wanted, &mut waited, request)
-                            .await;
-                    }
-                    if let Some(loaded) = self.load(query, true, request).await {
-                        if let Some(held) = self.fresh(wanted, Some(&loaded)) {
-                            return Ok(held);
-                        }
-                        cached = loaded;
-                    }
-                    if waited < PATIENCE {
-                        waited += pause().await;
-                        continue;
-                    }
+                Some(LeaseOutcome::Lost(header)) => header,
+                // The lease saves requests; correctness does not hang on it.
+                None => {
+                    return self
+                        .fetch(query, wanted, Some(cached), None, outcome, request)
+                        .await;
                 }
-                None => {}
+            };
+            if let Some(error) = remembered(&header, wanted, self.clock.now()) {
+                return self.despite(error, wanted, Some(&cached));
             }
-            // The lease saves requests; correctness does not hang on it.
-            return self
-                .fetch(query, wanted, Some(cached), None, outcome, request)
-                .await;
+            let settled = self.header_is_fresh(wanted, &header, request);
+            if !settled {
+                if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
+                    return Ok(held);
+                }
+                waited += self
+                    .wait_for_holder(query, wanted, patience.saturating_sub(waited), request)
+                    .await;
+            }
+            if let Some(loaded) = self.load(query, true, request).await {
+                if let Some(held) = self.fresh(wanted, Some(&loaded), request) {
+                    return Ok(held);
+                }
+                cached = loaded;
+            }
+            if waited >= patience {
+                return Err(ServiceError::Deadline);
+            }
+            if settled && unreadable >= PATIENCE {
+                return self
+                    .fetch(query, wanted, Some(cached), None, outcome, request)
+                    .await;
+            }
+            unreadable += pause().await;
         }
     }
 
@@ -191,8 +223,7 @@ impl Service {
         request: &Request,
     ) -> Option<LeaseOutcome> {
         let now = self.clock.now();
-        let length = self.policy.structure_timeout + LEASE_MARGIN;
-        let expired = now.minus(self.policy.structure.ttl);
+        let expired = self.fresh_after(request);
         let unreadable = wanted
             .iter()
             .filter_map(|part| read.parts.get(part)?.fetched_at)
@@ -205,7 +236,7 @@ impl Service {
                 &query.address,
                 wanted,
                 now,
-                length,
+                LEASE,
                 fresh_after,
                 &request.usage,
             )
@@ -215,11 +246,26 @@ impl Service {
             .ok()
     }
 
-    fn header_is_fresh(&self, wanted: &[Part], header: &Header) -> bool {
-        let now = self.clock.now();
+    /// Keeps the lease for as long as this is waited for; never ends.
+    pub(super) async fn keep_lease(&self, query: &Query, lease: &Lease, usage: &Usage) {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let until = self.clock.now().plus(LEASE);
+            let renewed = self.wallets.renew(&query.address, lease, until, usage);
+            match renewed.await {
+                Ok(true) => {}
+                // What is fetched will not be stored, but it is an answer.
+                Ok(false) => return std::future::pending().await,
+                Err(error) => tracing::warn!(%error, "the lease cannot be kept"),
+            }
+        }
+    }
+
+    fn header_is_fresh(&self, wanted: &[Part], header: &Header, request: &Request) -> bool {
+        let fresh_after = self.fresh_after(request);
         wanted.iter().all(|part| {
             let fetched_at = header.parts.get(part).and_then(|part| part.fetched_at);
-            fetched_at.is_some_and(|at| now < at.plus(self.policy.structure.ttl))
+            fetched_at.is_some_and(|at| at > fresh_after)
         })
     }
 
@@ -229,28 +275,30 @@ impl Service {
         &self,
         query: &Query,
         wanted: &[Part],
-        waited: &mut Duration,
+        patience: Duration,
         request: &Request,
-    ) {
+    ) -> Duration {
+        let mut waited = Duration::ZERO;
         for pause in (0..).map(|at: usize| PAUSES_MS[at.min(PAUSES_MS.len() - 1)]) {
-            if *waited >= PATIENCE {
-                return;
+            if waited >= patience {
+                break;
             }
             let pause = Duration::from_millis(pause);
             tokio::time::sleep(pause).await;
-            *waited += pause;
+            waited += pause;
             let Ok(header) = self.wallets.header(&query.address, &request.usage).await else {
-                return;
+                break;
             };
             let now = self.clock.now();
             let leased = wanted.iter().any(|part| {
                 let until = header.parts.get(part).and_then(|part| part.lease_until);
                 until.is_some_and(|until| now < until)
             });
-            if !leased || self.header_is_fresh(wanted, &header) {
-                return;
+            if !leased || self.header_is_fresh(wanted, &header, request) {
+                break;
             }
         }
+        waited
     }
 }
 

@@ -1,7 +1,7 @@
 //! DeFiLlama: prices of tokens that CoinMarketCap does not list, by chain and
 //! contract, in US dollars. No key is needed.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::Url;
@@ -10,12 +10,12 @@ use serde_json::value::RawValue;
 
 use super::{
     Failure, FallbackQuote, FallbackSource, HttpClient, Quota, Upstream, UpstreamError,
-    bulkhead::Bulkhead,
+    guard::Guard,
     http::{retry_after, send},
     lenient::{describe, lenient, number},
 };
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     config::Config,
     domain::{belief::Refusal, number::Number},
 };
@@ -31,16 +31,16 @@ const LEAST_CONFIDENCE: Number = Number::half();
 pub struct DefiLlama {
     http: HttpClient,
     base: Url,
-    bulkhead: Bulkhead,
+    guard: Guard,
 }
 
 impl DefiLlama {
     /// A client as configured.
-    pub fn new(http: HttpClient, config: &Config) -> Self {
+    pub fn new(http: HttpClient, config: &Config, clock: Arc<dyn Clock>) -> Self {
         Self {
             http,
             base: config.defillama_base.clone(),
-            bulkhead: Bulkhead::new(config.upstream_concurrency),
+            guard: Guard::new(config.upstream_concurrency, clock),
         }
     }
 
@@ -53,20 +53,23 @@ impl DefiLlama {
         let path = self.base.path().trim_end_matches('/');
         url.set_path(&format!("{path}/prices/current/{}", keys.join(",")));
         url.set_query(Some(&format!("searchWidth={SEARCH_WIDTH}")));
-        let request = self.http.get(url).header("accept", "application/json");
-        let response = self
-            .bulkhead
-            .enter(timeout, |left| send(request, left))
-            .await?;
-        match response.status.as_u16() {
-            200 => read_prices(&response.body).map_err(Failure::Malformed),
-            429 => Err(Failure::RateLimited {
-                retry_after: retry_after(&response.headers),
-                quota: Quota::Requests,
-            }),
-            status if status >= 500 => Err(Failure::Unavailable(format!("HTTP {status}"))),
-            status => Err(Failure::Rejected(status)),
-        }
+        let attempt = |left| {
+            let request = self.http.get(url.clone());
+            let request = request.header("accept", "application/json");
+            async move {
+                let response = send(request, left).await?;
+                match response.status.as_u16() {
+                    200 => read_prices(&response.body).map_err(Failure::Malformed),
+                    429 => Err(Failure::RateLimited {
+                        retry_after: retry_after(&response.headers),
+                        quota: Quota::Requests,
+                    }),
+                    status if status >= 500 => Err(Failure::Unavailable(format!("HTTP {status}"))),
+                    status => Err(Failure::Rejected(status)),
+                }
+            }
+        };
+        self.guard.call(timeout, attempt).await
     }
 }
 

@@ -1,8 +1,10 @@
 //! The services that are asked: ports for the read path, and their adapters.
 
+mod breaker;
 mod bulkhead;
 pub mod coinmarketcap;
 pub mod defillama;
+mod guard;
 mod http;
 mod lenient;
 pub mod zerion;
@@ -51,6 +53,12 @@ pub enum Failure {
         retry_after: Option<Duration>,
         /// What is used up.
         quota: Quota,
+    },
+    /// It kept failing and is not asked for a while.
+    #[error("left alone after it kept failing")]
+    LeftAlone {
+        /// When it is asked again.
+        retry_after: Duration,
     },
     /// The key is missing, wrong or not allowed.
     #[error("the key was refused (HTTP {0})")]

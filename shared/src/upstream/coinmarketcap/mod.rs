@@ -3,7 +3,7 @@
 
 mod wire;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use reqwest::{
@@ -14,10 +14,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Failure, HttpClient, PriceSource, Quota, Quote, Upstream, UpstreamError,
-    bulkhead::Bulkhead,
+    guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
 };
 use crate::{
+    clock::Clock,
     config::{CmcPriceApi, Config},
     domain::{currency::Currency, price::CmcId},
 };
@@ -43,19 +44,19 @@ pub struct CoinMarketCap {
     key: SecretString,
     api: CmcPriceApi,
     max_ids: usize,
-    bulkhead: Bulkhead,
+    guard: Guard,
 }
 
 impl CoinMarketCap {
     /// A client as configured.
-    pub fn new(http: HttpClient, config: &Config) -> Self {
+    pub fn new(http: HttpClient, config: &Config, clock: Arc<dyn Clock>) -> Self {
         Self {
             http,
             base: config.coinmarketcap.base.clone(),
             key: config.coinmarketcap.key.clone(),
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
-            bulkhead: Bulkhead::new(config.upstream_concurrency),
+            guard: Guard::new(config.upstream_concurrency, clock),
         }
     }
 
@@ -95,19 +96,21 @@ impl CoinMarketCap {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(Some(query));
-        let request = self
-            .http
-            .get(url)
-            .header("accept", "application/json")
-            .headers(self.authorisation());
-        let response = self
-            .bulkhead
-            .enter(timeout, |left| send(request, left))
-            .await?;
-        match refusal(&response) {
-            Some(failure) => Err(failure),
-            None => Ok(response),
-        }
+        let attempt = |left| {
+            let request = self
+                .http
+                .get(url.clone())
+                .header("accept", "application/json")
+                .headers(self.authorisation());
+            async move {
+                let response = send(request, left).await?;
+                match refusal(&response) {
+                    Some(failure) => Err(failure),
+                    None => Ok(response),
+                }
+            }
+        };
+        self.guard.call(timeout, attempt).await
     }
 }
 

@@ -5,7 +5,10 @@
 
 mod row;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use reqwest::{Url, header::HeaderMap};
@@ -13,10 +16,11 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Failure, FetchedStructure, HttpClient, Quota, StructureSource, Upstream, UpstreamError,
-    bulkhead::Bulkhead,
+    guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
 };
 use crate::{
+    clock::Clock,
     config::Config,
     domain::{
         address::{Address, Family},
@@ -36,17 +40,17 @@ pub struct Zerion {
     http: HttpClient,
     base: Url,
     key: SecretString,
-    bulkhead: Bulkhead,
+    guard: Guard,
 }
 
 impl Zerion {
     /// A client as configured.
-    pub fn new(http: HttpClient, config: &Config) -> Self {
+    pub fn new(http: HttpClient, config: &Config, clock: Arc<dyn Clock>) -> Self {
         Self {
             http,
             base: config.zerion.base.clone(),
             key: config.zerion.key.clone(),
-            bulkhead: Bulkhead::new(config.upstream_concurrency),
+            guard: Guard::new(config.upstream_concurrency, clock),
         }
     }
 
@@ -134,8 +138,8 @@ impl StructureSource for Zerion {
     ) -> Result<FetchedStructure, UpstreamError> {
         let (filter, only) = filter(address, scope);
         let url = url(&self.base, address, filter, currency);
-        self.bulkhead
-            .enter(timeout, |left| self.pages(url, only, left))
+        self.guard
+            .call(timeout, |left| self.pages(url.clone(), only, left))
             .await
             .map_err(|failure| UpstreamError {
                 upstream: Upstream::Zerion,

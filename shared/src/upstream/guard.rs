@@ -1,0 +1,169 @@
+//! What stands between the service and every upstream: a bulkhead, a breaker,
+//! and a second attempt where that helps.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Failure, breaker::Breaker, bulkhead::Bulkhead};
+use crate::clock::Clock;
+
+/// Attempts at most.
+const ATTEMPTS: usize = 2;
+/// The pause before the second one is a random part of this.
+const PAUSE_MS: u64 = 200;
+/// Whoever limits requests is asked again if it takes them back this soon.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Guards the calls to one upstream.
+pub(super) struct Guard {
+    bulkhead: Bulkhead,
+    breaker: Mutex<Breaker>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Guard {
+    /// A guard that lets `concurrency` calls through at a time.
+    pub fn new(concurrency: usize, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            bulkhead: Bulkhead::new(concurrency),
+            breaker: Mutex::default(),
+            clock,
+        }
+    }
+
+    /// Makes a call, or two, within `timeout`.
+    pub async fn call<T, F>(
+        &self,
+        timeout: Duration,
+        attempt: impl Fn(Duration) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        // Within one request: the sandbox does not freeze here.
+        let until = Instant::now() + timeout;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let allowed = self.breaker().allow(self.clock.now());
+            if let Err(wait) = allowed {
+                return Err(Failure::LeftAlone { retry_after: wait });
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let outcome = self.bulkhead.enter(left, &attempt).await;
+            let failed = outcome.as_ref().is_err_and(is_trouble);
+            self.breaker().note(failed, self.clock.now());
+            let Err(failure) = outcome else {
+                return outcome;
+            };
+            let Some(pause) = pause(&failure).filter(|_| attempts < ATTEMPTS) else {
+                return Err(failure);
+            };
+            if Instant::now() + pause >= until {
+                return Err(failure);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a failure tells of trouble at the upstream, and not of a bad
+/// request, a limit, or a wallet that it does not have.
+fn is_trouble(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Unavailable(_) | Failure::Timeout | Failure::Malformed(_)
+    )
+}
+
+/// How long to wait before asking again, if that may help.
+fn pause(failure: &Failure) -> Option<Duration> {
+    match failure {
+        Failure::Unavailable(_) => {
+            // Full jitter, so that those that failed together do not come
+            // back together.
+            let random = RandomState::new().hash_one(());
+            Some(Duration::from_millis(random % PAUSE_MS))
+        }
+        Failure::RateLimited {
+            retry_after: Some(wait),
+            ..
+        } if *wait <= SHORT => Some(*wait),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::{
+        clock::{ManualClock, Timestamp},
+        upstream::Quota,
+    };
+
+    fn guard() -> (Guard, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
+        (Guard::new(4, clock.clone()), clock)
+    }
+
+    async fn attempts(guard: &Guard, failure: Failure) -> (usize, Result<(), Failure>) {
+        let made = AtomicUsize::new(0);
+        let outcome = guard.call(Duration::from_secs(5), |_| async {
+            made.fetch_add(1, Ordering::Relaxed);
+            Err(failure.clone())
+        });
+        let outcome = outcome.await;
+        (made.load(Ordering::Relaxed), outcome)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn asks_again_only_where_that_helps() {
+        let limited = |seconds| Failure::RateLimited {
+            retry_after: Some(Duration::from_secs(seconds)),
+            quota: Quota::Requests,
+        };
+        for (failure, expected) in [
+            (Failure::Unavailable("HTTP 502".to_owned()), 2),
+            (limited(1), 2),
+            (limited(2), 1),
+            (Failure::Timeout, 1),
+            (Failure::Malformed(String::new()), 1),
+            (Failure::NotTrackable, 1),
+            (Failure::Preparing { retry_after: None }, 1),
+        ] {
+            let (guard, _) = guard();
+            let (made, outcome) = attempts(&guard, failure.clone()).await;
+            assert_eq!((made, outcome), (expected, Err(failure)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn leaves_alone_what_keeps_failing() {
+        let (guard, clock) = guard();
+        let mut made = 0;
+        let mut last = Ok(());
+        for _ in 0..100 {
+            let (more, outcome) = attempts(&guard, Failure::Unavailable(String::new())).await;
+            made += more;
+            last = outcome;
+        }
+        assert_eq!(made, 10);
+        assert!(matches!(last, Err(Failure::LeftAlone { .. })));
+        clock.advance(Duration::from_secs(30));
+        let well = guard.call(Duration::from_secs(5), |_| async { Ok(()) });
+        assert_eq!(well.await, Ok(()));
+        let (made, _) = attempts(&guard, Failure::NotTrackable).await;
+        assert_eq!(made, 1);
+    }
+}

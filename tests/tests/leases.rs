@@ -1,0 +1,201 @@
+//! Stampedes, failures and invalidations, as seen by clients.
+
+use std::time::Duration;
+
+use portfolio_local::standins::{Fault, Upstream};
+use portfolio_tests::{World, positions, rows, sample};
+use serde_json::json;
+
+const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+
+fn slow(delay_ms: u64) -> Option<Fault> {
+    Some(Fault {
+        delay_ms: Some(delay_ms),
+        ..Fault::default()
+    })
+}
+
+#[tokio::test]
+async fn a_slow_fetch_is_waited_for_however_slow() {
+    let world = World::new().await;
+    world.standins().set_fault(Upstream::Zerion, slow(4000));
+    let requests = (0..12).map(|_| world.get(sample("farmer"), "aggregate"));
+    for answer in futures::future::join_all(requests).await {
+        assert!(positions(&answer.ok()).len() > 10);
+    }
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn all_who_wait_learn_of_a_failure_at_once() {
+    let world = World::new().await;
+    let fault = Fault {
+        delay_ms: Some(300),
+        ..Fault::status(401)
+    };
+    world.standins().set_fault(Upstream::Zerion, Some(fault));
+    let requests = (0..12).map(|_| world.get(sample("farmer"), "aggregate"));
+    for answer in futures::future::join_all(requests).await {
+        assert_eq!(answer.status, 502);
+    }
+    assert_eq!(world.stats().zerion.requests, 1);
+    // It is forgotten after a moment.
+    world.standins().set_fault(Upstream::Zerion, None);
+    world.advance(3);
+    world.get(sample("farmer"), "aggregate").await.ok();
+}
+
+#[tokio::test]
+async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() {
+    let world = World::new().await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.get(WALLET, "wallet").await.ok();
+    let fault = Some(Fault::status(400));
+    world.standins().set_fault(Upstream::Zerion, fault);
+    world.advance(301);
+    for _ in 0..3 {
+        let answer = world.get(WALLET, "wallet").await;
+        assert_eq!(answer.status, 422);
+        assert_eq!(answer.json()["code"], "wallet_not_trackable");
+    }
+    assert_eq!(world.stats().zerion.requests, 2);
+    world.standins().set_fault(Upstream::Zerion, None);
+    world.advance(31);
+    world.get(WALLET, "wallet").await.ok();
+}
+
+#[tokio::test]
+async fn a_hanging_provider_is_not_waited_for_where_old_data_may_stand_in() {
+    let world = World::new().await;
+    let before = world.get(sample("small"), "wallet").await.ok();
+    world.standins().set_fault(Upstream::Zerion, slow(60_000));
+    world.advance(301);
+    let started = std::time::Instant::now();
+    let answer = world.get(sample("small"), "wallet").await;
+    // A limit far below the provider's, not a measure of speed.
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(
+        answer
+            .header("cache-status")
+            .contains("structure; hit; ttl=-1;")
+    );
+    let after = answer.ok();
+    assert_eq!(after["structure"]["stale"], true);
+    assert_eq!(after["structure"]["as_of"], before["structure"]["as_of"]);
+    assert_eq!(after["page"]["total"], before["page"]["total"]);
+}
+
+#[tokio::test]
+async fn a_cached_wallet_can_be_forgotten() {
+    let world = World::new().await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.get(WALLET, "aggregate").await.ok();
+    world.get(WALLET, "aggregate?currency=eur").await.ok();
+    let path = format!("/v1/wallets/{WALLET}/cache");
+    let forgotten = world.request("DELETE", &path, &[]).await;
+    assert_eq!((forgotten.status, forgotten.bytes.len()), (204, 0));
+    world
+        .standins()
+        .set_wallet(WALLET, vec![rows::token(2), rows::token(3)]);
+    let body = world.get(WALLET, "aggregate").await.ok();
+    assert_eq!(positions(&body).len(), 2);
+    assert_eq!(world.stats().zerion.requests, 2);
+    // Forgetting what is not there is as good.
+    for _ in 0..2 {
+        assert_eq!(world.request("DELETE", &path, &[]).await.status, 204);
+    }
+
+    for (method, path, status, code) in [
+        ("GET", path.clone(), 405, "method_not_allowed"),
+        (
+            "DELETE",
+            "/v1/wallets/0x12/cache".to_owned(),
+            400,
+            "invalid_address",
+        ),
+        (
+            "DELETE",
+            format!("{path}?force=1"),
+            400,
+            "invalid_parameter",
+        ),
+        (
+            "DELETE",
+            format!("/v1/wallets/{WALLET}/defi"),
+            405,
+            "method_not_allowed",
+        ),
+    ] {
+        let answer = world.request(method, &path, &[]).await;
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (status, &json!(code))
+        );
+        let allowed = match (status, path.ends_with("cache")) {
+            (405, true) => "DELETE",
+            (405, false) => "GET",
+            _ => "",
+        };
+        assert_eq!(answer.header("allow"), allowed);
+    }
+}
+
+#[tokio::test]
+async fn what_was_forgotten_meanwhile_does_not_come_back() {
+    let world = World::new().await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.standins().set_fault(Upstream::Zerion, slow(500));
+    let path = format!("/v1/wallets/{WALLET}/cache");
+    let forget = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        world.request("DELETE", &path, &[]).await
+    };
+    let (answer, forgotten) = futures::join!(world.get(WALLET, "aggregate"), forget);
+    assert_eq!(forgotten.status, 204);
+    assert!(answer.header("cache-status").contains("detail=uncached"));
+    answer.ok();
+    world.standins().set_fault(Upstream::Zerion, None);
+    world
+        .standins()
+        .set_wallet(WALLET, vec![rows::token(2), rows::token(3)]);
+    let body = world.get(WALLET, "aggregate").await.ok();
+    assert_eq!(positions(&body).len(), 2);
+}
+
+#[tokio::test]
+async fn clients_can_ask_for_newer_holdings_but_not_all_the_time() {
+    let world = World::new().await;
+    let path = format!("/v1/wallets/{WALLET}/aggregate");
+    let no_cache = [("cache-control", "max-age=0, no-cache")];
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.get(WALLET, "aggregate").await.ok();
+    world
+        .standins()
+        .set_wallet(WALLET, vec![rows::token(1), rows::token(2)]);
+    for (seconds, count, requests) in [(29, 1, 1), (2, 2, 2), (0, 2, 2), (29, 2, 2), (2, 2, 3)] {
+        world.advance(seconds);
+        let body = world.request("GET", &path, &no_cache).await.ok();
+        assert_eq!(positions(&body).len(), count);
+        assert_eq!(world.stats().zerion.requests, requests);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_keeps_failing_is_left_alone() {
+    let world = World::new().await;
+    let down = Some(Fault::status(500));
+    world.standins().set_fault(Upstream::Zerion, down);
+    let address = |number: u32| format!("0x{number:040}");
+    for number in 0..200 {
+        let answer = world.get(&address(number), "aggregate").await;
+        assert_eq!(answer.status, 503);
+        assert!(!answer.header("retry-after").is_empty());
+    }
+    assert_eq!(world.stats().zerion.requests, 10);
+    world.standins().set_fault(Upstream::Zerion, None);
+    world.advance(31);
+    for number in 0..20 {
+        world.get(&address(number), "aggregate").await.ok();
+    }
+    assert_eq!(world.stats().zerion.requests, 30);
+}
