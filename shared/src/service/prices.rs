@@ -144,12 +144,17 @@ impl Service {
         }
         let hit = self.hit(&refreshable, &table, held);
         let detail = match (&found.failed, found.answered) {
-            (_, Some(source)) => source.as_str(),
-            (Some(error), None) => word(error),
+            (Some(error), _) => word(error),
+            (None, Some(source)) => source.as_str(),
             (None, None) => "book",
         };
+        // Old data that stands in for a failure is a hit, whatever else came.
+        let failed = found.failed.is_some() && hit.stale;
         let level = Level {
-            outcome: if renewed { outcome } else { hit.outcome },
+            outcome: match renewed && !failed {
+                true => outcome,
+                false => hit.outcome,
+            },
             stored,
             detail: Some(detail),
             ..hit
