@@ -54,6 +54,9 @@ pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Re
         let address = listener.local_addr()?;
         dynamodb::serve(listener)?;
         overrides.insert("AWS_ENDPOINT_URL_DYNAMODB", format!("http://{address}"));
+        // It shares this machine's processors with everything else.
+        let patient = env("DYNAMODB_TIMEOUT_MS").unwrap_or_else(|| "10000".to_owned());
+        overrides.insert("DYNAMODB_TIMEOUT_MS", patient);
     }
     let unnamed = |base, key| env(base).is_none() && env(key).is_none();
     let zerion = unnamed("ZERION_BASE_URL", "ZERION_API_KEY");
@@ -107,7 +110,7 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The table and the registry, as a deployment would have them.
 async fn prepare(config: &Config) -> io::Result<()> {
-    let table = Table::connect(config);
+    let table = Table::connect(config, Arc::new(SystemClock));
     dynamodb::create_table(&table)
         .await
         .map_err(io::Error::other)?;

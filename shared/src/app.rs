@@ -51,7 +51,7 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         ))),
         PriceFallback::None => None,
     };
-    let table = Table::connect(config);
+    let table = Table::connect(config, clock.clone());
     let retention = Retention {
         structure: config.structure.whole(),
         prices: config.prices.whole(),
@@ -77,6 +77,6 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
 pub fn registry_update(config: &Config) -> Result<RegistryUpdate, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let map = CoinMarketCap::new(HttpClient::new()?, config, clock.clone());
-    let store = Arc::new(Registry::new(Table::connect(config)));
+    let store = Arc::new(Registry::new(Table::connect(config, clock.clone())));
     Ok(RegistryUpdate::new(map, store, clock))
 }

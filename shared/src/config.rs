@@ -79,6 +79,8 @@ pub struct Config {
     pub zerion_timeout: Duration,
     /// PRICE_TIMEOUT_MS, of one attempt.
     pub price_timeout: Duration,
+    /// DYNAMODB_TIMEOUT_MS, of one operation with its attempts.
+    pub dynamodb_timeout: Duration,
     /// CMC_PRICE_API.
     pub cmc_price_api: CmcPriceApi,
     /// CMC_MAX_IDS.
@@ -159,6 +161,7 @@ impl Config {
             request_deadline: vars.millis("REQUEST_DEADLINE_MS", 25_000)?,
             zerion_timeout: vars.millis("ZERION_TIMEOUT_MS", 20_000)?,
             price_timeout: vars.millis("PRICE_TIMEOUT_MS", 5_000)?,
+            dynamodb_timeout: vars.millis("DYNAMODB_TIMEOUT_MS", 1_000)?,
             cmc_price_api: vars.choice(
                 "CMC_PRICE_API",
                 &[
@@ -328,6 +331,7 @@ mod tests {
             ("REQUEST_DEADLINE_MS", "0"),
             ("ZERION_TIMEOUT_MS", "soon"),
             ("PRICE_TIMEOUT_MS", "99999999999"),
+            ("DYNAMODB_TIMEOUT_MS", "-5"),
             ("CMC_PRICE_API", "v3"),
             ("CMC_MAX_IDS", "0"),
             ("UPSTREAM_CONCURRENCY", "0"),

@@ -8,6 +8,7 @@
 
 pub mod app;
 mod aws;
+mod breaker;
 pub mod cache;
 pub mod clock;
 pub mod config;

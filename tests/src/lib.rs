@@ -2,6 +2,7 @@
 //! the upstreams, the real handlers, and a clock that is moved by hand.
 
 pub mod rows;
+pub mod table;
 
 use std::{
     collections::HashMap,
@@ -157,6 +158,19 @@ impl World {
         world
     }
 
+    /// A world whose functions reach the table through `FaultyTable`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn with_faulty_table(variables: &[(&str, &str)]) -> (Self, table::FaultyTable) {
+        let mut world = Self::with(variables).await;
+        let endpoint = world.services.config.dynamodb_endpoint.clone();
+        let faulty = table::FaultyTable::before(endpoint.expect("an embedded table")).await;
+        world.services.config.dynamodb_endpoint = Some(faulty.url.clone());
+        world.restart();
+        (world, faulty)
+    }
+
     /// New processes of all functions: nothing in memory survives.
     ///
     /// # Panics
@@ -186,7 +200,7 @@ impl World {
 
     /// The table, with a client of its own.
     pub fn table(&self) -> Table {
-        Table::connect(self.config())
+        Table::connect(self.config(), self.clock.clone())
     }
 
     /// Moves the functions' clock.

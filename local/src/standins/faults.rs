@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::body::{Body, to_bytes};
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub struct Fault {
     /// The body; without it the one the service documents for the status.
     #[serde(default)]
     pub body: Option<String>,
+    /// After how many bytes of the body the connection breaks off.
+    #[serde(default)]
+    pub cut_after: Option<usize>,
 }
 
 impl Fault {
@@ -88,6 +92,20 @@ impl Fault {
             response.headers_mut().insert(RETRY_AFTER, wait);
         }
         Some(response)
+    }
+
+    /// Makes the answer's connection break off, if that is the fault.
+    pub async fn cut(&self, response: Response) -> Response {
+        let Some(length) = self.cut_after else {
+            return response;
+        };
+        let (mut parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let kept = body.slice(..length.min(body.len()));
+        let broken = std::io::Error::other("broken off");
+        let pieces = futures::stream::iter([Ok(kept), Err(broken)]);
+        parts.headers.remove(CONTENT_LENGTH);
+        Response::from_parts(parts, Body::from_stream(pieces))
     }
 
     /// Sets the headers of the fault.

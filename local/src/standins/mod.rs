@@ -168,6 +168,7 @@ async fn observe(
     let uri = request.uri().clone();
     lock(&shared.stats).asked(upstream, &uri);
     let fault = lock(&shared.faults).take(upstream).unwrap_or_default();
+    let mut left = Left(Some((shared.clone(), upstream)));
     if !fault.delay().is_zero() {
         tokio::time::sleep(fault.delay()).await;
     }
@@ -180,8 +181,21 @@ async fn observe(
         zerion::add_rate_headers(response.headers_mut(), requests);
     }
     fault.add_headers(response.headers_mut());
+    let response = fault.cut(response).await;
+    left.0 = None;
     lock(&shared.stats).answered(upstream, &uri, response.status());
     response
+}
+
+/// Counts a client that leaves before its answer.
+struct Left(Option<(Arc<Shared>, Upstream)>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if let Some((shared, upstream)) = self.0.take() {
+            lock(&shared.stats).left(upstream);
+        }
+    }
 }
 
 async fn not_found() -> Response {

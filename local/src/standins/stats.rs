@@ -28,6 +28,8 @@ pub struct ZerionStats {
     pub by_filter: ByFilter,
     /// By the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
+    /// Clients that left before their answer.
+    pub left: u64,
 }
 
 /// Requests by `filter[positions]`; one without counts as the default, one with an unknown
@@ -60,6 +62,8 @@ pub struct CoinMarketCapStats {
     pub map_requests: u64,
     /// Those for quotes by the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
+    /// Clients that left before their answer.
+    pub left: u64,
 }
 
 /// Requests to DeFiLlama, refused ones included.
@@ -73,6 +77,8 @@ pub struct DefiLlamaStats {
     pub last_keys: Vec<String>,
     /// By the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
+    /// Clients that left before their answer.
+    pub left: u64,
 }
 
 impl Stats {
@@ -105,6 +111,15 @@ impl Stats {
                 stats.last_keys = split(&super::query::decoded_last_segment(uri));
                 stats.keys += stats.last_keys.len() as u64;
             }
+        }
+    }
+
+    /// Counts a client that left before its answer.
+    pub fn left(&mut self, upstream: Upstream) {
+        match upstream {
+            Upstream::Zerion => self.zerion.left += 1,
+            Upstream::CoinMarketCap => self.coinmarketcap.left += 1,
+            Upstream::DefiLlama => self.defillama.left += 1,
         }
     }
 

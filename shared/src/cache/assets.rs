@@ -123,7 +123,7 @@ pub trait AssetStore: Send + Sync {
 }
 
 /// The registry in DynamoDB.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Registry(Table);
 
 impl Registry {

@@ -98,14 +98,15 @@ impl Table {
                 .consistent_read(consistent)
                 .build()
                 .map_err(|_| bad_request("BatchGetItem"))?;
-            let answer = self
+            let call = self
                 .client
                 .batch_get_item()
                 .request_items(&self.name, wanted)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(|error| failed::<BatchGetItemError>("BatchGetItem", &error))?;
+                .send();
+            let answer = self.guarded("BatchGetItem", call).await?;
+            let answer =
+                answer.map_err(|error| failed::<BatchGetItemError>("BatchGetItem", &error))?;
             usage.read(
                 answer
                     .consumed_capacity()
@@ -135,7 +136,7 @@ impl Table {
         usage: &Usage,
     ) -> Result<Result<Item, Item>, CacheError> {
         let some = |text: String| (!text.is_empty()).then_some(text);
-        let sent = self
+        let call = self
             .client
             .update_item()
             .table_name(&self.name)
@@ -151,9 +152,8 @@ impl Table {
             })
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match sent {
+            .send();
+        match self.guarded("UpdateItem", call).await? {
             Ok(answer) => {
                 usage.wrote(units(answer.consumed_capacity()));
                 Ok(Ok(Item::new(answer.attributes.unwrap_or_default())))

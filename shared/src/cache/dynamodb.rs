@@ -1,9 +1,14 @@
 //! The DynamoDB client and the one table.
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{CacheError, items::Item};
-use crate::{aws, config::Config, usage::Usage};
+use crate::{aws, breaker::Breaker, clock::Clock, config::Config, usage::Usage};
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
@@ -12,23 +17,30 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity},
 };
 
-/// A cache that takes longer than the thing it caches is of no use.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(1000);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
-const OPERATION_TIMEOUT: Duration = Duration::from_millis(4000);
+/// The part of an operation's time that one attempt may take: two of them fit,
+/// with a pause.
+const ATTEMPT: (u32, u32) = (2, 5);
+/// The table is left alone after half of at least so many calls failed,
+const ENOUGH: usize = 6;
+/// and for so long: requests then cost no time on it.
+const LEFT_ALONE: Duration = Duration::from_secs(2);
 
 /// The table, and the client that speaks to it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Table {
     pub(super) client: Client,
     pub(super) name: String,
+    breaker: Arc<Mutex<Breaker>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Table {
     /// A client as configured. Credentials come from the environment, as
     /// Lambda sets them.
-    pub fn connect(config: &Config) -> Self {
+    pub fn connect(config: &Config, clock: Arc<dyn Clock>) -> Self {
         let endpoint = config.dynamodb_endpoint.as_ref();
+        // A cache that takes longer than what it caches is of no use.
+        let attempt = config.dynamodb_timeout * ATTEMPT.0 / ATTEMPT.1;
         let mut sdk = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
@@ -36,26 +48,49 @@ impl Table {
             .http_client(aws::http_client(endpoint))
             .timeout_config(
                 TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .operation_timeout(OPERATION_TIMEOUT)
+                    .connect_timeout(attempt)
+                    .operation_attempt_timeout(attempt)
+                    .operation_timeout(config.dynamodb_timeout)
                     .build(),
             )
             .retry_config(
                 RetryConfig::standard()
                     .with_max_attempts(3)
-                    .with_initial_backoff(Duration::from_millis(50))
-                    .with_max_backoff(Duration::from_millis(500)),
+                    .with_initial_backoff(Duration::from_millis(25))
+                    .with_max_backoff(Duration::from_millis(200)),
             );
         if let Some(url) = endpoint {
             sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
         }
-        Self::new(Client::from_conf(sdk.build()), config.table.clone())
+        let client = Client::from_conf(sdk.build());
+        let breaker = Arc::new(Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)));
+        Self {
+            client,
+            name: config.table.clone(),
+            breaker,
+            clock,
+        }
     }
 
-    /// The table `name` as `client` sees it.
-    pub fn new(client: Client, name: String) -> Self {
-        Self { client, name }
+    /// Waits for a call, unless the last ones kept failing.
+    pub(super) async fn guarded<T, E: ProvideErrorMetadata>(
+        &self,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<Result<T, SdkError<E>>, CacheError> {
+        let allowed = self.breaker().allow(self.clock.now());
+        if allowed.is_err() {
+            let reason = "left alone after it kept failing".to_owned();
+            return Err(CacheError { operation, reason });
+        }
+        let answer = call.await;
+        let failed = answer.as_ref().is_err_and(is_trouble);
+        self.breaker().note(failed, self.clock.now());
+        Ok(answer)
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client, for what this module does not wrap.
@@ -80,7 +115,7 @@ impl Table {
         let mut start = None;
         loop {
             usage.round_trip();
-            let page = self
+            let call = self
                 .client
                 .query()
                 .table_name(&self.name)
@@ -90,9 +125,9 @@ impl Table {
                 .consistent_read(consistent)
                 .set_exclusive_start_key(start)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await
-                .map_err(|error| failed::<QueryError>("Query", &error))?;
+                .send();
+            let page = self.guarded("Query", call).await?;
+            let page = page.map_err(|error| failed::<QueryError>("Query", &error))?;
             usage.read(units(page.consumed_capacity()));
             items.extend(page.items.unwrap_or_default().into_iter().map(Item::new));
             start = page.last_evaluated_key;
@@ -110,7 +145,7 @@ impl Table {
         usage: &Usage,
     ) -> Result<Option<Item>, CacheError> {
         usage.round_trip();
-        let answer = self
+        let call = self
             .client
             .get_item()
             .table_name(&self.name)
@@ -118,9 +153,9 @@ impl Table {
             .key("sk", AttributeValue::S(sort.to_owned()))
             .consistent_read(true)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|error| failed::<GetItemError>("GetItem", &error))?;
+            .send();
+        let answer = self.guarded("GetItem", call).await?;
+        let answer = answer.map_err(|error| failed::<GetItemError>("GetItem", &error))?;
         usage.read(units(answer.consumed_capacity()));
         Ok(answer.item.map(Item::new))
     }
@@ -132,7 +167,7 @@ impl Table {
         condition: Condition,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
-        let sent = self
+        let call = self
             .client
             .put_item()
             .table_name(&self.name)
@@ -140,9 +175,8 @@ impl Table {
             .set_condition_expression(condition.expression)
             .set_expression_attribute_values(condition.values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        match sent {
+            .send();
+        match self.guarded("PutItem", call).await? {
             Ok(answer) => {
                 usage.wrote(units(answer.consumed_capacity()));
                 Ok(true)
@@ -166,16 +200,16 @@ impl Table {
         usage: &Usage,
     ) -> Result<(), CacheError> {
         usage.round_trip();
-        let answer = self
+        let call = self
             .client
             .delete_item()
             .table_name(&self.name)
             .key("pk", AttributeValue::S(partition))
             .key("sk", AttributeValue::S(sort.to_owned()))
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await
-            .map_err(|error| failed("DeleteItem", &error))?;
+            .send();
+        let answer = self.guarded("DeleteItem", call).await?;
+        let answer = answer.map_err(|error| failed("DeleteItem", &error))?;
         usage.wrote(units(answer.consumed_capacity()));
         Ok(())
     }
@@ -208,6 +242,14 @@ pub(super) fn units(consumed: Option<&ConsumedCapacity>) -> f64 {
     consumed
         .and_then(ConsumedCapacity::capacity_units)
         .unwrap_or(0.0)
+}
+
+/// Whether a failure is the service's, and not an answer.
+fn is_trouble<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::ServiceError(error) => error.raw().status().as_u16() >= 500,
+        _ => true,
+    }
 }
 
 /// Whether the service refused because a condition did not hold.

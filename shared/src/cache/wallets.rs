@@ -29,7 +29,7 @@ use crate::{
 const SKEW: Duration = Duration::from_millis(500);
 
 /// Wallets in DynamoDB.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Wallets {
     pub(super) table: Table,
     pub(super) retention: Retention,

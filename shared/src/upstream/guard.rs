@@ -9,9 +9,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Failure, breaker::Breaker, bulkhead::Bulkhead};
-use crate::clock::Clock;
+use super::{Failure, bulkhead::Bulkhead};
+use crate::{breaker::Breaker, clock::Clock};
 
+/// An upstream is left alone after half of at least so many calls failed,
+const ENOUGH: usize = 10;
+/// and for so long.
+const LEFT_ALONE: Duration = Duration::from_secs(30);
 /// Attempts at most.
 const ATTEMPTS: usize = 2;
 /// The pause before the second one is a random part of this.
@@ -31,7 +35,7 @@ impl Guard {
     pub fn new(concurrency: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
             bulkhead: Bulkhead::new(concurrency),
-            breaker: Mutex::default(),
+            breaker: Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)),
             clock,
         }
     }

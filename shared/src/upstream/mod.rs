@@ -1,6 +1,5 @@
 //! The services that are asked: ports for the read path, and their adapters.
 
-mod breaker;
 mod bulkhead;
 pub mod coinmarketcap;
 pub mod defillama;

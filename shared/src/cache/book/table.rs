@@ -57,7 +57,7 @@ const FRESH: &str = "l_fresh";
 const WANTED: &str = "w";
 
 /// The book in DynamoDB.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Book {
     pub(super) table: Table,
     retention: Duration,

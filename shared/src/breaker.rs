@@ -1,11 +1,11 @@
-//! Leaves an upstream alone that keeps failing.
+//! Leaves a service alone that keeps failing.
 //!
 //! ```text
-//!            half of at least 10 of the last 100 calls failed
-//!   closed ───────────────────────────────────────────────────► open
-//!     ▲                                                          │ 30 s
-//!     │ the probe succeeded              it failed: another 30 s │
-//!     └───────────────────────── one probe ◄─────────────────────┘
+//!            half of enough of the last 100 calls failed
+//!   closed ──────────────────────────────────────────────► open
+//!     ▲                                                     │ a pause
+//!     │ the probe succeeded           it failed: as long    │
+//!     └──────────────────────── one probe ◄─────────────────┘
 //! ```
 
 use std::{collections::VecDeque, time::Duration};
@@ -14,14 +14,14 @@ use crate::clock::Timestamp;
 
 /// So many of the last calls are looked at.
 const WINDOW: usize = 100;
-/// Fewer than this tell nothing.
-const ENOUGH: usize = 10;
-/// For so long nobody asks.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// Counts outcomes, and tells whether to ask.
-#[derive(Debug, Default)]
-pub(super) struct Breaker {
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    /// Fewer calls than this tell nothing.
+    enough: usize,
+    /// For so long nobody asks.
+    pause: Duration,
     /// Whether each of the last calls failed.
     failed: VecDeque<bool>,
     open_until: Option<Timestamp>,
@@ -30,6 +30,18 @@ pub(super) struct Breaker {
 }
 
 impl Breaker {
+    /// A closed one that opens for `pause` after half of at least `enough`
+    /// calls failed.
+    pub fn new(enough: usize, pause: Duration) -> Self {
+        Self {
+            enough,
+            pause,
+            failed: VecDeque::new(),
+            open_until: None,
+            probing: None,
+        }
+    }
+
     /// Whether a call may be made; else how long to wait.
     pub fn allow(&mut self, now: Timestamp) -> Result<(), Duration> {
         let Some(until) = self.open_until else {
@@ -39,7 +51,7 @@ impl Breaker {
             return Err(until.since(now));
         }
         // A probe whose outcome is never told counts as lost after a while.
-        let lost = |since: Timestamp| now >= since.plus(PAUSE);
+        let lost = |since: Timestamp| now >= since.plus(self.pause);
         if self.probing.is_some_and(|since| !lost(since)) {
             return Err(Duration::from_secs(1));
         }
@@ -51,7 +63,7 @@ impl Breaker {
     pub fn note(&mut self, failed: bool, now: Timestamp) {
         if self.open_until.is_some() {
             if self.probing.take().is_some() {
-                self.open_until = failed.then(|| now.plus(PAUSE));
+                self.open_until = failed.then(|| now.plus(self.pause));
             }
             return;
         }
@@ -60,9 +72,9 @@ impl Breaker {
         }
         self.failed.push_back(failed);
         let failures = self.failed.iter().filter(|failed| **failed).count();
-        if self.failed.len() >= ENOUGH && failures * 2 >= self.failed.len() {
+        if self.failed.len() >= self.enough && failures * 2 >= self.failed.len() {
             self.failed.clear();
-            self.open_until = Some(now.plus(PAUSE));
+            self.open_until = Some(now.plus(self.pause));
         }
     }
 }
@@ -76,7 +88,7 @@ mod tests {
     }
 
     fn failing(calls: usize) -> Breaker {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(10, Duration::from_secs(30));
         for _ in 0..calls {
             assert_eq!(breaker.allow(at(0)), Ok(()));
             breaker.note(true, at(0));
@@ -117,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_minority_of_failures_is_put_up_with() {
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(10, Duration::from_secs(30));
         for call in 0..300 {
             assert_eq!(breaker.allow(at(0)), Ok(()), "{call}");
             breaker.note(call % 5 > 2, at(0));

@@ -1,0 +1,149 @@
+//! A DynamoDB that fails on demand, in front of the embedded one.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use reqwest::{Client, Url};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFault {
+    /// The connection breaks off.
+    Broken,
+    /// HTTP 500.
+    Internal,
+    /// The table takes no more requests for now.
+    Throttled,
+    /// There is no such table.
+    Missing,
+    /// No answer for this many milliseconds.
+    Slow(u64),
+    /// `BatchGetItem` leaves all keys unprocessed.
+    Unprocessed,
+}
+
+/// The faulty DynamoDB.
+#[derive(Clone)]
+pub struct FaultyTable {
+    /// Where it is.
+    pub url: Url,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    behind: Url,
+    client: Client,
+    /// The fault, and the operation that it is limited to.
+    fault: Mutex<Option<(TableFault, Option<&'static str>)>>,
+}
+
+impl FaultyTable {
+    /// A server that hands on to the one at `behind`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn before(behind: Url) -> Self {
+        // The client insists on one, although nothing here is encrypted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let shared = Arc::new(Shared {
+            behind,
+            client: Client::new(),
+            fault: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let router = Router::new().fallback(forward).with_state(shared.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self {
+            url: format!("http://{address}").parse().expect("a URL"),
+            shared,
+        }
+    }
+
+    /// Sets or clears the fault, of one operation or of all.
+    pub fn set(&self, fault: Option<TableFault>, operation: Option<&'static str>) {
+        let fault = fault.map(|fault| (fault, operation));
+        *self
+            .shared
+            .fault
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}
+
+async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let target = parts.headers.get("x-amz-target");
+    let target = target
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let operation = target.rsplit('.').next().unwrap_or_default();
+    let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
+    let fault = fault.filter(|(_, only)| only.is_none_or(|only| only == operation));
+    match fault.map(|(fault, _)| fault) {
+        None => {}
+        Some(TableFault::Slow(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,
+        Some(TableFault::Broken) => {
+            let broken = std::io::Error::other("broken off");
+            let pieces = [Ok(Bytes::from_static(b"{")), Err(broken)];
+            return Body::from_stream(futures::stream::iter(pieces)).into_response();
+        }
+        Some(TableFault::Internal) => {
+            return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
+        }
+        Some(TableFault::Throttled) => {
+            return refusal(StatusCode::BAD_REQUEST, "ThrottlingException");
+        }
+        Some(TableFault::Missing) => {
+            return refusal(StatusCode::BAD_REQUEST, "ResourceNotFoundException");
+        }
+        Some(TableFault::Unprocessed) => {
+            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+            if operation == "BatchGetItem" {
+                let left = json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
+                return axum::Json(left).into_response();
+            }
+        }
+    }
+    let mut headers = parts.headers;
+    headers.remove("host");
+    let url = shared.behind.clone();
+    let sent = shared
+        .client
+        .post(url)
+        .headers(headers)
+        .body(body)
+        .send()
+        .await;
+    let Ok(answer) = sent else {
+        return StatusCode::BAD_GATEWAY.into_response();
+    };
+    let (status, headers) = (answer.status(), answer.headers().clone());
+    let body = answer.bytes().await.unwrap_or_default();
+    let mut response = (status, body).into_response();
+    for name in ["content-type", "x-amzn-requestid", "x-amz-crc32"] {
+        if let Some(value) = headers.get(name) {
+            let name = axum::http::HeaderName::from_static(name);
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+fn refusal(status: StatusCode, code: &str) -> Response {
+    let kind = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    let body = json!({"__type": kind, "message": "a fault"});
+    (status, axum::Json(body)).into_response()
+}

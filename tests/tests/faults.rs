@@ -1,0 +1,285 @@
+//! Every fault of a dependency × what is cached: what clients see, and what it
+//! costs upstream.
+
+use portfolio_local::standins::{Fault, Upstream};
+use portfolio_tests::{Answer, World, positions, sample, table::TableFault};
+
+/// What is cached when the fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cached {
+    Nothing,
+    Everything,
+    /// Holdings and prices have expired.
+    Old,
+    /// Prices have expired.
+    OldPrices,
+}
+
+const ALL: [Cached; 4] = [
+    Cached::Nothing,
+    Cached::Everything,
+    Cached::Old,
+    Cached::OldPrices,
+];
+
+async fn prepare(world: &World, cached: Cached) {
+    let seconds = match cached {
+        Cached::Nothing => return,
+        Cached::Everything => 0,
+        Cached::Old => 301,
+        Cached::OldPrices => 61,
+    };
+    for scope in ["aggregate", "aggregate?currency=eur"] {
+        world.get(sample("farmer"), scope).await.ok();
+    }
+    world.advance(seconds);
+    world.standins().reset_stats();
+}
+
+fn print(upstream: &str, fault: &str, cached: Cached, answer: &Answer, calls: u64) {
+    let marks = match answer.status {
+        200 => {
+            let body = answer.json();
+            format!(
+                "holdings {}, prices {}",
+                if body["structure"]["stale"] == true {
+                    "stale"
+                } else {
+                    "fresh"
+                },
+                if body["prices"]["stale"] == true {
+                    "stale"
+                } else {
+                    "fresh"
+                }
+            )
+        }
+        _ => answer.json()["code"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    };
+    let cached = format!("{cached:?}");
+    println!(
+        "{upstream:<14} {fault:<28} {cached:<11} {} {marks:<31} {calls}",
+        answer.status
+    );
+}
+
+fn timeouts() -> [(&'static str, &'static str); 2] {
+    [("ZERION_TIMEOUT_MS", "400"), ("PRICE_TIMEOUT_MS", "400")]
+}
+
+fn body(status: u16, body: &str) -> Fault {
+    Fault {
+        body: Some(body.to_owned()),
+        ..Fault::status(status)
+    }
+}
+
+fn faults() -> Vec<(&'static str, Fault)> {
+    let right = Fault::default();
+    let limited = |seconds: &str| Fault {
+        headers: [("retry-after".to_owned(), seconds.to_owned())].into(),
+        ..Fault::status(429)
+    };
+    vec![
+        (
+            "no answer",
+            Fault {
+                delay_ms: Some(5000),
+                ..right.clone()
+            },
+        ),
+        (
+            "breaks off at once",
+            Fault {
+                cut_after: Some(0),
+                ..right.clone()
+            },
+        ),
+        (
+            "breaks off half-way",
+            Fault {
+                cut_after: Some(700),
+                ..right.clone()
+            },
+        ),
+        ("garbage", body(200, "<html>busy</html>")),
+        ("truncated JSON", body(200, "{\"data\":[{\"id\":")),
+        ("empty body", body(200, "")),
+        ("empty object", body(200, "{}")),
+        ("null data", body(200, "{\"data\":null}")),
+        ("of another type", body(200, "{\"data\":7,\"coins\":7}")),
+        ("401", Fault::status(401)),
+        ("403", Fault::status(403)),
+        ("404", Fault::status(404)),
+        ("429", Fault::status(429)),
+        ("429 with Retry-After", limited("5")),
+        ("500", Fault::status(500)),
+        ("502", Fault::status(502)),
+        ("503", Fault::status(503)),
+    ]
+}
+
+#[tokio::test]
+async fn faults_of_zerion() {
+    for (name, fault) in faults() {
+        for cached in ALL {
+            let world = World::with(&timeouts()).await;
+            prepare(&world, cached).await;
+            world
+                .standins()
+                .set_fault(Upstream::Zerion, Some(fault.clone()));
+            let answer = world.get(sample("farmer"), "aggregate").await;
+            let stats = world.stats();
+            print("zerion", name, cached, &answer, stats.zerion.requests);
+            let case = format!("{name} {cached:?}");
+            match cached {
+                Cached::Nothing => {
+                    assert!((400..600).contains(&answer.status), "{case}");
+                    assert_ne!(answer.json()["code"], "internal", "{case}");
+                }
+                Cached::Old => {
+                    let body = answer.ok();
+                    assert_eq!(body["structure"]["stale"], true, "{case}");
+                    assert!(
+                        answer.header("cache-control").contains("max-age=0"),
+                        "{case}"
+                    );
+                    assert!(positions(&body).len() > 10, "{case}");
+                }
+                Cached::Everything | Cached::OldPrices => {
+                    let body = answer.ok();
+                    assert_eq!(body["structure"]["stale"], false, "{case}");
+                    assert_eq!(body["prices"]["stale"], false, "{case}");
+                    assert_eq!(stats.zerion.requests, 0, "{case}");
+                }
+            }
+            assert!(stats.zerion.requests <= 2, "{case}");
+            assert!(stats.coinmarketcap.requests <= 1, "{case}");
+            // Nothing of it is kept: soon all is well again.
+            world.standins().set_fault(Upstream::Zerion, None);
+            world.advance(61);
+            let well = world.get(sample("farmer"), "aggregate").await.ok();
+            assert_eq!(well["structure"]["stale"], false, "{case}");
+            assert!(positions(&well).len() > 10, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn faults_of_coinmarketcap() {
+    for (name, fault) in faults() {
+        for cached in ALL {
+            let world = World::with(&timeouts()).await;
+            prepare(&world, cached).await;
+            let fault = Some(fault.clone());
+            world.standins().set_fault(Upstream::CoinMarketCap, fault);
+            let answer = world.get(sample("farmer"), "aggregate").await;
+            let stats = world.stats();
+            print(
+                "coinmarketcap",
+                name,
+                cached,
+                &answer,
+                stats.coinmarketcap.requests,
+            );
+            let case = format!("{name} {cached:?}");
+            let body = answer.ok();
+            assert!(positions(&body).len() > 10, "{case}");
+            assert_eq!(body["structure"]["stale"], false, "{case}");
+            assert_eq!(
+                body["prices"]["stale"],
+                cached == Cached::OldPrices,
+                "{case}"
+            );
+            assert_ne!(body["totals"]["net_worth"], "0", "{case}");
+            assert!(stats.coinmarketcap.requests <= 2, "{case}");
+            world.standins().set_fault(Upstream::CoinMarketCap, None);
+            world.advance(61);
+            let well = world.get(sample("farmer"), "aggregate").await.ok();
+            assert_eq!(well["prices"]["stale"], false, "{case}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn faults_of_defillama() {
+    for (name, fault) in faults() {
+        let world = World::with(&timeouts()).await;
+        prepare(&world, Cached::OldPrices).await;
+        world.standins().set_fault(Upstream::DefiLlama, Some(fault));
+        let answer = world.get(sample("farmer"), "aggregate").await;
+        let stats = world.stats();
+        print(
+            "defillama",
+            name,
+            Cached::OldPrices,
+            &answer,
+            stats.defillama.requests,
+        );
+        let body = answer.ok();
+        assert_eq!(body["prices"]["stale"], false, "{name}");
+        assert!(stats.defillama.requests <= 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn faults_of_the_table() {
+    for (name, fault, operation) in [
+        ("breaks off", TableFault::Broken, None),
+        ("500", TableFault::Internal, None),
+        ("throttled", TableFault::Throttled, None),
+        ("missing", TableFault::Missing, None),
+        ("no answer", TableFault::Slow(2000), None),
+        (
+            "500 on BatchGetItem",
+            TableFault::Internal,
+            Some("BatchGetItem"),
+        ),
+        ("unprocessed keys", TableFault::Unprocessed, None),
+        (
+            "throttled UpdateItem",
+            TableFault::Throttled,
+            Some("UpdateItem"),
+        ),
+        ("throttled PutItem", TableFault::Throttled, Some("PutItem")),
+        ("500 on Query", TableFault::Internal, Some("Query")),
+    ] {
+        for cached in ALL {
+            let variables = [("DYNAMODB_TIMEOUT_MS", "500")];
+            let (world, table) = World::with_faulty_table(&variables).await;
+            prepare(&world, cached).await;
+            table.set(Some(fault), operation);
+            let answer = world.get(sample("farmer"), "aggregate").await;
+            let stats = world.stats();
+            let calls = stats.zerion.requests + stats.coinmarketcap.requests;
+            print("dynamodb", name, cached, &answer, calls);
+            let case = format!("{name} {cached:?}");
+            let body = answer.ok();
+            assert!(positions(&body).len() > 10, "{case}");
+            assert_ne!(body["totals"]["net_worth"], "0", "{case}");
+            let marked = answer.header("cache-control").contains("max-age=0");
+            for level in ["structure", "prices"] {
+                assert!(body[level]["stale"] == false || marked, "{case}");
+            }
+            assert!(stats.zerion.requests <= 1, "{case}");
+            assert!(stats.coinmarketcap.requests <= 1, "{case}");
+            // The cache is used again without a restart.
+            table.set(None, None);
+            world.advance(61);
+            world.get(sample("farmer"), "aggregate").await.ok();
+            world.standins().reset_stats();
+            let again = world.get(sample("farmer"), "aggregate").await;
+            assert!(
+                again
+                    .header("cache-status")
+                    .contains("structure; hit; ttl="),
+                "{case}"
+            );
+            again.ok();
+            assert_eq!(world.stats().zerion.requests, 0, "{case}");
+        }
+    }
+}
