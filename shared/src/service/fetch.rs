@@ -53,6 +53,7 @@ impl Service {
         let (fetched, assets) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
+                self.respect(&error, request).await;
                 let failed = mark(&error.failure, now);
                 let answer = self.despite(error, wanted, cached.as_ref());
                 self.give_back(query, lease.as_ref(), Some(&failed), request)
@@ -213,7 +214,7 @@ impl Service {
     }
 
     /// Ends the lease early, if that takes no time: it ends by itself anyway.
-    async fn give_back(
+    pub(super) async fn give_back(
         &self,
         query: &Query,
         lease: Option<&Lease>,

@@ -19,6 +19,7 @@ mod book;
 mod copies;
 mod failures;
 mod fetch;
+mod limits;
 mod prices;
 mod quotes;
 mod registry;

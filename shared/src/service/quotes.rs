@@ -16,7 +16,7 @@ use crate::{
         price::{CmcId, Price, PriceSource},
         upstream::Upstream,
     },
-    upstream::{Failure, FallbackQuote, Quota, Quote, UpstreamError},
+    upstream::{Failure, FallbackQuote, Quote, UpstreamError},
 };
 
 /// A quote that its own source dates further back than this is none.
@@ -29,12 +29,6 @@ const RECENT: Duration = Duration::from_secs(600);
 /// A request that took this much longer than its limit was frozen with its
 /// process.
 const THAWED: Duration = Duration::from_secs(2);
-/// A source that limits requests and does not say for how long is left alone
-/// for this long: all of its limits of that kind are per minute.
-const REQUESTS_PAUSE: Duration = Duration::from_secs(60);
-/// And for no longer than this, whatever it says.
-const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
-
 /// What a source says of a token: a price, or why it is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -63,22 +57,6 @@ fn source_of(key: &BookKey) -> PriceSource {
     match key {
         BookKey::Listed(_) => PriceSource::CoinMarketCap,
         BookKey::Unlisted(_) => PriceSource::DefiLlama,
-    }
-}
-
-/// Until when a source that limits requests is left alone. A plan's limits end
-/// with the day: the source says nothing of when a month ends for this plan,
-/// and one refused request a day costs nothing.
-pub(super) fn pause_until(
-    now: Timestamp,
-    retry_after: Option<Duration>,
-    quota: Quota,
-) -> Timestamp {
-    let midnight = || Timestamp::from_millis((now.as_secs().div_euclid(86_400) + 1) * 86_400_000);
-    match (retry_after, quota) {
-        (Some(told), _) => now.plus(told.min(LONGEST_PAUSE)),
-        (None, Quota::Requests) => now.plus(REQUESTS_PAUSE),
-        (None, Quota::Plan) => midnight(),
     }
 }
 
@@ -242,22 +220,6 @@ impl Service {
         let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
         Some((source, asked, quotes))
     }
-
-    /// Tells all processes to leave a source alone that limits requests, and
-    /// until when.
-    pub(super) async fn respect(&self, error: &UpstreamError, request: &Request) {
-        let Failure::RateLimited { retry_after, quota } = error.failure else {
-            return;
-        };
-        let now = self.clock.now();
-        let until = pause_until(now, retry_after, quota);
-        tracing::warn!(upstream = %error.upstream, %until, "left alone");
-        self.copies.keep_breaker(error.upstream, Some(until), now);
-        let told = self.breakers.open(error.upstream, until, &request.usage);
-        if let Err(error) = told.await {
-            tracing::warn!(%error, "other processes cannot be told");
-        }
-    }
 }
 
 /// Who was asked in one request, for what, and what it said.
@@ -295,21 +257,6 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
-
-    #[test]
-    fn pauses_end_when_the_source_says_or_its_limit_does() {
-        let until = |told: Option<u64>, quota| {
-            let told = told.map(Duration::from_secs);
-            pause_until(NOW, told, quota).to_string()
-        };
-        assert_eq!(until(Some(5), Quota::Plan), "2026-11-21T09:40:51.007Z");
-        assert_eq!(until(None, Quota::Requests), "2026-11-21T09:41:46.007Z");
-        assert_eq!(until(None, Quota::Plan), "2026-11-22T00:00:00.000Z");
-        assert_eq!(
-            until(Some(1 << 40), Quota::Plan),
-            "2026-11-22T09:40:46.007Z"
-        );
-    }
 
     #[test]
     fn what_is_not_answered_or_not_believed_keeps_the_price_before() {

@@ -2,12 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{CacheOutcome, Held, Level, Request, Service, ServiceError, failures::remembered};
+use super::{
+    CacheOutcome, Held, Level, Request, Service, ServiceError, failures::remembered,
+    limits::left_alone,
+};
 use crate::{
     cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome},
     clock::Timestamp,
     config::Lifetime,
-    domain::{query::Query, scope::Part},
+    domain::{query::Query, scope::Part, upstream::Upstream},
     usage::Usage,
 };
 
@@ -70,6 +73,13 @@ impl Service {
             return Ok(held);
         }
         let outcome = outcome(wanted, loaded.as_ref());
+        if self.blocked(Upstream::Zerion).is_some() {
+            self.look_at_breaker(Upstream::Zerion, &request.usage).await;
+        }
+        if let Some(until) = self.blocked(Upstream::Zerion) {
+            let error = left_alone(Upstream::Zerion, until, self.clock.now());
+            return self.despite(error, wanted, loaded.as_ref());
+        }
         let Some(cached) = loaded else {
             // Without the cache there is no lease either: ask, and do not store.
             return self
@@ -166,11 +176,19 @@ impl Service {
         let (mut waited, mut unreadable) = (Duration::ZERO, Duration::ZERO);
         let patience = self.upstream_timeout(self.policy.structure_timeout + LEASE, request);
         loop {
-            let header = match self
-                .take_lease(query, wanted, &cached.header, request)
-                .await
-            {
+            let aside = Usage::default();
+            let (taken, ()) = futures::join!(
+                self.take_lease(query, wanted, &cached.header, request),
+                self.look_at_breaker(Upstream::Zerion, &aside)
+            );
+            request.usage.add_aside(&aside);
+            let header = match taken {
                 Some(LeaseOutcome::Won(lease)) => {
+                    if let Some(until) = self.blocked(Upstream::Zerion) {
+                        self.give_back(query, Some(&lease), None, request).await;
+                        let error = left_alone(Upstream::Zerion, until, self.clock.now());
+                        return self.despite(error, wanted, Some(&cached));
+                    }
                     return self
                         .fetch(query, wanted, Some(cached), Some(lease), outcome, request)
                         .await;

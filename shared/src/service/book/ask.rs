@@ -126,7 +126,7 @@ impl Search<'_> {
             pages.insert(*page, needs);
         }
         let needed = pages.values().any(|page| !page.needed.is_empty());
-        let blocked = self.service.blocked(shelf, now).is_some();
+        let blocked = self.blocked(shelf).is_some();
         if needed && !blocked && !self.asked.contains(&shelf) {
             return Plan::new(&pages, self.room(shelf));
         }
@@ -256,7 +256,7 @@ impl Search<'_> {
                 let Some(opened) = open.get_mut(page) else {
                     continue;
                 };
-                let limited = self.service.blocked(page.shelf, now).is_some();
+                let limited = self.blocked(page.shelf).is_some();
                 let failed = silent.contains(page) && !limited;
                 let whole = plan.complete.contains(page) && !silent.contains(page);
                 let owner = opened.owner.take();

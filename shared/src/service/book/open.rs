@@ -14,8 +14,7 @@ use crate::{
         book::{BookKey, Page, Shelf, Slot, Standing},
         upstream::Upstream,
     },
-    service::Service,
-    upstream::{Failure, Quota, UpstreamError},
+    service::limits::left_alone,
     usage::Usage,
 };
 
@@ -114,13 +113,6 @@ pub(super) fn upstream_of(shelf: Shelf) -> Upstream {
     }
 }
 
-impl Service {
-    /// Until when a shelf's source is known to want to be left alone.
-    pub(super) fn blocked(&self, shelf: Shelf, now: Timestamp) -> Option<Timestamp> {
-        self.copies.open_until(upstream_of(shelf), now)
-    }
-}
-
 impl Search<'_> {
     /// Reads the pages of what is missing, tries for their leases and looks
     /// whether the sources may be asked, all at once.
@@ -142,7 +134,7 @@ impl Search<'_> {
         let (read, mut leases, ()) = futures::join!(
             service.book.read(currency, &to_read, consistent, usage),
             self.lease(&pages, now, &aside),
-            self.read_breakers(&to_read, now, &aside),
+            self.read_breakers(&to_read, &aside),
         );
         usage.add_aside(&aside);
         self.looks += 1;
@@ -189,7 +181,7 @@ impl Search<'_> {
         let fresh_at = self.service.copies.fresh_at(self.needs.currency, page);
         let due = self.service.renewal_due(now);
         !self.asked.contains(&page.shelf)
-            && self.service.blocked(page.shelf, now).is_none()
+            && self.blocked(page.shelf).is_none()
             && fresh_at.is_none_or(|at| at <= due)
     }
 
@@ -212,22 +204,17 @@ impl Search<'_> {
         book.lease(self.needs.currency, pages, terms, usage).await
     }
 
-    /// Looks whether the sources may be asked; while it is known that one may
-    /// not, only now and then.
-    async fn read_breakers(&self, pages: &BTreeSet<Page>, now: Timestamp, usage: &Usage) {
+    /// Looks whether the sources may be asked.
+    async fn read_breakers(&self, pages: &BTreeSet<Page>, usage: &Usage) {
         let shelves: BTreeSet<Shelf> = pages.iter().map(|page| page.shelf).collect();
-        let copies = &self.service.copies;
-        let due = |shelf: &Shelf| {
-            !self.asked.contains(shelf) && copies.breaker_is_due(upstream_of(*shelf), now)
-        };
-        let reads = shelves.into_iter().filter(due).map(|shelf| async move {
-            let upstream = upstream_of(shelf);
-            match self.service.breakers.open_until(upstream, usage).await {
-                Ok(until) => copies.keep_breaker(upstream, until, now),
-                Err(error) => tracing::warn!(%error, "a breaker cannot be read"),
-            }
-        });
-        futures::future::join_all(reads).await;
+        let shelves = shelves.difference(&self.asked);
+        let looks = shelves.map(|shelf| self.service.look_at_breaker(upstream_of(*shelf), usage));
+        futures::future::join_all(looks).await;
+    }
+
+    /// Until when a shelf's source is known to want to be left alone.
+    pub(super) fn blocked(&self, shelf: Shelf) -> Option<Timestamp> {
+        self.service.blocked(upstream_of(shelf))
     }
 
     /// What it means that a source is not asked because it wants to be left
@@ -235,17 +222,13 @@ impl Search<'_> {
     fn explain_silence(&mut self, now: Timestamp) {
         let shelves: BTreeSet<Shelf> = self.missing.keys().map(|page| page.shelf).collect();
         for shelf in shelves {
-            let Some(until) = self.service.blocked(shelf, now) else {
+            let Some(until) = self.blocked(shelf) else {
                 continue;
-            };
-            let failure = Failure::RateLimited {
-                retry_after: Some(until.since(now)),
-                quota: Quota::Requests,
             };
             match upstream_of(shelf) {
                 Upstream::DefiLlama => self.found.fallback_failed = true,
                 upstream => {
-                    let error = UpstreamError { upstream, failure };
+                    let error = left_alone(upstream, until, now);
                     self.found.failed.get_or_insert(error);
                 }
             }

@@ -1,0 +1,160 @@
+//! Several processes over one table, as Lambda runs them: stampedes, a holder
+//! that is killed, limits that one of them meets.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    process::Stdio,
+    time::Duration,
+};
+
+use portfolio_local::{
+    services::{Ports, Services, start},
+    standins::{Fault, SAMPLES, Upstream},
+};
+use reqwest::Client;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+const PROCESSES: usize = 8;
+
+/// Eight gateways with the functions in them, and all that they share.
+struct Fleet {
+    services: Services,
+    client: Client,
+    processes: Vec<(Child, String)>,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        // The client insists on one, although nothing here is encrypted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let ports = Ports {
+            dynamodb: any_port,
+            upstream: any_port,
+        };
+        let services = start(ports, &|_| None).await.expect("services");
+        let mut processes = Vec::new();
+        for _ in 0..PROCESSES {
+            processes.push(process(&services).await);
+        }
+        services.standins.reset_stats();
+        Self {
+            services,
+            client: Client::new(),
+            processes,
+        }
+    }
+
+    /// A request to one of the processes: status and body.
+    async fn get(&self, process: usize, path: &str) -> Option<(u16, Value)> {
+        let url = format!("{}/v1/wallets/{path}", self.processes[process].1);
+        let answer = self.client.get(url).send().await.ok()?;
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.ok()?;
+        Some((status, serde_json::from_slice(&body).ok()?))
+    }
+
+    fn fault(&self, upstream: Upstream, fault: Option<Fault>) {
+        self.services.standins.set_fault(upstream, fault);
+    }
+}
+
+/// Starts a process and waits until it listens.
+async fn process(services: &Services) -> (Child, String) {
+    let config = &services.config;
+    let table = config.dynamodb_endpoint.as_ref().expect("a table");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portfolio-local"))
+        .args(["--port", "0"])
+        .envs(services.environment.iter().cloned())
+        .env("AWS_ENDPOINT_URL_DYNAMODB", table.as_str())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a process");
+    let stdout = child.stdout.take().expect("its output");
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await.expect("text") {
+        if let Some(url) = line.strip_prefix("Gateway") {
+            let url = url.trim().to_owned();
+            // Whatever else it says must not fill the pipe.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (child, url);
+        }
+    }
+    panic!("the process ended");
+}
+
+fn farmer() -> &'static str {
+    let found = SAMPLES.iter().find(|sample| sample.name == "farmer");
+    found.expect("a sample").address
+}
+
+fn slow(delay_ms: u64) -> Option<Fault> {
+    Some(Fault {
+        delay_ms: Some(delay_ms),
+        ..Fault::default()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_cold_requests_are_one() {
+    let fleet = Fleet::start().await;
+    fleet.fault(Upstream::Zerion, slow(1000));
+    let path = format!("{}/aggregate", farmer());
+    let requests = (0..200).map(|number| fleet.get(number % PROCESSES, &path));
+    let mut totals = Vec::new();
+    for answer in futures::future::join_all(requests).await {
+        let (status, body) = answer.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(body["structure"]["stale"], false);
+        totals.push(body["totals"].clone());
+    }
+    assert!(totals.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_holder_is_replaced() {
+    let mut fleet = Fleet::start().await;
+    fleet.fault(Upstream::Zerion, slow(2000));
+    let path = format!("{}/aggregate", farmer());
+    let holder = fleet.get(0, &path);
+    // Long enough to take the lease and to ask, not to be answered.
+    let held = tokio::time::timeout(Duration::from_millis(900), holder).await;
+    assert!(held.is_err(), "answered already");
+    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+    fleet.processes[0].0.kill().await.expect("killed");
+    let started = tokio::time::Instant::now();
+    let requests = (0..40).map(|number| fleet.get(1 + number % (PROCESSES - 1), &path));
+    for answer in futures::future::join_all(requests).await {
+        let (status, body) = answer.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+    }
+    // The lease's five seconds, the provider's two, and as much for this
+    // machine: a bound for the recovery, not a measure of speed.
+    assert!(started.elapsed() < Duration::from_secs(14));
+    assert_eq!(fleet.services.standins.stats().zerion.requests, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_one_meets_keeps_all_from_asking() {
+    let fleet = Fleet::start().await;
+    let fault = Fault {
+        headers: [("retry-after".to_owned(), "30".to_owned())].into(),
+        ..Fault::status(429)
+    };
+    fleet.fault(Upstream::Zerion, Some(fault));
+    for number in 0..40 {
+        let path = format!("0x{number:040}/aggregate");
+        let (status, body) = fleet
+            .get(number % PROCESSES, &path)
+            .await
+            .expect("an answer");
+        assert_eq!((status, &body["code"]), (429, &"rate_limited".into()));
+    }
+    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+}
