@@ -15,6 +15,8 @@ pub mod config;
 pub mod domain;
 pub mod lambda;
 pub mod registry;
+#[cfg(test)]
+mod robust_tests;
 pub mod secrets;
 pub mod service;
 pub mod telemetry;

@@ -199,3 +199,24 @@ async fn a_provider_that_keeps_failing_is_left_alone() {
     }
     assert_eq!(world.stats().zerion.requests, 30);
 }
+
+#[tokio::test]
+async fn when_time_is_over_upstream_requests_are_cancelled() {
+    let world = World::with(&[("REQUEST_DEADLINE_MS", "1500")]).await;
+    world.standins().set_fault(Upstream::Zerion, slow(60_000));
+    let requests = (0..5).map(|_| world.get(sample("farmer"), "aggregate"));
+    for answer in futures::future::join_all(requests).await {
+        assert_eq!(answer.status, 504);
+        assert_eq!(answer.json()["code"], "deadline_exceeded");
+    }
+    // The stand-in hears of it with the closing of the connection.
+    let mut left = 0;
+    for _ in 0..100 {
+        left = world.stats().zerion.left;
+        if left == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((left, world.stats().zerion.requests), (1, 1));
+}
