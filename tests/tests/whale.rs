@@ -8,7 +8,7 @@ use portfolio::{
     domain::{address::Address, query::Query, scope::Scope},
     service::Request,
 };
-use portfolio_tests::{World, positions, sample, units};
+use portfolio_tests::{World, positions, rows, sample, units};
 
 #[tokio::test]
 async fn pages_cover_every_position_once() {
@@ -103,4 +103,41 @@ async fn its_items_fit_and_one_query_reads_them() {
         (totals.round_trips, totals.calls, totals.upstream_calls),
         (1, 1, 0)
     );
+}
+
+#[tokio::test]
+async fn a_wallet_too_large_to_be_cached_is_answered_in_pages() {
+    // Some 40 MB of rows, on 200 chains.
+    const ROWS: u32 = 36_000;
+    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let address = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+    let row = |number: u32| {
+        let chain = format!("chain-{}", number % 200);
+        let mut row = rows::token(number);
+        row["relationships"]["chain"]["data"]["id"] = chain.clone().into();
+        row["attributes"]["fungible_info"]["implementations"][0]["chain_id"] = chain.into();
+        row
+    };
+    let held = (1..=ROWS).map(row).collect();
+    world.standins().set_wallet(address, held);
+    for requests in [1, 2] {
+        let answer = world.get(address, "aggregate?limit=2").await;
+        let status = answer.header("cache-status");
+        assert!(
+            status.contains("structure; fwd=miss; ttl=300; detail=uncached"),
+            "{status}"
+        );
+        let body = answer.ok();
+        assert_eq!(body["page"]["total"], ROWS);
+        assert_eq!(
+            body["totals"]["by_chain"].as_array().map(Vec::len),
+            Some(200)
+        );
+        assert!(!body["page"]["next"].is_null());
+        assert_eq!(world.stats().zerion.requests, requests);
+        assert_eq!(world.stats().coinmarketcap.requests, 0);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    println!("rows {ROWS}, the whole test process at most: {peak:?}");
 }
