@@ -158,3 +158,16 @@ async fn a_limit_that_one_meets_keeps_all_from_asking() {
     }
     assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_outlasts_a_lease_keeps_it() {
+    let fleet = Fleet::start().await;
+    fleet.fault(Upstream::Zerion, slow(8000));
+    let path = format!("{}/aggregate", farmer());
+    let requests = (0..16).map(|number| fleet.get(number % PROCESSES, &path));
+    for answer in futures::future::join_all(requests).await {
+        let (status, body) = answer.expect("an answer");
+        assert_eq!(status, 200, "{body}");
+    }
+    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+}
