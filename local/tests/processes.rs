@@ -120,13 +120,17 @@ async fn two_hundred_cold_requests_are_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_holder_is_replaced() {
     let mut fleet = Fleet::start().await;
-    fleet.fault(Upstream::Zerion, slow(2000));
+    fleet.fault(Upstream::Zerion, slow(3000));
     let path = format!("{}/aggregate", farmer());
-    let holder = fleet.get(0, &path);
-    // Long enough to take the lease and to ask, not to be answered.
-    let held = tokio::time::timeout(Duration::from_millis(900), holder).await;
-    assert!(held.is_err(), "answered already");
-    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+    {
+        let holder = fleet.get(0, &path);
+        let asked = async {
+            while fleet.services.standins.stats().zerion.requests == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        futures::future::select(Box::pin(holder), Box::pin(asked)).await;
+    }
     fleet.processes[0].0.kill().await.expect("killed");
     let started = tokio::time::Instant::now();
     let requests = (0..40).map(|number| fleet.get(1 + number % (PROCESSES - 1), &path));
@@ -134,9 +138,9 @@ async fn a_killed_holder_is_replaced() {
         let (status, body) = answer.expect("an answer");
         assert_eq!(status, 200, "{body}");
     }
-    // The lease's five seconds, the provider's two, and as much for this
+    // The lease's five seconds, the provider's three, and as much for this
     // machine: a bound for the recovery, not a measure of speed.
-    assert!(started.elapsed() < Duration::from_secs(14));
+    assert!(started.elapsed() < Duration::from_secs(16));
     assert_eq!(fleet.services.standins.stats().zerion.requests, 2);
 }
 

@@ -27,7 +27,14 @@ pub(crate) struct Breaker {
     open_until: Option<Timestamp>,
     /// Since when somebody tries whether it is well again.
     probing: Option<Timestamp>,
+    /// Counts openings, probes and closings: what began before the last one
+    /// tells nothing any more.
+    epoch: u64,
 }
+
+/// That a call may be made, and since when that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Permit(u64);
 
 impl Breaker {
     /// A closed one that opens for `pause` after half of at least `enough`
@@ -39,13 +46,14 @@ impl Breaker {
             failed: VecDeque::new(),
             open_until: None,
             probing: None,
+            epoch: 0,
         }
     }
 
     /// Whether a call may be made; else how long to wait.
-    pub fn allow(&mut self, now: Timestamp) -> Result<(), Duration> {
+    pub fn allow(&mut self, now: Timestamp) -> Result<Permit, Duration> {
         let Some(until) = self.open_until else {
-            return Ok(());
+            return Ok(Permit(self.epoch));
         };
         if now < until {
             return Err(until.since(now));
@@ -56,15 +64,19 @@ impl Breaker {
             return Err(Duration::from_secs(1));
         }
         self.probing = Some(now);
-        Ok(())
+        self.epoch += 1;
+        Ok(Permit(self.epoch))
     }
 
     /// Notes what came of a call.
-    pub fn note(&mut self, failed: bool, now: Timestamp) {
+    pub fn note(&mut self, permit: Permit, failed: bool, now: Timestamp) {
+        if permit != Permit(self.epoch) {
+            return;
+        }
         if self.open_until.is_some() {
-            if self.probing.take().is_some() {
-                self.open_until = failed.then(|| now.plus(self.pause));
-            }
+            self.probing = None;
+            self.epoch += 1;
+            self.open_until = failed.then(|| now.plus(self.pause));
             return;
         }
         if self.failed.len() == WINDOW {
@@ -74,6 +86,7 @@ impl Breaker {
         let failures = self.failed.iter().filter(|failed| **failed).count();
         if self.failed.len() >= self.enough && failures * 2 >= self.failed.len() {
             self.failed.clear();
+            self.epoch += 1;
             self.open_until = Some(now.plus(self.pause));
         }
     }
@@ -90,8 +103,8 @@ mod tests {
     fn failing(calls: usize) -> Breaker {
         let mut breaker = Breaker::new(10, Duration::from_secs(30));
         for _ in 0..calls {
-            assert_eq!(breaker.allow(at(0)), Ok(()));
-            breaker.note(true, at(0));
+            let permit = breaker.allow(at(0)).unwrap();
+            breaker.note(permit, true, at(0));
         }
         breaker
     }
@@ -101,38 +114,46 @@ mod tests {
         let mut breaker = failing(10);
         assert_eq!(breaker.allow(at(10)), Err(Duration::from_secs(20)));
         // One probe at a time.
-        assert_eq!(breaker.allow(at(30)), Ok(()));
+        let probe = breaker.allow(at(30)).unwrap();
         assert_eq!(breaker.allow(at(30)), Err(Duration::from_secs(1)));
-        breaker.note(true, at(31));
+        breaker.note(probe, true, at(31));
         assert_eq!(breaker.allow(at(60)), Err(Duration::from_secs(1)));
-        assert_eq!(breaker.allow(at(61)), Ok(()));
-        breaker.note(false, at(62));
-        assert_eq!(breaker.allow(at(62)), Ok(()));
-        breaker.note(true, at(62));
-        assert_eq!(breaker.allow(at(62)), Ok(()));
+        let probe = breaker.allow(at(61)).unwrap();
+        breaker.note(probe, false, at(62));
+        let permit = breaker.allow(at(62)).unwrap();
+        breaker.note(permit, true, at(62));
+        assert!(breaker.allow(at(62)).is_ok());
     }
 
     #[test]
     fn a_probe_that_nobody_hears_of_does_not_block_for_ever() {
         let mut breaker = failing(10);
-        assert_eq!(breaker.allow(at(30)), Ok(()));
+        assert!(breaker.allow(at(30)).is_ok());
         assert!(breaker.allow(at(59)).is_err());
-        assert_eq!(breaker.allow(at(60)), Ok(()));
+        assert!(breaker.allow(at(60)).is_ok());
     }
 
     #[test]
-    fn late_failures_of_earlier_calls_do_not_prolong_it() {
-        let mut breaker = failing(10);
-        breaker.note(true, at(20));
-        assert_eq!(breaker.allow(at(30)), Ok(()));
+    fn only_the_probe_decides() {
+        let mut breaker = failing(9);
+        let early = breaker.allow(at(0)).unwrap();
+        let last = breaker.allow(at(0)).unwrap();
+        breaker.note(last, true, at(0));
+        let probe = breaker.allow(at(30)).unwrap();
+        // Calls from before it opened come to their ends.
+        breaker.note(early, false, at(31));
+        assert!(breaker.allow(at(31)).is_err());
+        breaker.note(probe, false, at(32));
+        breaker.note(early, true, at(33));
+        assert!(breaker.allow(at(33)).is_ok());
     }
 
     #[test]
     fn a_minority_of_failures_is_put_up_with() {
-        let mut breaker = Breaker::new(10, Duration::from_secs(30));
+        let mut breaker = failing(0);
         for call in 0..300 {
-            assert_eq!(breaker.allow(at(0)), Ok(()), "{call}");
-            breaker.note(call % 5 > 2, at(0));
+            let permit = breaker.allow(at(0)).unwrap();
+            breaker.note(permit, call % 5 > 2, at(0));
         }
     }
 }

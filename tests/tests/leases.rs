@@ -144,10 +144,12 @@ async fn a_cached_wallet_can_be_forgotten() {
 async fn what_was_forgotten_meanwhile_does_not_come_back() {
     let world = World::new().await;
     world.standins().set_wallet(WALLET, vec![rows::token(1)]);
-    world.standins().set_fault(Upstream::Zerion, slow(500));
+    world.standins().set_fault(Upstream::Zerion, slow(1500));
     let path = format!("/v1/wallets/{WALLET}/cache");
     let forget = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        while world.stats().zerion.requests == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         world.request("DELETE", &path, &[]).await
     };
     let (answer, forgotten) = futures::join!(world.get(WALLET, "aggregate"), forget);
@@ -219,4 +221,45 @@ async fn when_time_is_over_upstream_requests_are_cancelled() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!((left, world.stats().zerion.requests), (1, 1));
+}
+
+#[tokio::test]
+async fn what_cannot_be_kept_is_not_fetched_one_after_the_other() {
+    let world = World::new().await;
+    let mut odd = rows::token(2);
+    odd["attributes"] = json!("oops");
+    let body = json!({"links": {}, "data": [rows::token(1), odd]}).to_string();
+    let incomplete = Fault {
+        body: Some(body),
+        delay_ms: Some(700),
+        ..Fault::status(200)
+    };
+    world
+        .standins()
+        .set_fault(Upstream::Zerion, Some(incomplete));
+    let started = std::time::Instant::now();
+    let requests = (0..9).map(|_| world.get(WALLET, "aggregate"));
+    for answer in futures::future::join_all(requests).await {
+        assert_eq!(answer.ok()["coverage"]["complete"], false);
+    }
+    // One waits, the others go together; in turn they would take twice as long.
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_fetch_after_forgetting_writes_everything_again() {
+    let world = World::new().await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.get(WALLET, "aggregate").await.ok();
+    let path = format!("/v1/wallets/{WALLET}/cache");
+    world.request("DELETE", &path, &[]).await;
+    // The same holdings: their chunks are gone, although nothing has changed.
+    world.get(WALLET, "aggregate").await.ok();
+    let again = world.get(WALLET, "aggregate").await;
+    assert!(
+        again
+            .header("cache-status")
+            .contains("structure; hit; ttl=300")
+    );
+    assert_eq!(world.stats().zerion.requests, 2);
 }

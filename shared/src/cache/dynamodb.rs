@@ -78,14 +78,13 @@ impl Table {
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Result<T, SdkError<E>>, CacheError> {
-        let allowed = self.breaker().allow(self.clock.now());
-        if allowed.is_err() {
+        let Ok(permit) = self.breaker().allow(self.clock.now()) else {
             let reason = "left alone after it kept failing".to_owned();
             return Err(CacheError { operation, reason });
-        }
+        };
         let answer = call.await;
         let failed = answer.as_ref().is_err_and(is_trouble);
-        self.breaker().note(failed, self.clock.now());
+        self.breaker().note(permit, failed, self.clock.now());
         Ok(answer)
     }
 

@@ -38,6 +38,16 @@ pub struct CacheError {
     pub reason: String,
 }
 
+impl CacheError {
+    /// Nobody can wait for it any longer.
+    pub(crate) fn too_late() -> Self {
+        Self {
+            operation: "write",
+            reason: "the request's time is over".to_owned(),
+        }
+    }
+}
+
 /// Everything that is cached of one wallet, as one read brings it.
 #[derive(Clone, Debug, Default)]
 pub struct CachedWallet {
@@ -113,6 +123,8 @@ pub struct FailureMark {
     pub until: Timestamp,
     /// How it failed; a word of the reader's own.
     pub reason: String,
+    /// How long it was waited for in vain, if that is why.
+    pub waited: Option<Duration>,
 }
 
 /// A wallet's prices in one currency.

@@ -107,6 +107,7 @@ pub(super) fn read_header(item: &Item) -> Header {
             failed: item.time(names.failed_until).map(|until| FailureMark {
                 until,
                 reason: item.text(names.failure).unwrap_or_default().to_owned(),
+                waited: None,
             }),
             ..PartHeader::default()
         };
@@ -318,7 +319,13 @@ impl WalletStore for Wallets {
         let set = lease.generations.keys();
         let set = set.map(|part| format!("{} = {until}", attributes(*part).lease_until));
         let expression = format!("SET {}", set.collect::<Vec<_>>().join(", "));
-        let condition = values.generations(lease);
+        let numeric = values.add(":numeric".to_owned(), AttributeValue::S("N".to_owned()));
+        let mut condition = values.generations(lease);
+        // One that has ended meanwhile does not begin again.
+        for part in lease.generations.keys() {
+            let name = attributes(*part).lease_until;
+            condition.push_str(&format!(" AND attribute_type({name}, {numeric})"));
+        }
         let write = self.write(address, Timestamp::default(), usage);
         let renewed = write.header(expression, condition, values).await?;
         Ok(renewed.is_ok())
@@ -342,6 +349,10 @@ impl WalletStore for Wallets {
                 let why = values.add(":why".to_owned(), why);
                 set.push(format!("{} = {until}", names.failed_until));
                 set.push(format!("{} = {why}", names.failure));
+                if let Some(waited) = failed.waited {
+                    let took = values.add(":took".to_owned(), number(waited.as_millis()));
+                    set.push(format!("{} = {took}", names.took));
+                }
             }
         }
         let set = match set.is_empty() {

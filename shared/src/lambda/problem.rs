@@ -228,7 +228,7 @@ impl From<ServiceError> for Problem {
                 "The data provider has trouble and is left alone for a while.",
                 Some(retry_after),
             ),
-            Failure::Unavailable(_) => Self::later(
+            Failure::Unavailable(_) | Failure::Busy => Self::later(
                 Code::UpstreamUnavailable,
                 "The data provider could not be reached or has trouble.",
                 None,

@@ -133,12 +133,18 @@ impl Copies {
         open.is_none_or(|it| now >= it.read_at.plus(BREAKER_TTL))
     }
 
-    /// Keeps what was read: until when `upstream` wants to be left alone.
-    pub fn keep_breaker(&self, upstream: Upstream, until: Option<Timestamp>, now: Timestamp) {
+    /// Keeps what was read by a look that began at `began`: until when
+    /// `upstream` wants to be left alone. What was learned since then stays.
+    pub fn keep_breaker(&self, upstream: Upstream, until: Option<Timestamp>, began: Timestamp) {
         let mut breakers = locked(&self.breakers);
+        let newer = breakers.get(&upstream).filter(|it| it.read_at > began);
+        let until = match newer {
+            Some(newer) => Some(newer.until.max(until.unwrap_or_default())),
+            None => until,
+        };
         match until {
             Some(until) => {
-                let read_at = now;
+                let read_at = newer.map_or(began, |newer| newer.read_at);
                 breakers.insert(upstream, Breaker { until, read_at });
             }
             None => {

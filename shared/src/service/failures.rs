@@ -19,8 +19,9 @@ const PREPARING: Duration = Duration::from_secs(3);
 /// Nothing is remembered for longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How a failure is remembered.
-pub(super) fn mark(failure: &Failure, now: Timestamp) -> FailureMark {
+/// How a failure is remembered that came after `waited`; one that is this
+/// process's own is not.
+pub(super) fn mark(failure: &Failure, waited: Duration, now: Timestamp) -> Option<FailureMark> {
     let (reason, length) = match failure {
         Failure::NotTrackable => ("not_trackable", NOT_TRACKABLE),
         Failure::Preparing { retry_after } => ("preparing", retry_after.unwrap_or(PREPARING)),
@@ -29,15 +30,18 @@ pub(super) fn mark(failure: &Failure, now: Timestamp) -> FailureMark {
         }
         Failure::Unauthorized(_) => ("unauthorized", TROUBLE),
         Failure::Rejected(_) => ("rejected", TROUBLE),
-        Failure::Unavailable(_) | Failure::LeftAlone { .. } => ("unavailable", TROUBLE),
+        Failure::Unavailable(_) => ("unavailable", TROUBLE),
+        Failure::Busy | Failure::LeftAlone { .. } => return None,
         Failure::Timeout => ("timeout", TROUBLE),
         Failure::Malformed(_) => ("malformed", TROUBLE),
         Failure::TooLarge(_) => ("too_large", TROUBLE),
     };
-    FailureMark {
+    Some(FailureMark {
         until: now.plus(length.min(LONGEST)),
         reason: reason.to_owned(),
-    }
+        // The next one is waited for longer.
+        waited: (*failure == Failure::Timeout).then_some(waited),
+    })
 }
 
 /// The failure that is remembered of one of `wanted`, with what is left of it.
@@ -93,7 +97,7 @@ mod tests {
             Failure::Unauthorized(401),
             Failure::Timeout,
         ] {
-            let mark = mark(&failure, now);
+            let mark = mark(&failure, Duration::ZERO, now).unwrap();
             let until = mark.until;
             let part = PartHeader {
                 failed: Some(mark),

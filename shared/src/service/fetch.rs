@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cache::{
-        CachedPart, CachedWallet, FailureMark, Lease, NewStructure, assets::Assets,
+        CacheError, CachedPart, CachedWallet, FailureMark, Lease, NewStructure, assets::Assets,
         book::PageWrite, codec,
     },
     clock::Timestamp,
@@ -54,9 +54,9 @@ impl Service {
             Ok(fetched) => fetched,
             Err(error) => {
                 self.respect(&error, request).await;
-                let failed = mark(&error.failure, now);
+                let failed = mark(&error.failure, now.since(started), now);
                 let answer = self.despite(error, wanted, cached.as_ref());
-                self.give_back(query, lease.as_ref(), Some(&failed), request)
+                self.give_back(query, lease.as_ref(), failed.as_ref(), request)
                     .await;
                 return answer;
             }
@@ -112,10 +112,17 @@ impl Service {
             };
             let aside = Usage::default();
             let (address, usage) = (&query.address, &request.usage);
-            let (stored, ()) = futures::join!(
-                self.wallets.store(address, lease, structure, now, usage),
-                self.note_wanted(query, &refreshable, &priced, &aside)
-            );
+            let stored = async {
+                let (stored, ()) = futures::join!(
+                    self.wallets.store(address, lease, structure, now, usage),
+                    self.note_wanted(query, &refreshable, &priced, &aside)
+                );
+                stored
+            };
+            // What was fetched is an answer, whether or not it can be kept.
+            let limit = self.upstream_timeout(self.policy.structure_timeout, request);
+            let stored = tokio::time::timeout(limit, stored).await;
+            let stored = stored.unwrap_or_else(|_| Err(CacheError::too_late()));
             usage.add_aside(&aside);
             held.level.stored = stored
                 .inspect_err(|error| tracing::warn!(%error, "the wallet cannot be stored"))
@@ -199,9 +206,11 @@ impl Service {
             .structures
             .fetch(&query.address, query.scope, query.currency, timeout);
         let aside = Usage::default();
-        let (fetched, assets) = futures::join!(fetch, self.assets.get(started, &aside));
+        let fetch = async { (fetch.await, self.clock.now().since(started)) };
+        let assets = tokio::time::timeout(timeout, self.assets.get(started, &aside));
+        let ((fetched, took), assets) = futures::join!(fetch, assets);
         request.usage.add_aside(&aside);
-        let took = self.clock.now().since(started);
+        let assets = assets.unwrap_or_default();
         request.usage.phase("zerion", took);
         // A process that was frozen meanwhile has an old answer.
         if took > timeout + THAWED {

@@ -10,7 +10,7 @@ use super::{
     book::{Found, Need, Needs},
 };
 use crate::{
-    cache::CachedPart,
+    cache::{CacheError, CachedPart},
     clock::Timestamp,
     domain::{
         belief::{self, Refusal},
@@ -268,7 +268,11 @@ impl Service {
             now,
             &request.usage,
         );
-        let (stored, ()) = futures::join!(wallet, book);
+        // The prices are an answer, whether or not they can be kept.
+        let limit = self.upstream_timeout(self.policy.structure_timeout, request);
+        let both = async { futures::join!(wallet, book) };
+        let written = tokio::time::timeout(limit, both).await;
+        let (stored, ()) = written.unwrap_or_else(|_| (Err(CacheError::too_late()), ()));
         request.usage.add_aside(&aside);
         stored
             .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))

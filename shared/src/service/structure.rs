@@ -22,8 +22,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Whoever waits for somebody else's fetch looks again after these pauses,
 /// the last one repeated.
 const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
-/// Whoever finds fresh holdings unreadable looks again for this long.
-const PATIENCE: Duration = Duration::from_millis(2500);
+/// Whoever finds fresh holdings unreadable looks again for this long: by then
+/// they count as lost, and one fetches them anew.
+const PATIENCE: Duration = Duration::from_millis(6500);
 /// Holdings younger than this are not fetched again, whoever asks for it.
 const REVALIDATED: Duration = Duration::from_secs(30);
 /// Chunks are written right after their header. When a header is older than
@@ -184,6 +185,17 @@ impl Service {
             request.usage.add_aside(&aside);
             let header = match taken {
                 Some(LeaseOutcome::Won(lease)) => {
+                    // Others have held it, or all was forgotten, since the
+                    // wallet was read.
+                    if !follows(&lease, &cached.header)
+                        && let Some(loaded) = self.load(query, true, request).await
+                    {
+                        if let Some(held) = self.fresh(wanted, Some(&loaded), request) {
+                            self.give_back(query, Some(&lease), None, request).await;
+                            return Ok(held);
+                        }
+                        cached = loaded;
+                    }
                     if let Some(until) = self.blocked(Upstream::Zerion) {
                         self.give_back(query, Some(&lease), None, request).await;
                         let error = left_alone(Upstream::Zerion, until, self.clock.now());
@@ -209,9 +221,16 @@ impl Service {
                 if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
                     return Ok(held);
                 }
-                waited += self
+                let (pause, given_up) = self
                     .wait_for_holder(query, wanted, patience.saturating_sub(waited), request)
                     .await;
+                waited += pause;
+                // What the holder fetched cannot be kept: each for itself.
+                if given_up {
+                    return self
+                        .fetch(query, wanted, Some(cached), None, outcome, request)
+                        .await;
+                }
             }
             if let Some(loaded) = self.load(query, true, request).await {
                 if let Some(held) = self.fresh(wanted, Some(&loaded), request) {
@@ -288,14 +307,15 @@ impl Service {
     }
 
     /// Looks at the header until the parts are fresh, nobody holds a lease, or
-    /// patience ends.
+    /// patience ends. Tells how long that took, and whether the holder gave up
+    /// without a result and without a failure.
     async fn wait_for_holder(
         &self,
         query: &Query,
         wanted: &[Part],
         patience: Duration,
         request: &Request,
-    ) -> Duration {
+    ) -> (Duration, bool) {
         let mut waited = Duration::ZERO;
         for pause in (0..).map(|at: usize| PAUSES_MS[at.min(PAUSES_MS.len() - 1)]) {
             if waited >= patience {
@@ -308,16 +328,25 @@ impl Service {
                 break;
             };
             let now = self.clock.now();
-            let leased = wanted.iter().any(|part| {
-                let until = header.parts.get(part).and_then(|part| part.lease_until);
-                until.is_some_and(|until| now < until)
-            });
-            if !leased || self.header_is_fresh(wanted, &header, request) {
-                break;
+            let parts = || wanted.iter().filter_map(|part| header.parts.get(part));
+            let leased = parts().any(|part| part.lease_until.is_some_and(|until| now < until));
+            let fresh = self.header_is_fresh(wanted, &header, request);
+            if !leased || fresh {
+                let ended = parts().all(|part| part.lease_until.is_none());
+                let failed = remembered(&header, wanted, now).is_some();
+                return (waited, ended && !fresh && !failed);
             }
         }
-        waited
+        (waited, false)
     }
+}
+
+/// Whether a lease is the next one after a header was read.
+fn follows(lease: &Lease, read: &Header) -> bool {
+    lease.generations.iter().all(|(part, generation)| {
+        let before = read.parts.get(part).map_or(0, |part| part.generation);
+        before == 0 || *generation == before + 1
+    })
 }
 
 /// A short pause before looking again.

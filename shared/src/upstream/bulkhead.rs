@@ -31,9 +31,7 @@ impl Bulkhead {
         let until = Instant::now() + timeout;
         match tokio::time::timeout_at(until, self.0.acquire()).await {
             Ok(Ok(_permit)) => work(until.saturating_duration_since(Instant::now())).await,
-            _ => Err(Failure::Unavailable(
-                "too many requests under way".to_owned(),
-            )),
+            _ => Err(Failure::Busy),
         }
     }
 }
@@ -59,6 +57,6 @@ mod tests {
 
         let impatient =
             futures::future::join_all((0..3).map(|_| bulkhead.enter(second / 2, work))).await;
-        assert!(matches!(impatient[2], Err(Failure::Unavailable(_))));
+        assert_eq!(impatient[2], Err(Failure::Busy));
     }
 }

@@ -40,7 +40,7 @@ impl DefiLlama {
         Self {
             http,
             base: config.defillama_base.clone(),
-            guard: Guard::new(config.upstream_concurrency, clock),
+            guard: Guard::new(config.upstream_concurrency, config.price_timeout, clock),
         }
     }
 

@@ -27,15 +27,19 @@ const SHORT: Duration = Duration::from_secs(1);
 pub(super) struct Guard {
     bulkhead: Bulkhead,
     breaker: Mutex<Breaker>,
+    /// How long a call may take.
+    usual: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl Guard {
-    /// A guard that lets `concurrency` calls through at a time.
-    pub fn new(concurrency: usize, clock: Arc<dyn Clock>) -> Self {
+    /// A guard that lets `concurrency` calls through at a time, which may take
+    /// as long as is `usual`.
+    pub fn new(concurrency: usize, usual: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
             bulkhead: Bulkhead::new(concurrency),
             breaker: Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)),
+            usual,
             clock,
         }
     }
@@ -54,14 +58,25 @@ impl Guard {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let allowed = self.breaker().allow(self.clock.now());
-            if let Err(wait) = allowed {
-                return Err(Failure::LeftAlone { retry_after: wait });
-            }
             let left = until.saturating_duration_since(Instant::now());
-            let outcome = self.bulkhead.enter(left, &attempt).await;
-            let failed = outcome.as_ref().is_err_and(is_trouble);
-            self.breaker().note(failed, self.clock.now());
+            // Asked only when there is room: much may have failed meanwhile.
+            let guarded = |left: Duration| {
+                let permit = self.breaker().allow(self.clock.now());
+                let called = permit.is_ok().then(|| attempt(left));
+                async move {
+                    let permit = permit.map_err(|wait| Failure::LeftAlone { retry_after: wait })?;
+                    let outcome = match called {
+                        Some(called) => called.await,
+                        None => Err(Failure::Busy),
+                    };
+                    let failed = outcome
+                        .as_ref()
+                        .is_err_and(|failure| self.is_trouble(failure, left));
+                    self.breaker().note(permit, failed, self.clock.now());
+                    outcome
+                }
+            };
+            let outcome = self.bulkhead.enter(left, guarded).await;
             let Err(failure) = outcome else {
                 return outcome;
             };
@@ -75,18 +90,20 @@ impl Guard {
         }
     }
 
+    /// Whether a failure tells of trouble at the upstream, and not of a bad
+    /// request, a limit, a wallet that it does not have, or of ours: a call
+    /// that was given less time than it may take.
+    fn is_trouble(&self, failure: &Failure, given: Duration) -> bool {
+        match failure {
+            Failure::Unavailable(_) | Failure::Malformed(_) => true,
+            Failure::Timeout => given + SHORT >= self.usual,
+            _ => false,
+        }
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a failure tells of trouble at the upstream, and not of a bad
-/// request, a limit, or a wallet that it does not have.
-fn is_trouble(failure: &Failure) -> bool {
-    matches!(
-        failure,
-        Failure::Unavailable(_) | Failure::Timeout | Failure::Malformed(_)
-    )
 }
 
 /// How long to wait before asking again, if that may help.
@@ -118,7 +135,7 @@ mod tests {
 
     fn guard() -> (Guard, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
-        (Guard::new(4, clock.clone()), clock)
+        (Guard::new(4, Duration::from_secs(5), clock.clone()), clock)
     }
 
     async fn attempts(guard: &Guard, failure: Failure) -> (usize, Result<(), Failure>) {
@@ -150,6 +167,22 @@ mod tests {
             let (made, outcome) = attempts(&guard, failure.clone()).await;
             assert_eq!((made, outcome), (expected, Err(failure)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_queue_learn_of_trouble_before_they_ask() {
+        let (guard, _) = guard();
+        let made = AtomicUsize::new(0);
+        let calls = (0..1000).map(|_| {
+            guard.call(Duration::from_secs(60), |_| async {
+                made.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Err::<(), _>(Failure::Malformed(String::new()))
+            })
+        });
+        futures::future::join_all(calls).await;
+        // Ten that open it, and those that were under way with the last.
+        assert_eq!(made.load(Ordering::Relaxed), 12);
     }
 
     #[tokio::test(start_paused = true)]

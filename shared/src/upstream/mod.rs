@@ -59,6 +59,9 @@ pub enum Failure {
         /// When it is asked again.
         retry_after: Duration,
     },
+    /// Too many requests to it are under way in this process.
+    #[error("too many requests under way")]
+    Busy,
     /// The key is missing, wrong or not allowed.
     #[error("the key was refused (HTTP {0})")]
     Unauthorized(u16),
@@ -77,6 +80,13 @@ pub enum Failure {
     /// An answer larger than is read.
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
+}
+
+impl Failure {
+    /// Whether it concerns this process alone, and tells others nothing.
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::Busy | Self::LeftAlone { .. })
+    }
 }
 
 /// What a rate limit counts.

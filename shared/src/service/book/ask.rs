@@ -257,7 +257,8 @@ impl Search<'_> {
                     continue;
                 };
                 let limited = self.blocked(page.shelf).is_some();
-                let failed = silent.contains(page) && !limited;
+                let ours = answers.failed.iter().all(|error| error.failure.is_ours());
+                let failed = silent.contains(page) && !limited && !ours;
                 let whole = plan.complete.contains(page) && !silent.contains(page);
                 let owner = opened.owner.take();
                 if owner.is_none() && !failed {

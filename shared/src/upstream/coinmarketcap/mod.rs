@@ -56,7 +56,7 @@ impl CoinMarketCap {
             key: config.coinmarketcap.key.clone(),
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
-            guard: Guard::new(config.upstream_concurrency, clock),
+            guard: Guard::new(config.upstream_concurrency, config.price_timeout, clock),
         }
     }
 

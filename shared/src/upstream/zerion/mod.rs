@@ -50,7 +50,7 @@ impl Zerion {
             http,
             base: config.zerion.base.clone(),
             key: config.zerion.key.clone(),
-            guard: Guard::new(config.upstream_concurrency, clock),
+            guard: Guard::new(config.upstream_concurrency, config.zerion_timeout, clock),
         }
     }
 
