@@ -82,9 +82,9 @@ impl<'w> Write<'w> {
     }
 
     /// Stores what a fetch brought: the header, whose condition tells whether
-    /// the lease still holds, and only then the chunks and the prices. A late holder writes
-    /// nothing; a reader that sees the header before its chunks takes the part
-    /// for missing, never for something else.
+    /// the lease still holds, and only then the chunks. A late holder stores
+    /// prices at most; a reader that sees the header before its chunks takes the
+    /// part for missing, never for something else.
     pub(super) async fn structure(
         self,
         lease: &Lease,
@@ -116,13 +116,23 @@ impl<'w> Write<'w> {
         update.took(lease, structure.took);
         let (currency, fresh, previous) = structure.prices;
         let (expression, condition, values) = update.finish();
+        // Whoever finds fresh holdings must find their prices as well, or would
+        // ask for them: they are there before the last write that makes the
+        // holdings whole. Of a lost lease they are no more than prices.
         self.usage.round_trip();
-        if self.header(expression, condition, values).await?.is_err() {
+        let header = self.header(expression, condition, values);
+        let prices = self.merge_prices(currency, fresh, previous);
+        if chunks.is_empty() {
+            let prices = prices.await;
+            self.usage.round_trip();
+            return Ok(header.await?.is_ok() && prices?);
+        }
+        let (header, prices) = futures::join!(header, prices);
+        if header?.is_err() {
             return Ok(false);
         }
-        chunks.push(Box::pin(self.merge_prices(currency, fresh, previous)));
         let written = together(chunks, self.usage).await?;
-        Ok(!written.contains(&false))
+        Ok(!written.contains(&false) && prices?)
     }
 
     /// Forgets the wallet: first the header, so that nobody finds holdings any

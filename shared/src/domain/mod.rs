@@ -13,6 +13,7 @@ pub mod holdings;
 pub mod ident;
 mod mapping;
 pub mod number;
+pub mod plan;
 pub mod portfolio;
 #[cfg(test)]
 mod portfolio_tests;

@@ -24,6 +24,7 @@ mod prices;
 mod quotes;
 mod registry;
 mod structure;
+mod taking;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -3,10 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{
-    Book, Breakers,
-    table::{GRACE, UNTIL},
-};
+use super::{Book, Breakers, leases::UNTIL, table::GRACE};
 use crate::{
     cache::{
         CacheError,

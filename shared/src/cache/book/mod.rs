@@ -2,6 +2,7 @@
 //! tells all others.
 
 mod breakers;
+mod leases;
 mod pack;
 mod table;
 

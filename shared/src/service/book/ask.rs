@@ -10,7 +10,8 @@ use crate::{
     cache::book::{LeaseEnd, PageState, PageWrite},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page, PageNeeds, Plan, Shelf, Slot, Standing},
+        book::{BookKey, Page, Shelf, Slot},
+        plan::{PageNeeds, Plan, Standing},
         price::Price,
         upstream::Upstream,
     },

@@ -11,7 +11,8 @@ use crate::{
     cache::book::{LeaseTerms, PageLease, PageState, Prices},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page, Shelf, Slot, Standing},
+        book::{BookKey, Page, Shelf, Slot},
+        plan::Standing,
         upstream::Upstream,
     },
     service::limits::left_alone,
