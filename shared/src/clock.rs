@@ -17,6 +17,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
+/// Clocks of different machines are never further apart than this.
+pub const MAX_SKEW: Duration = Duration::from_secs(10);
+
 impl Timestamp {
     /// From milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
@@ -52,6 +55,11 @@ impl Timestamp {
     /// How long after `earlier` this moment is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Whether a clock that is right at `now` cannot have told this moment.
+    pub fn is_implausible(self, now: Self) -> bool {
+        self > now.plus(MAX_SKEW)
     }
 
     /// How far apart two moments are.

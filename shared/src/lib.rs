@@ -14,11 +14,13 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod lambda;
+mod random;
 pub mod registry;
 #[cfg(test)]
 mod robust_tests;
 pub mod secrets;
 pub mod service;
+mod sync;
 pub mod telemetry;
 pub mod upstream;
 pub mod usage;

@@ -1,10 +1,12 @@
 //! What one request cost, counted where it is spent.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex,
     atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use std::time::Duration;
+
+use crate::sync::locked;
 
 /// Counters of one request; shared by reference while it runs.
 #[derive(Debug, Default)]
@@ -63,10 +65,7 @@ impl Usage {
 
     /// Adds the time that a phase took.
     pub fn phase(&self, name: &'static str, took: Duration) {
-        self.phases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((name, took));
+        locked(&self.phases).push((name, took));
     }
 
     /// The counters now.
@@ -83,10 +82,7 @@ impl Usage {
 
     /// The phases so far, in the order in which they ended.
     pub fn phases(&self) -> Vec<(&'static str, Duration)> {
-        self.phases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        locked(&self.phases).clone()
     }
 }
 

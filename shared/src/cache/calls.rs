@@ -1,6 +1,6 @@
 //! Calls for many items, and changes of single attributes.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt::Display, time::Duration};
 
 use aws_sdk_dynamodb::{
     operation::{batch_get_item::BatchGetItemError, update_item::UpdateItemError},
@@ -31,13 +31,13 @@ pub(super) type ItemKey = (String, &'static str);
 /// A change of some attributes of an item.
 #[derive(Default)]
 pub(super) struct Update {
-    pub expression: String,
-    /// Empty for none.
-    pub condition: String,
-    pub names: HashMap<String, String>,
-    pub values: HashMap<String, AttributeValue>,
-    /// Whether the item is wanted back as it is afterwards.
-    pub returned: bool,
+    set: Vec<String>,
+    remove: Vec<String>,
+    add: Vec<String>,
+    conditions: Vec<String>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+    returned: bool,
 }
 
 impl Update {
@@ -48,11 +48,68 @@ impl Update {
         name
     }
 
+    /// The value that stands for numbers in `attribute_type`.
+    pub(super) fn numeric(&mut self) -> String {
+        self.value("numeric", AttributeValue::S("N".to_owned()))
+    }
+
     /// Adds an attribute's name as `#alias`, and gives that.
     pub(super) fn name(&mut self, alias: &str, name: &str) -> String {
         let alias = format!("#{alias}");
         self.names.insert(alias.clone(), name.to_owned());
         alias
+    }
+
+    /// Sets an attribute to what an expression gives.
+    pub(super) fn set(&mut self, attribute: &str, expression: impl Display) {
+        self.set.push(format!("{attribute} = {expression}"));
+    }
+
+    /// Sets an attribute to a value, under the attribute's own name.
+    pub(super) fn put(&mut self, attribute: &str, value: AttributeValue) {
+        let value = self.value(attribute, value);
+        self.set(attribute, value);
+    }
+
+    /// Removes an attribute, if it is there.
+    pub(super) fn remove(&mut self, attribute: impl Into<String>) {
+        self.remove.push(attribute.into());
+    }
+
+    /// Adds to a set.
+    pub(super) fn add(&mut self, attribute: impl Display, value: impl Display) {
+        self.add.push(format!("{attribute} {value}"));
+    }
+
+    /// Adds a condition; all of them must hold.
+    pub(super) fn require(&mut self, condition: impl Into<String>) {
+        self.conditions.push(condition.into());
+    }
+
+    /// Wants the item back as it is afterwards.
+    pub(super) fn returned(mut self) -> Self {
+        self.returned = true;
+        self
+    }
+
+    fn expression(&self) -> String {
+        let clauses = [
+            ("SET", &self.set),
+            ("REMOVE", &self.remove),
+            ("ADD", &self.add),
+        ];
+        let clauses = clauses.iter().filter(|(_, list)| !list.is_empty());
+        let clauses = clauses.map(|(word, list)| format!("{word} {}", list.join(", ")));
+        clauses.collect::<Vec<_>>().join(" ")
+    }
+
+    fn condition(&self) -> Option<String> {
+        match self.conditions.as_slice() {
+            [] => None,
+            // The service refuses parentheses that are not needed.
+            [only] => Some(only.clone()),
+            several => Some(format!("({})", several.join(") AND ("))),
+        }
     }
 }
 
@@ -135,15 +192,15 @@ impl Table {
         update: Update,
         usage: &Usage,
     ) -> Result<Result<Item, Item>, CacheError> {
-        let some = |text: String| (!text.is_empty()).then_some(text);
+        let (expression, condition) = (update.expression(), update.condition());
         let call = self
             .client
             .update_item()
             .table_name(&self.name)
             .key("pk", AttributeValue::S(partition))
             .key("sk", AttributeValue::S(sort.to_owned()))
-            .update_expression(update.expression)
-            .set_condition_expression(some(update.condition))
+            .update_expression(expression)
+            .set_condition_expression(condition)
             .set_expression_attribute_names((!update.names.is_empty()).then_some(update.names))
             .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
             .return_values(match update.returned {

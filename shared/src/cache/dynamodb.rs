@@ -3,12 +3,12 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use super::{CacheError, items::Item};
-use crate::{aws, breaker::Breaker, clock::Clock, config::Config, usage::Usage};
+use crate::{aws, breaker::Breaker, clock::Clock, config::Config, sync::locked, usage::Usage};
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
@@ -78,18 +78,14 @@ impl Table {
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Result<T, SdkError<E>>, CacheError> {
-        let Ok(permit) = self.breaker().allow(self.clock.now()) else {
+        let Ok(permit) = locked(&self.breaker).allow(self.clock.now()) else {
             let reason = "left alone after it kept failing".to_owned();
             return Err(CacheError { operation, reason });
         };
         let answer = call.await;
         let failed = answer.as_ref().is_err_and(is_trouble);
-        self.breaker().note(permit, failed, self.clock.now());
+        locked(&self.breaker).note(permit, failed, self.clock.now());
         Ok(answer)
-    }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client, for what this module does not wrap.

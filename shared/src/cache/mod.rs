@@ -25,6 +25,12 @@ use crate::{
     usage::Usage,
 };
 
+/// Clocks of different machines usually differ by no more than this: a lease
+/// that has just ended is left alone for as long.
+const SKEW: Duration = Duration::from_millis(500);
+/// TTL deletion waits this much longer than the last moment an item is used.
+const GRACE: Duration = Duration::from_secs(3600);
+
 /// A shared [`AssetStore`](assets::AssetStore).
 pub type AssetStoreRef = Arc<dyn assets::AssetStore>;
 

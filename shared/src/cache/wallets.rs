@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
@@ -12,21 +11,21 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     CacheError, CachedPart, CachedPrices, CachedWallet, FailureMark, Header, Lease, LeaseOutcome,
-    NewStructure, PartHeader, Retention, Table, WalletStore, codec,
+    NewStructure, PartHeader, Retention, SKEW, Table, WalletStore,
+    calls::Update,
+    codec,
     items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
     keys,
-    writes::{Values, Write},
+    writes::{Write, next_generation, while_held},
 };
 use crate::{
     clock::Timestamp,
     domain::{
         address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
     },
+    random::random,
     usage::Usage,
 };
-
-/// Clocks of different machines may differ by this much.
-const SKEW: Duration = Duration::from_millis(500);
 
 /// Wallets in DynamoDB.
 #[derive(Clone)]
@@ -215,56 +214,42 @@ impl WalletStore for Wallets {
         fresh_after: Timestamp,
         usage: &Usage,
     ) -> Result<LeaseOutcome, CacheError> {
-        let mut values = Values::default();
-        let until = values.add(":until".to_owned(), time(now.plus(length)));
-        let free = values.add(":free".to_owned(), time(now.minus(SKEW)));
-        let stale = values.add(":stale".to_owned(), time(fresh_after));
-        let one = values.add(":one".to_owned(), number(1));
-        let first = values.add(":first".to_owned(), time(now));
-        let token = RandomState::new().hash_one(now.as_millis());
-        let owner = values.add(":owner".to_owned(), number(token));
-        let expires = values.add(
-            ":expires".to_owned(),
+        let token = random();
+        let mut update = Update::default();
+        let until = update.value("until", time(now.plus(length)));
+        let free = update.value("free", time(now.minus(SKEW)));
+        let stale = update.value("stale", time(fresh_after));
+        let owner = update.value("owner", number(token));
+        let version = update.value("v", number(codec::FORMAT));
+        let first = update.value("first", time(now));
+        // An attribute of another type is as good as none.
+        let numeric = update.numeric();
+        update.put(
+            EXPIRES_AT,
             seconds(self.write(address, now, usage).expiry()),
         );
-        let numeric = values.add(":numeric".to_owned(), AttributeValue::S("N".to_owned()));
-        let version = values.add(":v".to_owned(), number(codec::FORMAT));
-        let mut set = vec![format!("{EXPIRES_AT} = {expires}")];
-        let mut unleased = vec![];
         // What another format holds is of no use here, however fresh.
         let mut wanted = vec![format!("{VERSION} <> {version}")];
         for part in parts {
             let names = attributes(*part);
             let (lease, at) = (names.lease_until, names.fetched_at);
-            set.push(format!("{lease} = {until}"));
-            set.push(format!("{} = {owner}", names.owner));
-            // Generations start from the time: a header that expired and is
-            // made anew goes on above its older chunks' generations.
-            let generation = names.generation;
-            set.push(format!(
-                "{generation} = if_not_exists({generation}, {first}) + {one}"
-            ));
-            // An attribute of another type is as good as none.
-            unleased.push(format!(
-                "(NOT attribute_type({lease}, {numeric}) OR {lease} < {free})"
-            ));
             let failed = names.failed_until;
-            unleased.push(format!(
-                "(NOT attribute_type({failed}, {numeric}) OR {failed} <= {first})"
+            update.set(lease, &until);
+            update.set(names.owner, &owner);
+            next_generation(&mut update, *part, now);
+            update.require(format!(
+                "NOT attribute_type({lease}, {numeric}) OR {lease} < {free}"
+            ));
+            update.require(format!(
+                "NOT attribute_type({failed}, {numeric}) OR {failed} <= {first}"
             ));
             wanted.push(format!(
                 "NOT attribute_type({at}, {numeric}) OR {at} <= {stale}"
             ));
         }
+        update.require(wanted.join(" OR "));
         usage.round_trip();
-        let outcome = self
-            .write(address, now, usage)
-            .header(
-                format!("SET {}", set.join(", ")),
-                format!("{} AND ({})", unleased.join(" AND "), wanted.join(" OR ")),
-                values,
-            )
-            .await?;
+        let outcome = self.write(address, now, usage).header(update).await?;
         let won = |header: &Header| Lease {
             generations: parts
                 .iter()
@@ -314,21 +299,18 @@ impl WalletStore for Wallets {
         until: Timestamp,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
-        let mut values = Values::default();
-        let until = values.add(":until".to_owned(), time(until));
-        let set = lease.generations.keys();
-        let set = set.map(|part| format!("{} = {until}", attributes(*part).lease_until));
-        let expression = format!("SET {}", set.collect::<Vec<_>>().join(", "));
-        let numeric = values.add(":numeric".to_owned(), AttributeValue::S("N".to_owned()));
-        let mut condition = values.generations(lease);
-        // One that has ended meanwhile does not begin again.
+        let mut update = Update::default();
+        let until = update.value("until", time(until));
+        let numeric = update.numeric();
+        while_held(&mut update, lease);
         for part in lease.generations.keys() {
             let name = attributes(*part).lease_until;
-            condition.push_str(&format!(" AND attribute_type({name}, {numeric})"));
+            update.set(name, &until);
+            // One that has ended meanwhile does not begin again.
+            update.require(format!("attribute_type({name}, {numeric})"));
         }
         let write = self.write(address, Timestamp::default(), usage);
-        let renewed = write.header(expression, condition, values).await?;
-        Ok(renewed.is_ok())
+        Ok(write.header(update).await?.is_ok())
     }
 
     async fn release(
@@ -338,39 +320,23 @@ impl WalletStore for Wallets {
         failed: Option<&FailureMark>,
         usage: &Usage,
     ) -> Result<(), CacheError> {
-        let mut values = Values::default();
-        let (mut set, mut remove) = (vec![], vec![]);
+        let mut update = Update::default();
+        while_held(&mut update, lease);
         for part in lease.generations.keys() {
             let names = attributes(*part);
-            remove.push(names.lease_until);
+            update.remove(names.lease_until);
             if let Some(failed) = failed {
-                let until = values.add(":fail".to_owned(), time(failed.until));
-                let why = AttributeValue::S(failed.reason.clone());
-                let why = values.add(":why".to_owned(), why);
-                set.push(format!("{} = {until}", names.failed_until));
-                set.push(format!("{} = {why}", names.failure));
+                update.put(names.failed_until, time(failed.until));
+                update.put(names.failure, AttributeValue::S(failed.reason.clone()));
                 if let Some(waited) = failed.waited {
-                    let took = values.add(":took".to_owned(), number(waited.as_millis()));
-                    set.push(format!("{} = {took}", names.took));
+                    update.put(names.took, number(waited.as_millis()));
                 }
             }
         }
-        let set = match set.is_empty() {
-            true => String::new(),
-            false => format!("SET {} ", set.join(", ")),
-        };
-        let condition = values.generations(lease);
         usage.round_trip();
+        let write = self.write(address, Timestamp::default(), usage);
         // Lost already: then there is nothing to end.
-        let _ = self
-            .write(address, Timestamp::default(), usage)
-            .header(
-                format!("{set}REMOVE {}", remove.join(", ")),
-                condition,
-                values,
-            )
-            .await?;
-        Ok(())
+        write.header(update).await.map(drop)
     }
 
     async fn forget(

@@ -1,12 +1,11 @@
 //! Writing a wallet: each write holds only if nothing newer is there.
 
-use std::{collections::HashMap, time::Duration};
-
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::BoxFuture;
 
 use super::{
-    CacheError, CachedPart, CachedPrices, Header, Lease, NewStructure, PartHeader, WalletStore,
+    CacheError, CachedPart, CachedPrices, GRACE, Header, Lease, NewStructure, PartHeader,
+    WalletStore,
     calls::Update,
     codec::{self, MAX_CACHED},
     dynamodb::{Condition, together},
@@ -20,8 +19,6 @@ use crate::{
     usage::Usage,
 };
 
-/// TTL deletion waits this much longer than the last moment an item is used.
-const GRACE: Duration = Duration::from_secs(3600);
 /// Tries to merge prices before they are left to the next request.
 const MERGE_ATTEMPTS: usize = 3;
 
@@ -36,28 +33,24 @@ pub(super) struct Write<'w> {
     pub usage: &'w Usage,
 }
 
-/// Values of an expression, under names made from attributes.
-#[derive(Default)]
-pub(super) struct Values(HashMap<String, AttributeValue>);
-
-impl Values {
-    /// The condition that a lease still holds.
-    pub(super) fn generations(&mut self, lease: &Lease) -> String {
-        let conditions = lease.generations.iter().map(|(part, generation)| {
-            let name = attributes(*part).generation;
-            format!(
-                "{name} = {}",
-                self.add(format!(":{name}"), number(generation))
-            )
-        });
-        let conditions: Vec<String> = conditions.collect();
-        conditions.join(" AND ")
+/// The change is made only while the lease is held.
+pub(super) fn while_held(update: &mut Update, lease: &Lease) {
+    for (part, generation) in &lease.generations {
+        let name = attributes(*part).generation;
+        let value = update.value(name, number(generation));
+        update.require(format!("{name} = {value}"));
     }
+}
 
-    pub(super) fn add(&mut self, name: String, value: AttributeValue) -> String {
-        self.0.insert(name.clone(), value);
-        name
-    }
+/// Counts a part's generation up. Generations start from the time: a header
+/// that expired and is made anew goes on above its older chunks' generations.
+pub(super) fn next_generation(update: &mut Update, part: Part, now: Timestamp) {
+    let name = attributes(part).generation;
+    let (first, one) = (
+        update.value("first", time(now)),
+        update.value("one", number(1)),
+    );
+    update.set(name, format!("if_not_exists({name}, {first}) + {one}"));
 }
 
 fn corrupt(error: codec::CorruptItem) -> CacheError {
@@ -102,7 +95,10 @@ impl<'w> Write<'w> {
                 .await?;
             return Ok(false);
         }
-        let mut update = HeaderUpdate::new(self.expiry());
+        let mut update = Update::default();
+        update.put(VERSION, number(codec::FORMAT));
+        update.put(EXPIRES_AT, seconds(self.expiry()));
+        while_held(&mut update, lease);
         let mut chunks: Vec<Pending<'_>> = Vec::new();
         for (part, new, bytes) in &packed {
             let generation = lease.generations.get(part).copied().unwrap_or(0);
@@ -111,16 +107,22 @@ impl<'w> Write<'w> {
                 chunks.extend(self.chunks(*part, new.hash, bytes, generation));
             }
             let expire = kept.unwrap_or_else(|| self.chunk_expiry());
-            update.part(*part, new, codec::chunks(bytes).len(), expire, generation);
+            let names = attributes(*part);
+            update.put(names.hash, hash(new.hash));
+            update.put(names.chunks, number(codec::chunks(bytes).len()));
+            update.put(names.fetched_at, time(new.fetched_at));
+            update.put(names.chunks_expire, time(expire));
+            update.put(names.took, number(structure.took.as_millis()));
+            for ended in [names.lease_until, names.failed_until, names.failure] {
+                update.remove(ended);
+            }
         }
-        update.took(lease, structure.took);
         let (currency, fresh, previous) = structure.prices;
-        let (expression, condition, values) = update.finish();
         // Whoever finds fresh holdings must find their prices as well, or would
         // ask for them: they are there before the last write that makes the
         // holdings whole. Of a lost lease they are no more than prices.
         self.usage.round_trip();
-        let header = self.header(expression, condition, values);
+        let header = self.header(update);
         let prices = self.merge_prices(currency, fresh, previous);
         if chunks.is_empty() {
             let prices = prices.await;
@@ -138,19 +140,12 @@ impl<'w> Write<'w> {
     /// Forgets the wallet: first the header, so that nobody finds holdings any
     /// more and no fetch that is under way can store any; then the rest.
     pub(super) async fn forget(self) -> Result<(), CacheError> {
-        let mut values = Values::default();
-        let first = values.add(":first".to_owned(), time(self.now));
-        let one = values.add(":one".to_owned(), number(1));
-        let expires = values.add(":expires".to_owned(), seconds(self.expiry()));
-        let mut set = vec![format!("{EXPIRES_AT} = {expires}")];
-        let mut remove = vec![];
+        let mut update = Update::default();
+        update.put(EXPIRES_AT, seconds(self.expiry()));
         for part in Part::ALL {
             let names = attributes(part);
-            let generation = names.generation;
-            set.push(format!(
-                "{generation} = if_not_exists({generation}, {first}) + {one}"
-            ));
-            remove.extend([
+            next_generation(&mut update, part, self.now);
+            for gone in [
                 names.hash,
                 names.chunks,
                 names.fetched_at,
@@ -160,12 +155,13 @@ impl<'w> Write<'w> {
                 names.took,
                 names.failed_until,
                 names.failure,
-            ]);
+            ] {
+                update.remove(gone);
+            }
         }
-        let expression = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
         self.usage.round_trip();
         // Without a condition there is nothing that could fail it.
-        let _ = self.header(expression, String::new(), values).await?;
+        let _ = self.header(update).await?;
         let partition = keys::wallet(self.address);
         let table = &self.store.table;
         let items = table.query(partition.clone(), true, self.usage).await?;
@@ -278,100 +274,14 @@ impl<'w> Write<'w> {
     /// Changes the header. `Err` holds the header when a condition failed.
     pub(super) async fn header(
         &self,
-        update: String,
-        condition: String,
-        values: Values,
+        update: Update,
     ) -> Result<Result<Header, Header>, CacheError> {
-        let update = Update {
-            expression: update,
-            condition,
-            values: values.0,
-            returned: true,
-            ..Update::default()
-        };
+        let (partition, update) = (keys::wallet(self.address), update.returned());
         let table = &self.store.table;
-        let sent = table
-            .update(keys::wallet(self.address), keys::HEADER, update, self.usage)
-            .await?;
-        Ok(match sent {
+        let sent = table.update(partition, keys::HEADER, update, self.usage);
+        Ok(match sent.await? {
             Ok(item) => Ok(read_header(&item)),
             Err(item) => Err(read_header(&item)),
         })
-    }
-}
-
-/// The header's update after a fetch.
-struct HeaderUpdate {
-    values: Values,
-    set: Vec<String>,
-    remove: Vec<&'static str>,
-    conditions: Vec<String>,
-}
-
-impl HeaderUpdate {
-    fn new(expire: Timestamp) -> Self {
-        let mut values = Values::default();
-        let set = vec![
-            format!(
-                "{VERSION} = {}",
-                values.add(":v".to_owned(), number(codec::FORMAT))
-            ),
-            format!(
-                "{EXPIRES_AT} = {}",
-                values.add(":expires".to_owned(), seconds(expire))
-            ),
-        ];
-        Self {
-            values,
-            set,
-            remove: Vec::new(),
-            conditions: Vec::new(),
-        }
-    }
-
-    fn part(
-        &mut self,
-        part: Part,
-        new: &CachedPart,
-        chunks: usize,
-        expire: Timestamp,
-        generation: u64,
-    ) {
-        let names = attributes(part);
-        for (attribute, value) in [
-            (names.hash, hash(new.hash)),
-            (names.chunks, number(chunks)),
-            (names.fetched_at, time(new.fetched_at)),
-            (names.chunks_expire, time(expire)),
-        ] {
-            let value = self.values.add(format!(":{attribute}"), value);
-            self.set.push(format!("{attribute} = {value}"));
-        }
-        self.remove.push(names.lease_until);
-        let held = self
-            .values
-            .add(format!(":{}", names.generation), number(generation));
-        self.conditions
-            .push(format!("{} = {held}", names.generation));
-    }
-
-    fn took(&mut self, lease: &Lease, took: Duration) {
-        let value = self
-            .values
-            .add(":took".to_owned(), number(took.as_millis()));
-        for part in lease.generations.keys() {
-            let names = attributes(*part);
-            self.set.push(format!("{} = {value}", names.took));
-            self.remove.extend([names.failed_until, names.failure]);
-        }
-    }
-
-    fn finish(self) -> (String, String, Values) {
-        let expression = format!(
-            "SET {} REMOVE {}",
-            self.set.join(", "),
-            self.remove.join(", ")
-        );
-        (expression, self.conditions.join(" AND "), self.values)
     }
 }

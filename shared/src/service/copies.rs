@@ -3,11 +3,7 @@
 //! A copy is never asked whether it is current: each price in it tells when it
 //! was checked, and counts as fresh by that alone.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use crate::{
     cache::book::{PageState, Prices},
@@ -18,6 +14,7 @@ use crate::{
         price::Price,
         upstream::Upstream,
     },
+    sync::locked,
 };
 
 /// Most pages that are kept, of all currencies together: both shelves of two.
@@ -170,10 +167,6 @@ fn entry(
     let copy = pages.entry(of).or_default();
     copy.seen_at = now;
     copy
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -29,9 +29,6 @@ const UNKNOWN_TTL: Duration = Duration::from_secs(600);
 /// for and that no protocol holds is full of spam: they are not asked for.
 const MAX_DOUBTFUL: usize = 100;
 
-/// A time further ahead than this is no other clock's, but wrong.
-pub(super) const MAX_SKEW: Duration = Duration::from_secs(10);
-
 /// The assets whose prices can be refreshed, and where the book has them.
 pub(super) type Refreshable = BTreeMap<PriceKey, BookKey>;
 
@@ -278,7 +275,7 @@ impl Service {
             self.policy.prices.ttl
         };
         let checked = table.checked_at(key)?;
-        let wrong = checked > self.clock.now().plus(MAX_SKEW);
+        let wrong = checked.is_implausible(self.clock.now());
         (!wrong).then(|| checked.plus(ttl))
     }
 

@@ -1,7 +1,7 @@
 //! The process's copy of the asset registry.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -11,6 +11,7 @@ use crate::{
         assets::{Assets, REGISTRY_TTL},
     },
     clock::Timestamp,
+    sync::locked,
     usage::Usage,
 };
 
@@ -37,11 +38,7 @@ impl AssetCache {
     /// older copy or none: assets then stay unlisted until the wallet's next
     /// fetch.
     pub async fn get(&self, now: Timestamp, usage: &Usage) -> Arc<Assets> {
-        let known = self
-            .read
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let known = locked(&self.read).clone();
         if let Some((at, assets)) = &known {
             let ttl = if assets.is_empty() {
                 EMPTY_TTL
@@ -55,8 +52,7 @@ impl AssetCache {
         match self.store.read(usage).await {
             Ok(assets) => {
                 let assets = Arc::new(assets);
-                let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-                *read = Some((now, assets.clone()));
+                *locked(&self.read) = Some((now, assets.clone()));
                 assets
             }
             Err(error) => {

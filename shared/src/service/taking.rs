@@ -5,11 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Held, Request, Service,
-    book::Found,
-    prices::{MAX_SKEW, Refreshable},
-};
+use super::{Held, Request, Service, book::Found, prices::Refreshable};
 use crate::{
     cache::CachedPart,
     domain::{
@@ -53,7 +49,7 @@ impl Service {
             let judge = judge.or(own);
             let newer = found.prices.get(book_key).filter(|price| {
                 let at = table.checked_at(*key);
-                at.is_none_or(|at| at < price.checked_at || at > now.plus(MAX_SKEW))
+                at.is_none_or(|at| at < price.checked_at || at.is_implausible(now))
             });
             if let Some(price) = newer {
                 let chosen = choose(price, judge);

@@ -2,15 +2,14 @@
 //! and a second attempt where that helps.
 
 use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
 use super::{Failure, bulkhead::Bulkhead};
-use crate::{breaker::Breaker, clock::Clock};
+use crate::{breaker::Breaker, clock::Clock, random::random, sync::locked};
 
 /// An upstream is left alone after half of at least so many calls failed,
 const ENOUGH: usize = 10;
@@ -55,26 +54,19 @@ impl Guard {
     {
         // Within one request: the sandbox does not freeze here.
         let until = Instant::now() + timeout;
-        let mut attempts = 0;
+        let (attempt, mut attempts) = (&attempt, 0);
         loop {
             attempts += 1;
             let left = until.saturating_duration_since(Instant::now());
             // Asked only when there is room: much may have failed meanwhile.
-            let guarded = |left: Duration| {
-                let permit = self.breaker().allow(self.clock.now());
-                let called = permit.is_ok().then(|| attempt(left));
-                async move {
-                    let permit = permit.map_err(|wait| Failure::LeftAlone { retry_after: wait })?;
-                    let outcome = match called {
-                        Some(called) => called.await,
-                        None => Err(Failure::Busy),
-                    };
-                    let failed = outcome
-                        .as_ref()
-                        .is_err_and(|failure| self.is_trouble(failure, left));
-                    self.breaker().note(permit, failed, self.clock.now());
-                    outcome
-                }
+            let guarded = |left: Duration| async move {
+                let permit = locked(&self.breaker).allow(self.clock.now());
+                let permit = permit.map_err(|wait| Failure::LeftAlone { retry_after: wait })?;
+                let outcome = attempt(left).await;
+                let trouble = |failure: &Failure| self.is_trouble(failure, left);
+                let failed = outcome.as_ref().is_err_and(trouble);
+                locked(&self.breaker).note(permit, failed, self.clock.now());
+                outcome
             };
             let outcome = self.bulkhead.enter(left, guarded).await;
             let Err(failure) = outcome else {
@@ -100,10 +92,6 @@ impl Guard {
             _ => false,
         }
     }
-
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// How long to wait before asking again, if that may help.
@@ -112,8 +100,7 @@ fn pause(failure: &Failure) -> Option<Duration> {
         Failure::Unavailable(_) => {
             // Full jitter, so that those that failed together do not come
             // back together.
-            let random = RandomState::new().hash_one(());
-            Some(Duration::from_millis(random % PAUSE_MS))
+            Some(Duration::from_millis(random() % PAUSE_MS))
         }
         Failure::RateLimited {
             retry_after: Some(wait),

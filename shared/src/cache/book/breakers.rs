@@ -1,12 +1,11 @@
 //! The shared breakers in DynamoDB.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Book, Breakers, leases::UNTIL, table::GRACE};
+use super::{Book, Breakers, leases::UNTIL};
 use crate::{
     cache::{
-        CacheError,
+        CacheError, GRACE,
         calls::Update,
         items::{EXPIRES_AT, seconds, time},
         keys,
@@ -38,11 +37,12 @@ impl Breakers for Book {
     ) -> Result<(), CacheError> {
         usage.round_trip();
         let mut update = Update::default();
-        let value = update.value("until", time(until));
-        let expires = update.value("e", seconds(until.plus(GRACE)));
-        let numeric = update.value("numeric", AttributeValue::S("N".to_owned()));
-        update.expression = format!("SET {UNTIL} = {value}, {EXPIRES_AT} = {expires}");
-        update.condition = format!("NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {value}");
+        update.put(UNTIL, time(until));
+        update.put(EXPIRES_AT, seconds(until.plus(GRACE)));
+        let numeric = update.numeric();
+        update.require(format!(
+            "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < :{UNTIL}"
+        ));
         let partition = keys::BREAKERS.to_owned();
         let sent = self
             .table

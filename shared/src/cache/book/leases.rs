@@ -1,31 +1,26 @@
 //! The lease items of pages, and what is wanted on them.
 
-use std::{
-    collections::BTreeSet,
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::collections::BTreeSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Book, LeaseEnd, LeaseTerms, PageLease, PageState, table::MAX_SKEW};
+use super::{Book, LeaseEnd, LeaseTerms, PageLease, PageState};
 use crate::{
     cache::{
-        CacheError,
+        CacheError, SKEW,
         calls::Update,
         items::{EXPIRES_AT, Item, number, time},
         keys,
     },
-    clock::Timestamp,
+    clock::{MAX_SKEW, Timestamp},
     domain::{
         book::{BookKey, Page, Slot},
         currency::Currency,
     },
+    random::random,
     usage::Usage,
 };
 
-/// Clocks of different machines may differ by this much.
-const SKEW: Duration = Duration::from_millis(500);
 /// Old slots that one update drops.
 const DROP: usize = 100;
 
@@ -38,6 +33,7 @@ const FRESH: &str = "l_fresh";
 const WANTED: &str = "w";
 
 impl Book {
+    /// Tries for a page's lease, noting what is wanted if it is won.
     pub(super) async fn take(
         &self,
         currency: Currency,
@@ -46,35 +42,29 @@ impl Book {
         terms: LeaseTerms,
         usage: &Usage,
     ) -> Result<PageLease, CacheError> {
-        let token = RandomState::new().hash_one((terms.now.as_millis(), page));
-        let mut update = Update {
-            returned: true,
-            ..Update::default()
-        };
-        let until = update.value("until", time(terms.now.plus(terms.length)));
-        let owner = update.value("owner", number(token));
-        let pages = update.value("n", number(terms.pages));
-        let expires = update.value("e", self.expiry(terms.now));
-        let free = update.value("free", time(terms.now.minus(SKEW)));
+        let token = random();
+        let now = terms.now;
+        let mut update = Update::default().returned();
+        update.put(UNTIL, time(now.plus(terms.length)));
+        update.put(OWNER, number(token));
+        update.put(HELD_PAGES, number(terms.pages));
+        self.note(&mut update, wanted, now);
+        let free = update.value("free", time(now.minus(SKEW)));
         let stale = update.value("stale", time(terms.fresh_after));
-        let now = update.value("now", time(terms.now));
-        let wrong = update.value("wrong", time(terms.now.plus(MAX_SKEW)));
-        let numeric = update.value("numeric", AttributeValue::S("N".to_owned()));
-        update.expression = format!(
-            "SET {UNTIL} = {until}, {OWNER} = {owner}, {HELD_PAGES} = {pages}, {EXPIRES_AT} = {expires}"
-        );
-        self.note(&mut update, wanted, terms.now);
+        let wrong = update.value("wrong", time(now.plus(MAX_SKEW)));
+        let now = update.value("now", time(now));
         // An attribute of another type is as good as none.
-        update.condition = format!(
-            "(NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free}) \
-             AND (NOT attribute_type({FRESH}, {numeric}) OR {FRESH} <= {stale} OR {FRESH} > {wrong}) \
-             AND (NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {now})"
-        );
-        let partition = keys::page(currency, page);
-        let sent = self
-            .table
-            .update(partition, keys::PAGE_LEASE, update, usage);
-        Ok(match sent.await? {
+        let numeric = update.numeric();
+        update.require(format!(
+            "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free}"
+        ));
+        update.require(format!(
+            "NOT attribute_type({FRESH}, {numeric}) OR {FRESH} <= {stale} OR {FRESH} > {wrong}"
+        ));
+        update.require(format!(
+            "NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {now}"
+        ));
+        Ok(match self.change(currency, page, update, usage).await? {
             Ok(item) => PageLease::Won(token, read_state(&item)),
             Err(item) => {
                 let state = read_state(&item);
@@ -92,22 +82,19 @@ impl Book {
     /// Adds what is wanted to the present slot's set, and drops slots that
     /// count no more: an item that is only ever noted to must not grow.
     fn note(&self, update: &mut Update, wanted: &BTreeSet<BookKey>, now: Timestamp) {
-        let gone = Slot::of(now)
-            .gone()
-            .map(|slot| format!("{WANTED}{}", slot.0));
-        let gone: Vec<String> = gone.collect();
-        update
-            .expression
-            .push_str(&format!(" REMOVE {}", gone.join(", ")));
-        if wanted.is_empty() {
-            return;
+        let slot = Slot::of(now);
+        update.put(EXPIRES_AT, self.expiry(now));
+        for gone in slot.gone() {
+            update.remove(wanted_in(gone));
         }
-        let texts = wanted.iter().map(ToString::to_string).collect();
-        let texts = update.value("wanted", AttributeValue::Ss(texts));
-        let addition = format!(" ADD {WANTED}{} {texts}", Slot::of(now).0);
-        update.expression.push_str(&addition);
+        if !wanted.is_empty() {
+            let texts = wanted.iter().map(ToString::to_string).collect();
+            let texts = update.value("wanted", AttributeValue::Ss(texts));
+            update.add(wanted_in(slot), texts);
+        }
     }
 
+    /// Notes what is wanted on a page that is not ours.
     pub(super) async fn note_alone(
         &self,
         currency: Currency,
@@ -117,16 +104,11 @@ impl Book {
         usage: &Usage,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
-        let expires = update.value("e", self.expiry(now));
-        update.expression = format!("SET {EXPIRES_AT} = {expires}");
         self.note(&mut update, wanted, now);
-        let partition = keys::page(currency, page);
-        let sent = self
-            .table
-            .update(partition, keys::PAGE_LEASE, update, usage);
-        sent.await.map(drop)
+        self.change(currency, page, update, usage).await.map(drop)
     }
 
+    /// Ends a lease; one that is lost already stays as it is.
     pub(super) async fn end(
         &self,
         currency: Currency,
@@ -135,32 +117,20 @@ impl Book {
         usage: &Usage,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
-        let mut set = Vec::new();
-        for (attribute, value) in [(FRESH, end.fresh_at), (FAILED, end.failed_until)] {
-            if let Some(value) = value {
-                let value = update.value(attribute, time(value));
-                set.push(format!("{attribute} = {value}"));
+        for (attribute, moment) in [(FRESH, end.fresh_at), (FAILED, end.failed_until)] {
+            if let Some(moment) = moment {
+                update.put(attribute, time(moment));
             }
         }
-        let old = end.drop.iter().take(DROP);
-        let mut remove: Vec<String> = old.map(|slot| format!("{WANTED}{}", slot.0)).collect();
+        for slot in end.drop.iter().take(DROP) {
+            update.remove(wanted_in(*slot));
+        }
         if let Some(owner) = end.owner {
-            remove.extend([UNTIL.to_owned(), HELD_PAGES.to_owned()]);
-            let owner = update.value("owner", number(owner));
-            update.condition = format!("{OWNER} = {owner}");
+            update.remove(UNTIL);
+            update.remove(HELD_PAGES);
+            only_of(&mut update, owner);
         }
-        for (word, list) in [("SET", set), ("REMOVE", remove)] {
-            if !list.is_empty() {
-                let clause = format!("{word} {} ", list.join(", "));
-                update.expression.push_str(&clause);
-            }
-        }
-        let partition = keys::page(currency, page);
-        let sent = self
-            .table
-            .update(partition, keys::PAGE_LEASE, update, usage);
-        // Lost already: then there is nothing to end.
-        sent.await.map(drop)
+        self.change(currency, page, update, usage).await.map(drop)
     }
 
     /// Takes back that a page is fresh, because its prices are not there.
@@ -168,19 +138,40 @@ impl Book {
         &self,
         currency: Currency,
         page: Page,
-        end: &LeaseEnd,
+        owner: u64,
         usage: &Usage,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
-        let owner = update.value("owner", number(end.owner.unwrap_or(0)));
-        update.expression = format!("REMOVE {FRESH}");
-        update.condition = format!("{OWNER} = {owner}");
+        update.remove(FRESH);
+        only_of(&mut update, owner);
+        self.change(currency, page, update, usage).await.map(drop)
+    }
+
+    /// Changes a page's lease item.
+    async fn change(
+        &self,
+        currency: Currency,
+        page: Page,
+        update: Update,
+        usage: &Usage,
+    ) -> Result<Result<Item, Item>, CacheError> {
         let partition = keys::page(currency, page);
         let sent = self
             .table
             .update(partition, keys::PAGE_LEASE, update, usage);
-        sent.await.map(drop)
+        sent.await
     }
+}
+
+/// The change is made only while `owner` was the last to take the lease.
+fn only_of(update: &mut Update, owner: u64) {
+    let owner = update.value("owner", number(owner));
+    update.require(format!("{OWNER} = {owner}"));
+}
+
+/// The attribute that holds what was wanted in a slot.
+fn wanted_in(slot: Slot) -> String {
+    format!("{WANTED}{}", slot.0)
 }
 
 pub(super) fn read_state(item: &Item) -> PageState {

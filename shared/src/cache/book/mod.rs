@@ -94,7 +94,7 @@ pub enum PageLease {
 /// What is written to a page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageWrite {
-    /// Prices to merge, all checked at the same time.
+    /// Prices to merge.
     pub prices: Prices,
     /// What nobody wants any more.
     pub forget: BTreeSet<BookKey>,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cache::{
-        CacheError, Table,
+        CacheError, GRACE, Table,
         calls::Update,
         items::{EXPIRES_AT, Item, bytes, seconds, time},
         keys,
@@ -29,10 +29,6 @@ use crate::{
     usage::Usage,
 };
 
-/// A time further ahead than this is no other clock's, but wrong.
-pub(super) const MAX_SKEW: Duration = Duration::from_secs(10);
-/// TTL deletion waits this much longer than the last moment an item is used.
-pub(super) const GRACE: Duration = Duration::from_secs(3600);
 /// Prices in one update: expressions end at 4 KB and at 300 operators.
 const UPDATE: usize = 200;
 /// Forgotten prices in one update.
@@ -108,43 +104,40 @@ impl Book {
         let mut seen: Option<Timestamp> = None;
         for _ in 0..MERGE_ATTEMPTS {
             let mut update = Update::default();
-            let mut set = Vec::new();
             for (at, (key, price)) in ours.iter().enumerate() {
                 let name = update.name(&at.to_string(), &key.to_string());
                 let value = update.value(&at.to_string(), bytes(&pack(price)));
-                set.push(format!("{name} = {value}"));
+                update.set(&name, value);
             }
-            let newest_value = update.value(NEWEST, time(newest));
-            set.push(format!("{NEWEST} = {newest_value}"));
-            let expires = update.value("e", self.expiry(now));
-            set.push(format!("{EXPIRES_AT} = {expires}"));
-            update.expression = format!("SET {}", set.join(", "));
-            // What others have written meanwhile is not looked through for
-            // what to forget.
-            if seen.is_none() && !forget.is_empty() {
-                let gone = forget.iter().enumerate();
-                let gone = gone.map(|(at, key)| update.name(&format!("r{at}"), &key.to_string()));
-                let gone: Vec<String> = gone.collect();
-                let gone = format!(" REMOVE {}", gone.join(", "));
-                update.expression.push_str(&gone);
-            }
-            update.condition = match seen {
+            update.put(NEWEST, time(newest));
+            update.put(EXPIRES_AT, self.expiry(now));
+            match seen {
                 None => {
+                    // Only now: what others have written meanwhile is not
+                    // looked through for what to forget.
+                    for (at, key) in forget.iter().enumerate() {
+                        let name = update.name(&format!("r{at}"), &key.to_string());
+                        update.remove(name);
+                    }
                     let oldest = update.value("oldest", time(oldest));
-                    format!("attribute_not_exists({NEWEST}) OR {NEWEST} <= {oldest}")
+                    update.require(format!(
+                        "attribute_not_exists({NEWEST}) OR {NEWEST} <= {oldest}"
+                    ));
                 }
-                Some(seen) => format!("{NEWEST} = {}", update.value("seen", time(seen))),
-            };
+                Some(seen) => {
+                    let seen = update.value("seen", time(seen));
+                    update.require(format!("{NEWEST} = {seen}"));
+                }
+            }
             let partition = keys::page(currency, page);
             let sent = self.table.update(partition, keys::PAGE, update, usage);
             let Err(there) = sent.await? else {
                 return Ok(());
             };
             let stored = read_prices(&there);
-            let wrong = now.plus(MAX_SKEW);
             ours.retain(|(key, price)| {
                 let there = stored.get(*key).map(|there| there.checked_at);
-                there.is_none_or(|there| there < price.checked_at || there > wrong)
+                there.is_none_or(|there| there < price.checked_at || there.is_implausible(now))
             });
             if ours.is_empty() {
                 return Ok(());
@@ -152,7 +145,9 @@ impl Book {
             // Moved on with every write, so that of two that have seen the
             // same only one is made.
             seen = Some(there.time(NEWEST).unwrap_or_default());
-            let next = seen.filter(|seen| *seen <= wrong).unwrap_or_default();
+            let next = seen
+                .filter(|seen| !seen.is_implausible(now))
+                .unwrap_or_default();
             newest = newest.max(next.plus(Duration::from_millis(1)));
         }
         Err(CacheError {
@@ -275,8 +270,10 @@ impl PriceBook for Book {
         }
         for page in failed {
             let end = writes.get(&page).and_then(|write| write.end.as_ref());
-            if let Some(end) = end.filter(|end| end.fresh_at.is_some()) {
-                self.not_fresh(currency, page, end, usage).await?;
+            if let Some(end) = end.filter(|end| end.fresh_at.is_some())
+                && let Some(owner) = end.owner
+            {
+                self.not_fresh(currency, page, owner, usage).await?;
             }
         }
         result

@@ -21,7 +21,7 @@ use std::{
 };
 
 use self::open::OpenPage;
-use super::{Request, Service, prices::MAX_SKEW};
+use super::{Request, Service};
 use crate::{
     cache::book::{PageWrite, Prices},
     clock::Timestamp,
@@ -180,7 +180,7 @@ impl Service {
             true => now < price.checked_at.plus(self.unknown_ttl()),
             false => price.checked_at > self.renewal_due(now),
         };
-        recent && price.checked_at <= now.plus(MAX_SKEW)
+        recent && !price.checked_at.is_implausible(now)
     }
 }
 
