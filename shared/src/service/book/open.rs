@@ -21,10 +21,12 @@ use crate::{
 
 /// A lease outlives the request that it covers by this much.
 const LEASE_MARGIN: Duration = Duration::from_secs(3);
-/// A page's lease may be seen to end a moment before its prices are seen.
+/// A page's lease and its prices are written at once, so it may be seen to end
+/// before its prices are seen.
 const SETTLING: Duration = Duration::from_secs(2);
-/// After this many looks they are not on their way.
-const SETTLING_LOOKS: usize = 3;
+/// Where the clock stands still: after this many looks, about two seconds,
+/// they are not on their way.
+const SETTLING_LOOKS: usize = 12;
 
 /// A page as one answer sees it.
 #[derive(Default)]
