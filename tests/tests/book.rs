@@ -105,11 +105,11 @@ fn processes(world: &World) -> Vec<Arc<Service>> {
         .collect()
 }
 
-/// Requests for all wallets, spread over the processes, 32 at a time.
+/// Requests for all wallets, spread over the processes, 16 at a time.
 async fn ask_all(world: &World, processes: &[Arc<Service>], addresses: &[String]) -> Vec<Snapshot> {
     stream::iter(addresses.iter().enumerate())
         .map(|(at, address)| ask(&processes[at % processes.len()], world, address))
-        .buffer_unordered(32)
+        .buffer_unordered(16)
         .collect()
         .await
 }
