@@ -31,6 +31,8 @@ pub enum TableFault {
     Slow(u64),
     /// `BatchGetItem` leaves all keys unprocessed.
     Unprocessed,
+    /// Items of holdings are not taken.
+    NoChunks,
 }
 
 /// The faulty DynamoDB.
@@ -108,6 +110,13 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         }
         Some(TableFault::Missing) => {
             return refusal(StatusCode::BAD_REQUEST, "ResourceNotFoundException");
+        }
+        Some(TableFault::NoChunks) => {
+            let put: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let sort = put["Item"]["sk"]["S"].as_str().unwrap_or_default();
+            if sort.starts_with("D#") {
+                return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
+            }
         }
         Some(TableFault::Unprocessed) => {
             let asked: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -239,6 +239,7 @@ async fn faults_of_the_table() {
             Some("BatchGetItem"),
         ),
         ("unprocessed keys", TableFault::Unprocessed, None),
+        ("chunks cannot be written", TableFault::NoChunks, None),
         (
             "throttled UpdateItem",
             TableFault::Throttled,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portfolio_local::standins::{Fault, Upstream};
-use portfolio_tests::{World, positions, rows, sample};
+use portfolio_tests::{World, positions, rows, sample, table::TableFault};
 use serde_json::json;
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -183,6 +183,33 @@ async fn clients_can_ask_for_newer_holdings_but_not_all_the_time() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_newer_holdings_while_the_provider_fails_asks_seldom() {
+    let world = World::new().await;
+    let path = format!("/v1/wallets/{WALLET}/aggregate");
+    let no_cache = [("cache-control", "no-cache")];
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.get(WALLET, "aggregate").await.ok();
+    world.advance(40);
+    world.standins().reset_stats();
+    let garbage = Fault {
+        body: Some("{".to_owned()),
+        ..Fault::status(200)
+    };
+    world.standins().set_fault(Upstream::Zerion, Some(garbage));
+    for (seconds, requests) in [(0, 1), (0, 1), (10, 1), (10, 1), (11, 2), (10, 2)] {
+        world.advance(seconds);
+        let body = world.request("GET", &path, &no_cache).await.ok();
+        assert_eq!(body["structure"]["stale"], false);
+        assert_eq!(world.stats().zerion.requests, requests);
+    }
+    // Holdings that have expired are asked for whenever they are wanted.
+    world.advance(220);
+    world.standins().set_fault(Upstream::Zerion, None);
+    world.request("GET", &path, &no_cache).await.ok();
+    assert_eq!(world.stats().zerion.requests, 3);
+}
+
+#[tokio::test]
 async fn a_provider_that_keeps_failing_is_left_alone() {
     let world = World::new().await;
     let down = Some(Fault::status(500));
@@ -244,6 +271,27 @@ async fn what_cannot_be_kept_is_not_fetched_one_after_the_other() {
     }
     // One waits, the others go together; in turn they would take twice as long.
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// One that could not store what it fetched has another one try, not all.
+#[tokio::test]
+async fn holdings_that_are_not_whole_are_fetched_again_by_one() {
+    let (world, table) = World::with_faulty_table(&[]).await;
+    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.standins().set_fault(Upstream::Zerion, slow(500));
+    table.set(Some(TableFault::NoChunks), None);
+    let requests = futures::future::join_all((0..9).map(|_| world.get(WALLET, "aggregate")));
+    let mend = async {
+        while world.stats().zerion.requests < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        table.set(None, None);
+    };
+    let (answers, ()) = futures::join!(requests, mend);
+    for answer in answers {
+        assert_eq!(positions(&answer.ok()).len(), 1);
+    }
+    assert_eq!(world.stats().zerion.requests, 2);
 }
 
 #[tokio::test]

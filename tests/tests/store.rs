@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
     cache::{
-        CachedPart, CachedWallet, Header, Lease, LeaseOutcome, NewStructure, Retention,
-        WalletStore, Wallets, codec,
+        CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewStructure,
+        Retention, WalletStore, Wallets, codec,
     },
     clock::Timestamp,
     domain::{
@@ -48,7 +48,17 @@ impl Bench {
     async fn lease(&self, parts: &[Part], now: Timestamp) -> LeaseOutcome {
         let fresh_after = Timestamp::from_millis(now.as_millis() - 300_000);
         self.wallets
-            .lease(&self.address, parts, now, LENGTH, fresh_after, &self.usage)
+            .lease(
+                &self.address,
+                LeaseRequest {
+                    parts,
+                    now,
+                    length: LENGTH,
+                    fresh_after,
+                    expired: None,
+                },
+                &self.usage,
+            )
             .await
             .expect("DynamoDB")
     }
@@ -332,6 +342,73 @@ async fn damaged_or_foreign_items_count_as_missing() {
         );
         assert_eq!(bench.world.stats().zerion.requests, 2);
     }
+}
+
+/// Whatever stands in a header, its wallet can be fetched, cached and
+/// forgotten.
+#[tokio::test]
+async fn a_damaged_header_is_mended() {
+    let text = || AttributeValue::S("oops".to_owned());
+    let far = || AttributeValue::N("99999999999999".to_owned());
+    let huge = || AttributeValue::N("1".to_owned() + &"0".repeat(30));
+    for (sort, attribute, value) in [
+        ("H", "w_gen", text()),
+        ("H", "w_gen", huge()),
+        ("H", "d_gen", text()),
+        ("H", "w_at", far()),
+        ("H", "w_until", text()),
+        ("H", "w_until", far()),
+        ("H", "w_fail", far()),
+        ("H", "w_fail", text()),
+        ("H", "w_asked", text()),
+        ("H", "w_owner", text()),
+        ("H", "w_exp", far()),
+        ("H", "w_ms", huge()),
+        ("D#wallet#000", "g", text()),
+        ("D#wallet#000", "n", text()),
+    ] {
+        let case = format!("{sort} {attribute} {value:?}");
+        let bench = Bench::new().await;
+        let small = sample("small");
+        bench.world.get(small, "wallet").await.ok();
+        bench.set(sort, attribute, value).await;
+        bench.world.advance(301);
+        // Somewhat else than before: a chunk has to be written.
+        let rows = vec![portfolio_tests::rows::token(7)];
+        bench.world.standins().set_wallet(small, rows);
+        bench.world.standins().reset_stats();
+        for round in 0..3 {
+            let body = bench.world.get(small, "wallet").await.ok();
+            assert_eq!(
+                body["wallet"]["positions"].as_array().map(Vec::len),
+                Some(1)
+            );
+            assert_eq!(body["structure"]["stale"], false, "{case} {round}");
+        }
+        assert_eq!(bench.world.stats().zerion.requests, 1, "{case}");
+        let path = format!("/v1/wallets/{small}/cache");
+        let forgotten = bench.world.request("DELETE", &path, &[]).await;
+        assert_eq!(forgotten.status, 204, "{case}");
+        assert!(bench.load().await.parts.is_empty(), "{case}");
+        bench.world.get(small, "wallet").await.ok();
+        assert!(
+            bench.load().await.parts.contains_key(&Part::Wallet),
+            "{case}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_header_can_be_forgotten() {
+    let bench = Bench::new().await;
+    let small = sample("small");
+    bench.world.get(small, "wallet").await.ok();
+    bench
+        .set("H", "w_gen", AttributeValue::S("oops".to_owned()))
+        .await;
+    let path = format!("/v1/wallets/{small}/cache");
+    assert_eq!(bench.world.request("DELETE", &path, &[]).await.status, 204);
+    assert!(bench.load().await.parts.is_empty());
 }
 
 #[tokio::test]

@@ -223,7 +223,9 @@ impl AssetStore for Registry {
             .filter(|key| !items.contains_key(*key))
             .collect();
         for key in &gone {
-            self.0.delete(keys::REGISTRY.to_owned(), key, usage).await?;
+            let always = Condition::default();
+            let partition = keys::REGISTRY.to_owned();
+            self.0.delete(partition, key, always, usage).await?;
         }
         Ok(written.into_iter().filter(|done| *done).count() + gone.len())
     }

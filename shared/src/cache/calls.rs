@@ -29,7 +29,7 @@ type Attributes = HashMap<String, AttributeValue>;
 pub(super) type ItemKey = (String, &'static str);
 
 /// A change of some attributes of an item.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Update {
     set: Vec<String>,
     remove: Vec<String>,

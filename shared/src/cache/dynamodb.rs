@@ -187,11 +187,12 @@ impl Table {
 }
 
 impl Table {
-    /// Deletes an item, whatever it is.
+    /// Deletes an item if `condition` holds.
     pub(super) async fn delete(
         &self,
         partition: String,
         sort: &str,
+        condition: Condition,
         usage: &Usage,
     ) -> Result<(), CacheError> {
         usage.round_trip();
@@ -201,16 +202,21 @@ impl Table {
             .table_name(&self.name)
             .key("pk", AttributeValue::S(partition))
             .key("sk", AttributeValue::S(sort.to_owned()))
+            .set_condition_expression(condition.expression)
+            .set_expression_attribute_values(condition.values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        let answer = self.guarded("DeleteItem", call).await?;
-        let answer = answer.map_err(|error| failed("DeleteItem", &error))?;
-        usage.wrote(units(answer.consumed_capacity()));
+        match self.guarded("DeleteItem", call).await? {
+            Ok(answer) => usage.wrote(units(answer.consumed_capacity())),
+            Err(error) if is_conditional(&error) => usage.wrote(1.0),
+            Err(error) => return Err(failed("DeleteItem", &error)),
+        }
         Ok(())
     }
 }
 
-/// A condition expression and its values.
+/// A condition expression and its values; none by default.
+#[derive(Default)]
 pub(super) struct Condition {
     expression: Option<String>,
     values: Option<HashMap<String, AttributeValue>>,

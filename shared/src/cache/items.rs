@@ -96,6 +96,10 @@ pub(super) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
+pub(super) fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
 pub(super) fn time(value: Timestamp) -> AttributeValue {
     number(value.as_millis())
 }

@@ -8,6 +8,7 @@ pub mod book;
 mod calls;
 pub mod codec;
 pub mod dynamodb;
+pub(crate) mod header;
 mod items;
 mod keys;
 mod wallets;
@@ -151,6 +152,22 @@ pub enum LeaseOutcome {
     Lost(Header),
 }
 
+/// Which lease is wanted, and when it may be had.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseRequest<'l> {
+    /// The parts that are to be fetched under it.
+    pub parts: &'l [Part],
+    /// The time now.
+    pub now: Timestamp,
+    /// For how long it is held, if nobody renews it.
+    pub length: Duration,
+    /// Parts that were fetched after this are fresh.
+    pub fresh_after: Timestamp,
+    /// Where fresh parts are to be fetched again: those fetched after this are
+    /// only if nobody has tried to since `fresh_after`.
+    pub expired: Option<Timestamp>,
+}
+
 /// The right to fetch and store some parts of a wallet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -193,16 +210,12 @@ pub trait WalletStore: Send + Sync {
         usage: &Usage,
     ) -> Result<CachedWallet, CacheError>;
 
-    /// Tries to take the lease of `parts` for `length`, unless somebody holds
-    /// one, all of them were fetched after `fresh_after`, or a fetch has just
-    /// failed.
+    /// Tries to take a lease, unless somebody holds one, all of the parts are
+    /// fresh, or a fetch has just failed.
     async fn lease(
         &self,
         address: &Address,
-        parts: &[Part],
-        now: Timestamp,
-        length: Duration,
-        fresh_after: Timestamp,
+        wanted: LeaseRequest<'_>,
         usage: &Usage,
     ) -> Result<LeaseOutcome, CacheError>;
 

@@ -11,15 +11,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
     CacheError, CachedPart, CachedPrices, CachedWallet, FailureMark, Header, Lease, LeaseOutcome,
-    NewStructure, PartHeader, Retention, SKEW, Table, WalletStore,
+    LeaseRequest, NewStructure, PartHeader, Retention, SKEW, Table, WalletStore,
     calls::Update,
     codec,
+    header::{LONGEST_FAILURE, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
     keys,
     writes::{Write, next_generation, while_held},
 };
 use crate::{
-    clock::Timestamp,
+    clock::{MAX_SKEW, Timestamp},
     domain::{
         address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
     },
@@ -32,49 +33,6 @@ use crate::{
 pub struct Wallets {
     pub(super) table: Table,
     pub(super) retention: Retention,
-}
-
-/// Names of one part's header attributes.
-pub(super) struct Attributes {
-    pub generation: &'static str,
-    pub hash: &'static str,
-    pub chunks: &'static str,
-    pub fetched_at: &'static str,
-    pub chunks_expire: &'static str,
-    pub lease_until: &'static str,
-    pub owner: &'static str,
-    pub took: &'static str,
-    pub failed_until: &'static str,
-    pub failure: &'static str,
-}
-
-pub(super) fn attributes(part: Part) -> Attributes {
-    match part {
-        Part::Wallet => Attributes {
-            generation: "w_gen",
-            hash: "w_hash",
-            chunks: "w_n",
-            fetched_at: "w_at",
-            chunks_expire: "w_exp",
-            lease_until: "w_until",
-            owner: "w_owner",
-            took: "w_ms",
-            failed_until: "w_fail",
-            failure: "w_why",
-        },
-        Part::Defi => Attributes {
-            generation: "d_gen",
-            hash: "d_hash",
-            chunks: "d_n",
-            fetched_at: "d_at",
-            chunks_expire: "d_exp",
-            lease_until: "d_until",
-            owner: "d_owner",
-            took: "d_ms",
-            failed_until: "d_fail",
-            failure: "d_why",
-        },
-    }
 }
 
 impl Wallets {
@@ -91,35 +49,6 @@ impl Wallets {
             usage,
         }
     }
-}
-
-/// An older or newer format's header has no data for us, but its generations
-/// go on counting.
-pub(super) fn read_header(item: &Item) -> Header {
-    let mut header = Header::default();
-    for part in Part::ALL {
-        let names = attributes(part);
-        let mut read = PartHeader {
-            generation: item.number(names.generation).unwrap_or(0),
-            lease_until: item.time(names.lease_until),
-            owner: item.number(names.owner),
-            failed: item.time(names.failed_until).map(|until| FailureMark {
-                until,
-                reason: item.text(names.failure).unwrap_or_default().to_owned(),
-                waited: None,
-            }),
-            ..PartHeader::default()
-        };
-        if item.is_current() {
-            read.hash = item.hash(names.hash);
-            read.chunks = item.number(names.chunks).unwrap_or(0);
-            read.fetched_at = item.time(names.fetched_at);
-            read.chunks_expire = item.time(names.chunks_expire);
-            read.took = item.number(names.took).map(Duration::from_millis);
-        }
-        header.parts.insert(part, read);
-    }
-    header
 }
 
 /// Puts a part together; `None` when a chunk is missing, of another write, or
@@ -189,6 +118,51 @@ pub(super) fn read_prices(item: &Item) -> Option<CachedPrices> {
     }
 }
 
+/// The change that takes a lease. An attribute of another type is as good as
+/// none, and so is a time that no clock can have told.
+fn take(write: &Write<'_>, wanted: LeaseRequest<'_>, token: u64) -> Update {
+    let now = wanted.now;
+    let mut update = Update::default();
+    let numeric = update.numeric();
+    let latest = |length: Duration| time(now.plus(length).plus(MAX_SKEW));
+    let until = update.value("until", time(now.plus(wanted.length)));
+    let free = update.value("free", time(now.minus(SKEW)));
+    let too_long = update.value("too_long", latest(wanted.length));
+    let first = update.value("first", time(now));
+    let failed_too_long = update.value("failed_too_long", latest(LONGEST_FAILURE));
+    let stale = update.value("stale", time(wanted.fresh_after));
+    let future = update.value("future", latest(Duration::ZERO));
+    let owner = update.value("owner", number(token));
+    let version = update.value("v", number(codec::FORMAT));
+    update.put(EXPIRES_AT, seconds(write.expiry()));
+    let outside = |name: &str, low: &str, least: &str, high: &str| {
+        format!("NOT attribute_type({name}, {numeric}) OR {name} {low} {least} OR {name} > {high}")
+    };
+    // What another format holds is of no use here, however fresh.
+    let mut due = vec![format!("{VERSION} <> {version}")];
+    let mut asked = Vec::new();
+    for part in wanted.parts {
+        let names = attributes(*part);
+        update.set(names.lease_until, &until);
+        update.set(names.owner, &owner);
+        update.set(names.asked_at, &first);
+        next_generation(&mut update, *part, now);
+        update.require(outside(names.lease_until, "<", &free, &too_long));
+        update.require(outside(names.failed_until, "<=", &first, &failed_too_long));
+        due.push(outside(names.fetched_at, "<=", &stale, &future));
+        if let Some(expired) = wanted.expired {
+            let expired = update.value("expired", time(expired));
+            asked.push(outside(names.fetched_at, "<=", &expired, &future));
+            asked.push(outside(names.asked_at, "<=", &stale, &future));
+        }
+    }
+    update.require(due.join(" OR "));
+    if !asked.is_empty() {
+        update.require(asked.join(" OR "));
+    }
+    update
+}
+
 #[async_trait]
 impl WalletStore for Wallets {
     async fn load(
@@ -208,65 +182,30 @@ impl WalletStore for Wallets {
     async fn lease(
         &self,
         address: &Address,
-        parts: &[Part],
-        now: Timestamp,
-        length: Duration,
-        fresh_after: Timestamp,
+        wanted: LeaseRequest<'_>,
         usage: &Usage,
     ) -> Result<LeaseOutcome, CacheError> {
+        let LeaseRequest { parts, now, .. } = wanted;
         let token = random();
-        let mut update = Update::default();
-        let until = update.value("until", time(now.plus(length)));
-        let free = update.value("free", time(now.minus(SKEW)));
-        let stale = update.value("stale", time(fresh_after));
-        let owner = update.value("owner", number(token));
-        let version = update.value("v", number(codec::FORMAT));
-        let first = update.value("first", time(now));
-        // An attribute of another type is as good as none.
-        let numeric = update.numeric();
-        update.put(
-            EXPIRES_AT,
-            seconds(self.write(address, now, usage).expiry()),
-        );
-        // What another format holds is of no use here, however fresh.
-        let mut wanted = vec![format!("{VERSION} <> {version}")];
-        for part in parts {
-            let names = attributes(*part);
-            let (lease, at) = (names.lease_until, names.fetched_at);
-            let failed = names.failed_until;
-            update.set(lease, &until);
-            update.set(names.owner, &owner);
-            next_generation(&mut update, *part, now);
-            update.require(format!(
-                "NOT attribute_type({lease}, {numeric}) OR {lease} < {free}"
-            ));
-            update.require(format!(
-                "NOT attribute_type({failed}, {numeric}) OR {failed} <= {first}"
-            ));
-            wanted.push(format!(
-                "NOT attribute_type({at}, {numeric}) OR {at} <= {stale}"
-            ));
-        }
-        update.require(wanted.join(" OR "));
+        let write = self.write(address, now, usage);
+        let update = take(&write, wanted, token);
         usage.round_trip();
-        let outcome = self.write(address, now, usage).header(update).await?;
+        let outcome = write.counting(parts, update).await?;
         let won = |header: &Header| Lease {
             generations: parts
                 .iter()
                 .map(|part| (*part, header.parts[part].generation))
                 .collect(),
         };
+        let ours = |header: &Header| {
+            let mut parts = parts.iter();
+            parts.all(|part| header.parts[part].owner == Some(token))
+        };
         Ok(match outcome {
             Ok(header) => LeaseOutcome::Won(won(&header)),
             // A retry within the client, after an attempt that was carried out
             // but not heard of.
-            Err(header)
-                if parts
-                    .iter()
-                    .all(|part| header.parts[part].owner == Some(token)) =>
-            {
-                LeaseOutcome::Won(won(&header))
-            }
+            Err(header) if ours(&header) => LeaseOutcome::Won(won(&header)),
             Err(header) => LeaseOutcome::Lost(header),
         })
     }

@@ -1,6 +1,5 @@
 //! Writing a wallet: each write holds only if nothing newer is there.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures::future::BoxFuture;
 
 use super::{
@@ -9,9 +8,10 @@ use super::{
     calls::Update,
     codec::{self, MAX_CACHED},
     dynamodb::{Condition, together},
-    items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, time},
+    header::{attributes, read_header},
+    items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
     keys,
-    wallets::{Wallets, attributes, read_header, read_prices},
+    wallets::{Wallets, read_prices},
 };
 use crate::{
     clock::Timestamp,
@@ -19,6 +19,8 @@ use crate::{
     usage::Usage,
 };
 
+/// What the service says where an attribute's type does not fit.
+const INVALID: &str = "ValidationException";
 /// Tries to merge prices before they are left to the next request.
 const MERGE_ATTEMPTS: usize = 3;
 
@@ -51,6 +53,21 @@ pub(super) fn next_generation(update: &mut Update, part: Part, now: Timestamp) {
         update.value("one", number(1)),
     );
     update.set(name, format!("if_not_exists({name}, {first}) + {one}"));
+}
+
+/// An item as it was read: what was stored since by a later fetch stays.
+fn unchanged(item: &Item, forgotten: &Header) -> Condition {
+    if let Some(part) = keys::part_of_chunk(item.sort_key()) {
+        let generation = forgotten.parts.get(&part).map_or(0, |it| it.generation);
+        return Condition::new(
+            "NOT attribute_type(g, :numeric) OR g <= :g",
+            [(":g", number(generation)), (":numeric", text("N"))],
+        );
+    }
+    match item.hash("h") {
+        Some(seen) => Condition::new("h = :h", [(":h", hash(seen))]),
+        None => Condition::new("NOT attribute_type(h, :binary)", [(":binary", text("B"))]),
+    }
 }
 
 fn corrupt(error: codec::CorruptItem) -> CacheError {
@@ -133,8 +150,32 @@ impl<'w> Write<'w> {
         if header?.is_err() {
             return Ok(false);
         }
-        let written = together(chunks, self.usage).await?;
+        let Ok(written) = together(chunks, self.usage)
+            .await
+            .inspect_err(|error| tracing::warn!(%error, "holdings are not whole"))
+        else {
+            self.not_whole(lease).await?;
+            return Ok(false);
+        };
         Ok(!written.contains(&false) && prices?)
+    }
+
+    /// Takes back that holdings are there: not all of them could be written.
+    /// Somebody else may fetch them now.
+    async fn not_whole(&self, lease: &Lease) -> Result<(), CacheError> {
+        let mut update = Update::default();
+        while_held(&mut update, lease);
+        for part in lease.generations.keys() {
+            let names = attributes(*part);
+            for gone in [names.hash, names.fetched_at] {
+                update.remove(gone);
+            }
+            // A lease that is over, unlike none, tells those who wait for it
+            // to try for it themselves.
+            update.put(names.lease_until, time(Timestamp::default()));
+        }
+        self.usage.round_trip();
+        self.header(update).await.map(drop)
     }
 
     /// Forgets the wallet: first the header, so that nobody finds holdings any
@@ -161,13 +202,14 @@ impl<'w> Write<'w> {
         }
         self.usage.round_trip();
         // Without a condition there is nothing that could fail it.
-        let _ = self.header(update).await?;
+        let (Ok(header) | Err(header)) = self.counting(&Part::ALL, update).await?;
         let partition = keys::wallet(self.address);
         let table = &self.store.table;
         let items = table.query(partition.clone(), true, self.usage).await?;
         for item in items.iter().filter(|item| item.sort_key() != keys::HEADER) {
+            let condition = unchanged(item, &header);
             table
-                .delete(partition.clone(), item.sort_key(), self.usage)
+                .delete(partition.clone(), item.sort_key(), condition, self.usage)
                 .await?;
         }
         Ok(())
@@ -195,8 +237,8 @@ impl<'w> Write<'w> {
                 .with("b", bytes(chunk))
                 .with(EXPIRES_AT, seconds(expire));
             let condition = Condition::new(
-                "attribute_not_exists(pk) OR g <= :g",
-                [(":g", number(generation))],
+                "attribute_not_exists(pk) OR NOT attribute_type(g, :numeric) OR g <= :g",
+                [(":g", number(generation)), (":numeric", text("N"))],
             );
             Box::pin(self.store.table.put(item, condition, self.usage))
         };
@@ -261,14 +303,55 @@ impl<'w> Write<'w> {
                 None => Condition::new("attribute_not_exists(pk)", []),
                 // Even if it cannot be read: then it is replaced.
                 Some(Some(seen)) => Condition::new("h = :h", [(":h", hash(seen))]),
-                Some(None) => Condition::new(
-                    "NOT attribute_type(h, :binary)",
-                    [(":binary", AttributeValue::S("B".to_owned()))],
-                ),
+                Some(None) => {
+                    Condition::new("NOT attribute_type(h, :binary)", [(":binary", text("B"))])
+                }
             };
         }
         tracing::info!("prices were replaced too often to be merged");
         Ok(false)
+    }
+
+    /// Changes the header and counts generations of `parts` up. One that is no
+    /// number, or too large a one, would let nothing be stored any more: then
+    /// they start anew.
+    pub(super) async fn counting(
+        &self,
+        parts: &[Part],
+        update: Update,
+    ) -> Result<Result<Header, Header>, CacheError> {
+        let uncounted = |header: &Header| {
+            let part = |part| header.parts.get(part);
+            parts
+                .iter()
+                .any(|it| part(it).is_none_or(|it| it.generation == 0))
+        };
+        let changed = self.header(update.clone()).await;
+        match &changed {
+            Ok(Ok(header)) if uncounted(header) => {}
+            Err(error) if error.reason == INVALID => {}
+            _ => return changed,
+        }
+        tracing::warn!("a wallet's generations are damaged");
+        let mut anew = Update::default();
+        let damaged = (anew.numeric(), anew.value("most", number(i64::MAX)));
+        let mut conditions = Vec::new();
+        for part in Part::ALL {
+            let name = attributes(part).generation;
+            anew.put(name, time(self.now));
+            conditions.push(format!(
+                "(attribute_exists({name}) AND NOT attribute_type({name}, {})) OR {name} > {}",
+                damaged.0, damaged.1
+            ));
+            for lease in [attributes(part).lease_until, attributes(part).owner] {
+                anew.remove(lease);
+            }
+        }
+        anew.require(conditions.join(" OR "));
+        self.usage.round_trip();
+        let _ = self.header(anew).await?;
+        self.usage.round_trip();
+        self.header(update).await
     }
 
     /// Changes the header. `Err` holds the header when a condition failed.

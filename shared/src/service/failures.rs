@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    cache::{FailureMark, Header},
+    cache::{FailureMark, Header, header::LONGEST_FAILURE as LONGEST},
     clock::Timestamp,
     domain::{scope::Part, upstream::Upstream},
     upstream::{Failure, Quota, UpstreamError},
@@ -16,8 +16,6 @@ const NOT_TRACKABLE: Duration = Duration::from_secs(30);
 const TROUBLE: Duration = Duration::from_secs(2);
 /// A wallet that is being prepared, where the provider does not say how long.
 const PREPARING: Duration = Duration::from_secs(3);
-/// Nothing is remembered for longer than this.
-const LONGEST: Duration = Duration::from_secs(30);
 
 /// How a failure is remembered that came after `waited`; one that is this
 /// process's own is not.

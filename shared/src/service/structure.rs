@@ -7,7 +7,7 @@ use super::{
     limits::left_alone,
 };
 use crate::{
-    cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome},
+    cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest},
     clock::Timestamp,
     config::Lifetime,
     domain::{query::Query, scope::Part, upstream::Upstream},
@@ -25,6 +25,9 @@ const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
 /// Whoever finds fresh holdings unreadable looks again for this long: by then
 /// they count as lost, and one fetches them anew.
 const PATIENCE: Duration = Duration::from_millis(6500);
+/// So many holders are waited for: each of them but the last has died, or
+/// could not store what it fetched.
+const HOLDERS: usize = 3;
 /// Holdings younger than this are not fetched again, whoever asks for it.
 const REVALIDATED: Duration = Duration::from_secs(30);
 /// Chunks are written right after their header. When a header is older than
@@ -100,9 +103,14 @@ impl Service {
             .wallets
             .load(&query.address, query.currency, consistent, &request.usage)
             .await;
-        loaded
+        let mut loaded = loaded
             .inspect_err(|error| tracing::warn!(%error, "the cache cannot be read"))
-            .ok()
+            .ok()?;
+        let now = self.clock.now();
+        loaded.header = loaded.header.plausible_at(now, LEASE);
+        let implausible = |part: &CachedPart| part.fetched_at.is_implausible(now);
+        loaded.parts.retain(|_, part| !implausible(part));
+        Some(loaded)
     }
 
     /// The cached parts, if all that are wanted are fresh.
@@ -175,6 +183,7 @@ impl Service {
         request: &Request,
     ) -> Result<Held, ServiceError> {
         let (mut waited, mut unreadable) = (Duration::ZERO, Duration::ZERO);
+        let mut holders = 0;
         let patience = self.upstream_timeout(self.policy.structure_timeout + LEASE, request);
         loop {
             let aside = Usage::default();
@@ -225,8 +234,9 @@ impl Service {
                     .wait_for_holder(query, wanted, patience.saturating_sub(waited), request)
                     .await;
                 waited += pause;
+                holders += 1;
                 // What the holder fetched cannot be kept: each for itself.
-                if given_up {
+                if given_up || holders >= HOLDERS {
                     return self
                         .fetch(query, wanted, Some(cached), None, outcome, request)
                         .await;
@@ -266,21 +276,25 @@ impl Service {
             .filter_map(|part| read.parts.get(part)?.fetched_at)
             .filter(|fetched_at| now.since(*fetched_at) > SETTLED)
             .min();
-        let fresh_after = unreadable.map_or(expired, |at| at.max(expired));
+        let wanted = LeaseRequest {
+            parts: wanted,
+            now,
+            length: LEASE,
+            fresh_after: unreadable.map_or(expired, |at| at.max(expired)),
+            expired: request
+                .revalidate
+                .then(|| now.minus(self.policy.structure.ttl)),
+        };
         let outcome = self
             .wallets
-            .lease(
-                &query.address,
-                wanted,
-                now,
-                LEASE,
-                fresh_after,
-                &request.usage,
-            )
-            .await;
-        outcome
+            .lease(&query.address, wanted, &request.usage)
+            .await
             .inspect_err(|error| tracing::warn!(%error, "no lease can be taken"))
-            .ok()
+            .ok()?;
+        Some(match outcome {
+            LeaseOutcome::Lost(header) => LeaseOutcome::Lost(header.plausible_at(now, LEASE)),
+            won @ LeaseOutcome::Won(_) => won,
+        })
     }
 
     /// Keeps the lease for as long as this is waited for; never ends.
@@ -328,6 +342,7 @@ impl Service {
                 break;
             };
             let now = self.clock.now();
+            let header = header.plausible_at(now, LEASE);
             let parts = || wanted.iter().filter_map(|part| header.parts.get(part));
             let leased = parts().any(|part| part.lease_until.is_some_and(|until| now < until));
             let fresh = self.header_is_fresh(wanted, &header, request);

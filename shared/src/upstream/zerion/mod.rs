@@ -176,8 +176,10 @@ fn refusal(response: &HttpResponse) -> Option<Failure> {
         202 => Failure::Preparing {
             retry_after: retry_after(headers).or(Some(Duration::from_secs(3))),
         },
-        // The address and the parameters were checked before: what is left is
-        // a wallet that Zerion does not track (contracts, exchanges, burn).
+        // The address was checked before: unless a parameter of ours is what
+        // it does not like, it does not track the wallet (contracts, exchanges,
+        // burn addresses).
+        400 if names_a_parameter(&response.body) => Failure::Rejected(400),
         400 => Failure::NotTrackable,
         status @ (401..=403) => Failure::Unauthorized(status),
         429 => Failure::RateLimited {
@@ -190,6 +192,15 @@ fn refusal(response: &HttpResponse) -> Option<Failure> {
         status @ 500.. => Failure::Unavailable(format!("HTTP {status}")),
         status => Failure::Rejected(status),
     })
+}
+
+/// Whether an error, `{"errors": [{"title", "detail"}]}`, speaks of one of the
+/// parameters that we send.
+fn names_a_parameter(body: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(body).to_lowercase();
+    ["currency", "filter"]
+        .iter()
+        .any(|word| said.contains(word))
 }
 
 /// Zerion sends no `Retry-After` with 429 but says when each limit resets; a
