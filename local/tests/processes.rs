@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream};
 use portfolio_local::{
     services::{Ports, Services, start},
     standins::{Fault, SAMPLES, Upstream},
@@ -29,6 +30,10 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(variables: &[(&'static str, String)]) -> Self {
         // The client insists on one, although nothing here is encrypted.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -36,7 +41,11 @@ impl Fleet {
             dynamodb: any_port,
             upstream: any_port,
         };
-        let services = start(ports, &|_| None).await.expect("services");
+        let lookup = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let services = start(ports, &lookup).await.expect("services");
         let mut processes = Vec::new();
         for _ in 0..PROCESSES {
             processes.push(process(&services).await);
@@ -161,6 +170,101 @@ async fn a_limit_that_one_meets_keeps_all_from_asking() {
         assert_eq!((status, &body["code"]), (429, &"rate_limited".into()));
     }
     assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
+    let fleet = Fleet::start().await;
+    fleet.fault(Upstream::Zerion, Some(Fault::status(500)));
+    let paths: Vec<_> = (0..1000)
+        .map(|number| format!("0x{number:040}/aggregate"))
+        .collect();
+    let requests = paths
+        .iter()
+        .enumerate()
+        .map(|(number, path)| fleet.get(number % PROCESSES, path));
+    let answers = stream::iter(requests).buffer_unordered(32);
+    let answers: Vec<_> = answers.collect().await;
+    for answer in answers {
+        let (status, body) = answer.expect("an answer");
+        assert_eq!(
+            (status, &body["code"]),
+            (503, &"upstream_unavailable".into())
+        );
+    }
+    let attempts = fleet.services.standins.stats().zerion.requests;
+    println!("1,000 wallets, 8 processes: {attempts} attempts");
+    // Ten in each process, and those that were under way with the tenth.
+    assert!(attempts <= 120, "{attempts}");
+}
+
+/// Starts a DynamoDB in a process of its own.
+async fn database(port: u16) -> Child {
+    let nowhere = "http://127.0.0.1:9".to_owned();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portfolio-local"))
+        .args(["services", "--dynamodb-port", &port.to_string()])
+        .env("ZERION_BASE_URL", &nowhere)
+        .env("CMC_BASE_URL", &nowhere)
+        .env("DEFILLAMA_BASE_URL", &nowhere)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("a process");
+    let stdout = child.stdout.take().expect("its output");
+    let mut lines = BufReader::new(stdout).lines();
+    while let Some(line) = lines.next_line().await.expect("text") {
+        if line.starts_with("DynamoDB") {
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return child;
+        }
+    }
+    panic!("the process ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_dies_and_comes_back_is_used_again() {
+    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let port = free.and_then(|it| it.local_addr()).expect("a port").port();
+    let mut table = database(port).await;
+    let fleet = Fleet::start_with(&[
+        (
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            format!("http://127.0.0.1:{port}"),
+        ),
+        ("DYNAMODB_TIMEOUT_MS", "2000".to_owned()),
+    ])
+    .await;
+    let path = format!("{}/aggregate", farmer());
+    let ask = async |number: usize| {
+        let (status, body) = fleet
+            .get(number % PROCESSES, &path)
+            .await
+            .expect("an answer");
+        assert_eq!(status, 200, "{body}");
+        assert!(
+            body["totals"]["by_type"]
+                .as_array()
+                .is_some_and(|types| types.len() > 3)
+        );
+        body["structure"]["as_of"].clone()
+    };
+    let first = ask(0).await;
+    for number in 1..PROCESSES {
+        assert_eq!(ask(number).await, first);
+    }
+    table.kill().await.expect("killed");
+    for number in 0..2 * PROCESSES {
+        // Without the cache, each answer is fetched.
+        assert_ne!(ask(number).await, first);
+    }
+    table = database(port).await;
+    // Each process leaves a table that failed alone for two seconds.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let again = ask(0).await;
+    for number in 0..PROCESSES {
+        assert_eq!(ask(number).await, again, "{number}");
+    }
+    table.kill().await.expect("killed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -182,10 +182,37 @@ impl World {
     /// When a function cannot be built.
     pub fn restart(&mut self) {
         for scope in Scope::ALL {
-            let function =
-                app::query_function_with(&self.services.config, scope, self.clock.clone());
-            self.functions.insert(scope, function.expect("a function"));
+            self.functions.insert(scope, self.process(scope));
         }
+    }
+
+    /// Another process of a function.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn process(&self, scope: Scope) -> QueryFunction {
+        let clock = self.clock.clone();
+        let function = app::query_function_with(&self.services.config, scope, clock);
+        function.expect("a function")
+    }
+
+    /// Another process of a function, with this machine's clock.
+    ///
+    /// # Panics
+    /// When it cannot be built.
+    pub fn real_process(&self, scope: Scope) -> QueryFunction {
+        let function = app::query_function_with(self.config(), scope, Arc::new(SystemClock));
+        function.expect("a function")
+    }
+
+    /// `GET /v1/wallets/{address}/aggregate`, answered by this process.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn get_from(&self, process: &QueryFunction, address: &str) -> Answer {
+        let path = format!("/v1/wallets/{address}/aggregate");
+        let reply = hand(process, &v2_event("GET", &path, "", &[])).await;
+        Answer::from_envelope(reply.expect("an HTTP event is always answered"))
     }
 
     /// The stand-ins.
@@ -258,14 +285,19 @@ impl World {
     /// # Panics
     /// When the answer is no JSON.
     pub async fn try_invoke(&self, scope: Scope, event: &Value) -> Result<Value, Diagnostic> {
-        let event = to_raw_value(event).expect("JSON");
-        let invocation = Invocation {
-            id: "invocation-1".to_owned(),
-            deadline: None,
-        };
-        let reply = self.functions[&scope].handle(&event, &invocation).await?;
-        Ok(serde_json::from_str(reply.get()).expect("JSON"))
+        hand(&self.functions[&scope], event).await
     }
+}
+
+/// Hands an event to a process, as Lambda does.
+async fn hand(process: &QueryFunction, event: &Value) -> Result<Value, Diagnostic> {
+    let event = to_raw_value(event).expect("JSON");
+    let invocation = Invocation {
+        id: "invocation-1".to_owned(),
+        deadline: None,
+    };
+    let reply = process.handle(&event, &invocation).await?;
+    Ok(serde_json::from_str(reply.get()).expect("JSON"))
 }
 
 /// An event of an HTTP API, payload version 2.0.

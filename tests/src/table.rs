@@ -1,7 +1,10 @@
 //! A DynamoDB that fails on demand, in front of the embedded one.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -48,6 +51,10 @@ struct Shared {
     client: Client,
     /// The fault, and the operation that it is limited to.
     fault: Mutex<Option<(TableFault, Option<&'static str>)>>,
+    /// Only every n-th request meets it.
+    every: AtomicU64,
+    requests: AtomicU64,
+    met: AtomicU64,
 }
 
 impl FaultyTable {
@@ -62,6 +69,9 @@ impl FaultyTable {
             behind,
             client: Client::new(),
             fault: Mutex::default(),
+            every: AtomicU64::new(1),
+            requests: AtomicU64::default(),
+            met: AtomicU64::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -71,6 +81,17 @@ impl FaultyTable {
             url: format!("http://{address}").parse().expect("a URL"),
             shared,
         }
+    }
+
+    /// From now on only every n-th request meets a fault.
+    pub fn sometimes(&self, every: u64) {
+        self.shared.every.store(every.max(1), Ordering::Relaxed);
+    }
+
+    /// How many requests there were, and how many of them met a fault.
+    pub fn counts(&self) -> (u64, u64) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.shared.requests), count(&self.shared.met))
     }
 
     /// Sets or clears the fault, of one operation or of all.
@@ -94,6 +115,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let operation = target.rsplit('.').next().unwrap_or_default();
     let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
     let fault = fault.filter(|(_, only)| only.is_none_or(|only| only == operation));
+    let number = shared.requests.fetch_add(1, Ordering::Relaxed);
+    let met = number.is_multiple_of(shared.every.load(Ordering::Relaxed));
+    let fault = fault.filter(|_| met);
+    if fault.is_some() {
+        shared.met.fetch_add(1, Ordering::Relaxed);
+    }
     match fault.map(|(fault, _)| fault) {
         None => {}
         Some(TableFault::Slow(millis)) => tokio::time::sleep(Duration::from_millis(millis)).await,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portfolio::domain::scope::Scope;
 use portfolio_local::standins::{Fault, Upstream};
 use portfolio_tests::{World, positions, rows, sample, table::TableFault};
 use serde_json::json;
@@ -310,4 +311,41 @@ async fn a_fetch_after_forgetting_writes_everything_again() {
             .contains("structure; hit; ttl=300")
     );
     assert_eq!(world.stats().zerion.requests, 2);
+}
+
+#[tokio::test]
+async fn one_probe_finds_out_that_a_provider_is_back() {
+    let world = World::new().await;
+    let processes: Vec<_> = (0..8).map(|_| world.process(Scope::Aggregate)).collect();
+    let down = Some(Fault::status(500));
+    world.standins().set_fault(Upstream::Zerion, down);
+    let address = |number: usize| format!("0x{number:040}");
+    for number in 0..1000 {
+        let answer = world
+            .get_from(&processes[number % 8], &address(number))
+            .await;
+        assert_eq!(answer.status, 503);
+    }
+    println!(
+        "1,000 wallets, 8 processes: {} attempts",
+        world.stats().zerion.requests
+    );
+    assert_eq!(world.stats().zerion.requests, 80);
+    // Still down: one probe of each process.
+    world.advance(31);
+    for number in 0..100 {
+        world
+            .get_from(&processes[number % 8], &address(number))
+            .await;
+    }
+    assert_eq!(world.stats().zerion.requests, 88);
+    world.standins().set_fault(Upstream::Zerion, None);
+    world.advance(31);
+    for number in 0..100 {
+        world
+            .get_from(&processes[number % 8], &address(number))
+            .await
+            .ok();
+    }
+    assert_eq!(world.stats().zerion.requests, 188);
 }

@@ -26,6 +26,9 @@ pub struct Fault {
     /// How many requests it meets; without it every request until it is cleared.
     #[serde(default)]
     pub times: Option<u32>,
+    /// It meets every n-th request alone; without it all of them.
+    #[serde(default)]
+    pub every: Option<u32>,
     /// Headers to add to the answer, or to replace in it.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -53,8 +56,10 @@ impl Fault {
         {
             return Some(format!("status must be from 200 to 599, not {status}"));
         }
-        if self.times == Some(0) {
-            return Some("times must be at least 1".to_owned());
+        for (name, count) in [("times", self.times), ("every", self.every)] {
+            if count == Some(0) {
+                return Some(format!("{name} must be at least 1"));
+            }
         }
         self.headers.iter().find_map(|(name, value)| {
             let valid =
@@ -123,25 +128,33 @@ impl Fault {
 
 /// The faults in force.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(HashMap<Upstream, Fault>);
+pub struct Faults {
+    set: HashMap<Upstream, Fault>,
+    requests: HashMap<Upstream, u32>,
+}
 
 impl Faults {
     /// Sets or clears the fault of a service.
     pub fn set(&mut self, upstream: Upstream, fault: Option<Fault>) {
         match fault {
-            Some(fault) => self.0.insert(upstream, fault),
-            None => self.0.remove(&upstream),
+            Some(fault) => self.set.insert(upstream, fault),
+            None => self.set.remove(&upstream),
         };
     }
 
     /// The fault that meets the request at hand, counted down.
     pub fn take(&mut self, upstream: Upstream) -> Option<Fault> {
-        let fault = self.0.get_mut(&upstream)?;
+        let fault = self.set.get_mut(&upstream)?;
+        let number = self.requests.entry(upstream).or_default();
+        *number = number.wrapping_add(1);
+        if fault.every.is_some_and(|every| !number.is_multiple_of(every)) {
+            return None;
+        }
         let taken = fault.clone();
         if let Some(times) = &mut fault.times {
             *times = times.saturating_sub(1);
             if *times == 0 {
-                self.0.remove(&upstream);
+                self.set.remove(&upstream);
             }
         }
         Some(taken)
