@@ -17,7 +17,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use portfolio::lambda::{QueryFunction, http::Invocation};
+use portfolio::lambda::{Invocation, QueryFunction};
 use serde::Deserialize;
 use serde_json::{Map, Value, json, value::to_raw_value};
 

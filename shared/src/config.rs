@@ -125,6 +125,7 @@ impl Config {
     /// Reads variables through `lookup`; empty values count as unset.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let vars = Vars(lookup);
+        let request_deadline = vars.millis("REQUEST_DEADLINE_MS", 25_000)?;
         Ok(Self {
             table: vars.table_name()?,
             dynamodb_endpoint: vars.endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
@@ -158,9 +159,14 @@ impl Config {
                 ttl: vars.seconds("PRICE_TTL_SECONDS", 60, 1)?,
                 stale: vars.seconds("PRICE_STALE_SECONDS", 900, 0)?,
             },
-            request_deadline: vars.millis("REQUEST_DEADLINE_MS", 25_000)?,
-            zerion_timeout: vars.millis("ZERION_TIMEOUT_MS", 20_000)?,
-            price_timeout: vars.millis("PRICE_TIMEOUT_MS", 5_000)?,
+            request_deadline,
+            // No attempt takes longer than a request may.
+            zerion_timeout: vars
+                .millis("ZERION_TIMEOUT_MS", 20_000)?
+                .min(request_deadline),
+            price_timeout: vars
+                .millis("PRICE_TIMEOUT_MS", 5_000)?
+                .min(request_deadline),
             dynamodb_timeout: vars.millis("DYNAMODB_TIMEOUT_MS", 1_000)?,
             cmc_price_api: vars.choice(
                 "CMC_PRICE_API",

@@ -10,7 +10,7 @@ use crate::{
         holdings::Holdings,
         scope::Part,
     },
-    lambda::event::decode_http,
+    lambda::event::decode,
     upstream::{coinmarketcap, defillama, zerion},
 };
 
@@ -38,7 +38,7 @@ fn read_everything(bytes: &[u8]) {
     let _ = codec::unpack_prices(bytes);
     let _ = book::unpack(bytes);
     if let Ok(raw) = serde_json::from_slice::<&RawValue>(bytes) {
-        let _ = decode_http(raw);
+        let _ = decode(raw);
     }
 }
 
@@ -107,5 +107,5 @@ fn the_samples_are_what_they_should_be() {
     assert!(coinmarketcap::read_quotes(SAMPLES[2].as_bytes(), "USD").is_ok());
     assert!(defillama::read_prices(SAMPLES[3].as_bytes()).is_ok());
     let event = serde_json::from_str::<&RawValue>(SAMPLES[4]).unwrap();
-    assert!(decode_http(event).is_ok());
+    assert!(decode(event).is_ok());
 }

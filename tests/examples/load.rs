@@ -32,9 +32,10 @@ const EVERY: u32 = 20;
 /// How often the kind of fault changes.
 const ROUND: Duration = Duration::from_millis(700);
 /// How often the wallets change.
-const EPOCH: Duration = Duration::from_secs(9);
-/// How long what Zerion said may be on its way.
-const ON_ITS_WAY: Duration = Duration::from_secs(3);
+const EPOCH: Duration = Duration::from_secs(15);
+/// How long it takes until all of them have changed, and what Zerion said before
+/// may be on its way.
+const CHANGING: Duration = Duration::from_secs(6);
 
 /// What happened so far.
 #[derive(Default)]
@@ -67,10 +68,13 @@ fn held(wallet: u64, epoch: usize) -> u64 {
 }
 
 impl Load {
+    /// All wallets hold something else from now on.
     fn change_wallets(&self) {
-        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = epochs.len();
-        epochs.push(SystemClock.now());
+        let epoch = {
+            let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+            epochs.push(SystemClock.now());
+            epochs.len() - 1
+        };
         for wallet in 0..self.wallets {
             let first = (wallet * 17) % 2000;
             let tokens = first..first + held(wallet, epoch);
@@ -91,7 +95,7 @@ impl Load {
         let as_of = Timestamp::parse(as_of)?;
         let epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
         let possible = epochs.iter().enumerate().any(|(epoch, begin)| {
-            let end = epochs.get(epoch + 1).map(|end| end.plus(ON_ITS_WAY));
+            let end = epochs.get(epoch + 1).map(|end| end.plus(CHANGING));
             count == held(wallet, epoch) && as_of >= *begin && end.is_none_or(|end| as_of <= end)
         });
         if !possible {
@@ -225,8 +229,8 @@ async fn main() -> ExitCode {
     let (seconds, rate, wallets) = (argument(1, 60), argument(2, 100), argument(3, 1000));
     // Short lives, so that a minute has many misses of both levels.
     let variables = [
-        ("STRUCTURE_TTL_SECONDS", "5"),
-        ("PRICE_TTL_SECONDS", "2"),
+        ("STRUCTURE_TTL_SECONDS", "20"),
+        ("PRICE_TTL_SECONDS", "10"),
         ("DYNAMODB_TIMEOUT_MS", "1000"),
     ];
     let (mut world, table) = World::with_faulty_table(&variables).await;
@@ -262,7 +266,8 @@ async fn main() -> ExitCode {
             rounds += 1;
         }
         if started.elapsed() > EPOCH * epochs {
-            load.change_wallets();
+            let load = load.clone();
+            tokio::task::spawn_blocking(move || load.change_wallets());
             epochs += 1;
         }
         random ^= random << 13;

@@ -19,7 +19,7 @@ use portfolio::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     config::Config,
     domain::scope::Scope,
-    lambda::{QueryFunction, http::Invocation},
+    lambda::{Invocation, QueryFunction},
 };
 use portfolio_local::{
     services::{Ports, Services, start},

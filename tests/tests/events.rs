@@ -1,10 +1,15 @@
 //! The sample events in `events/`, through the functions that they are for.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use portfolio::domain::scope::Scope;
+use portfolio::{
+    clock::{Clock, SystemClock},
+    domain::scope::Scope,
+    lambda::Invocation,
+};
+use portfolio_local::standins::{Fault, Upstream};
 use portfolio_tests::{Answer, World, positions, sample};
-use serde_json::Value;
+use serde_json::{Value, json, value::to_raw_value};
 
 fn event(name: &str) -> Value {
     let path: PathBuf = [
@@ -34,7 +39,7 @@ async fn every_origin_gets_the_same_portfolio() {
     let world = World::new().await;
     for scope in ["defi", "wallet"] {
         let mut bodies = Vec::new();
-        for origin in ["apigw-v2", "apigw-v1", "alb"] {
+        for origin in ["apigw-v2", "apigw-v1", "alb", "function-url"] {
             bodies.push(invoke(&world, &format!("{scope}-{origin}")).await.ok());
         }
         assert_eq!(bodies[0]["scope"], scope);
@@ -93,11 +98,11 @@ async fn the_request_id_is_the_gateways() {
 async fn other_events_are_refused() {
     let world = World::new().await;
     for other in [
-        event("registry-schedule"),
-        serde_json::json!({}),
-        serde_json::json!([1, 2]),
-        serde_json::json!("text"),
-        serde_json::json!({"requestContext": 5, "httpMethod": "GET"}),
+        json!({}),
+        json!([1, 2]),
+        json!("text"),
+        json!({"requestContext": 5, "httpMethod": "GET"}),
+        json!({"Records": [{"eventSource": "aws:s3", "s3": {}}]}),
     ] {
         let refused = world.try_invoke(Scope::Defi, &other).await.unwrap_err();
         assert_eq!(refused.error_type, "unknown_event", "{other}");
@@ -124,4 +129,165 @@ async fn strange_requests_are_answered_not_crashed_on() {
             assert!((400..500).contains(&answer.status), "{path} {query}");
         }
     }
+}
+
+/// What each kind of event gets, for the three functions alike.
+#[tokio::test]
+async fn events_without_http_are_answered_in_kind() {
+    for scope in Scope::ALL {
+        let world = World::new().await;
+        let invoke = async |kind: &str| {
+            let event = event(&format!("{}-{kind}", scope.as_str()));
+            world.try_invoke(scope, &event).await.expect("an answer")
+        };
+        // Whoever invokes the function itself gets the body.
+        let body = invoke("direct").await;
+        assert_eq!(body["scope"], scope.as_str());
+        assert_eq!(body["address"], sample("farmer"));
+        assert!(!positions(&body).is_empty());
+        // The others have the wallet warmed.
+        for kind in ["sns", "eventbridge", "schedule"] {
+            world.advance(301);
+            world.standins().reset_stats();
+            let summary = invoke(kind).await;
+            let expected = json!({
+                "payloads": 1, "fetched": 1, "fresh": 0, "failed": 0, "upstream_calls": 1,
+            });
+            assert_eq!(summary, expected, "{kind}");
+            assert_eq!(invoke(kind).await["fresh"], 1);
+            assert_eq!(world.stats().zerion.requests, 1);
+        }
+        let malformed = event(&format!("{}-sqs", scope.as_str()))["Records"][1].clone();
+        let answer = invoke("sqs").await;
+        let expected = json!({
+            "batchItemFailures": [{"itemIdentifier": malformed["messageId"]}],
+        });
+        assert_eq!(answer, expected);
+        // The other wallet of the batch.
+        assert_eq!(world.stats().zerion.requests, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_direct_invocation_fails_with_the_problems_code() {
+    let world = World::new().await;
+    let invoke = async |payload: Value| world.try_invoke(Scope::Aggregate, &payload).await;
+    for (payload, code) in [
+        (json!({"address": "0x12"}), "invalid_address"),
+        (
+            json!({"address": sample("farmer"), "limit": 0}),
+            "invalid_parameter",
+        ),
+        (
+            json!({"address": sample("farmer"), "limits": 1}),
+            "invalid_parameter",
+        ),
+        (event("registry-schedule"), "invalid_parameter"),
+    ] {
+        let refused = invoke(payload.clone()).await.expect_err("refused");
+        assert_eq!(refused.error_type, code, "{payload}");
+    }
+    world
+        .standins()
+        .set_fault(Upstream::Zerion, Some(Fault::status(500)));
+    for event in [
+        json!({"address": sample("farmer")}),
+        event("aggregate-eventbridge"),
+        event("aggregate-sns"),
+    ] {
+        let failed = invoke(event).await.expect_err("failed");
+        assert_eq!(failed.error_type, "upstream_unavailable");
+    }
+}
+
+fn batch(bodies: &[String]) -> Value {
+    let records = bodies.iter().enumerate().map(
+        |(at, body)| json!({"messageId": format!("m{at}"), "body": body, "eventSource": "aws:sqs"}),
+    );
+    json!({"Records": records.collect::<Vec<_>>()})
+}
+
+fn payload(wallet: u32) -> String {
+    json!({"address": format!("0x{wallet:040}")}).to_string()
+}
+
+#[tokio::test]
+async fn a_batch_hands_back_what_should_come_back() {
+    let world = World::new().await;
+    let broken = format!("{:040}", 3);
+    let fault = Fault {
+        path: Some(broken),
+        ..Fault::status(500)
+    };
+    world.standins().set_fault(Upstream::Zerion, Some(fault));
+    // Eight wallets: one of them twice, one that fails; and what is no payload.
+    let mut bodies: Vec<String> = (0..8).map(payload).collect();
+    bodies.insert(4, "{".to_owned());
+    bodies.push(payload(6));
+    let answer = world.try_invoke(Scope::Aggregate, &batch(&bodies)).await;
+    let expected = json!({"batchItemFailures": [
+        {"itemIdentifier": "m3"}, {"itemIdentifier": "m4"},
+    ]});
+    assert_eq!(answer.expect("an answer"), expected);
+    assert_eq!(world.stats().zerion.requests, 8);
+    for wallet in [0, 1, 2, 4, 5, 6, 7] {
+        let answer = world.get(&format!("0x{wallet:040}"), "aggregate").await;
+        assert!(answer.header("cache-status").starts_with("structure; hit"));
+    }
+    assert_eq!(world.stats().zerion.requests, 8);
+}
+
+#[tokio::test]
+async fn what_trying_again_would_not_mend_does_not_come_back() {
+    let world = World::new().await;
+    let fault = Some(Fault::status(400));
+    world.standins().set_fault(Upstream::Zerion, fault);
+    let answer = world.try_invoke(Scope::Wallet, &batch(&[payload(1)])).await;
+    let none = json!({"batchItemFailures": []});
+    assert_eq!(answer.expect("an answer"), none);
+}
+
+#[tokio::test]
+async fn old_holdings_are_no_success_for_a_message() {
+    let world = World::new().await;
+    world.get(&format!("0x{:040}", 1), "aggregate").await.ok();
+    world.advance(400);
+    let fault = Some(Fault::status(503));
+    world.standins().set_fault(Upstream::Zerion, fault);
+    let answer = world
+        .try_invoke(Scope::Aggregate, &batch(&[payload(1)]))
+        .await;
+    let expected = json!({"batchItemFailures": [{"itemIdentifier": "m0"}]});
+    assert_eq!(answer.expect("an answer"), expected);
+}
+
+#[tokio::test]
+async fn a_batch_ends_before_lambda_ends_it() {
+    let world = World::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
+    let slow = Fault {
+        delay_ms: Some(400),
+        ..Fault::default()
+    };
+    world.standins().set_fault(Upstream::Zerion, Some(slow));
+    let bodies: Vec<String> = (0..10).map(payload).collect();
+    let function = world.real_process(Scope::Aggregate);
+    let invocation = Invocation {
+        id: "invocation-1".to_owned(),
+        deadline: Some(SystemClock.now().plus(Duration::from_millis(2000))),
+    };
+    let event = to_raw_value(&batch(&bodies)).expect("JSON");
+    let answer = function
+        .handle(&event, &invocation)
+        .await
+        .expect("an answer");
+    assert!(SystemClock.now() < invocation.deadline.expect("a deadline"));
+    let answer: Value = serde_json::from_str(answer.get()).expect("JSON");
+    let failures = answer["batchItemFailures"]
+        .as_array()
+        .expect("a list")
+        .len();
+    assert!((1..10).contains(&failures), "{failures}");
+    // What comes back is done the next time.
+    let answer = world.try_invoke(Scope::Aggregate, &batch(&bodies)).await;
+    assert_eq!(answer.expect("an answer"), json!({"batchItemFailures": []}));
 }

@@ -26,6 +26,9 @@ pub struct Fault {
     /// How many requests it meets; without it every request until it is cleared.
     #[serde(default)]
     pub times: Option<u32>,
+    /// It meets requests alone whose path contains this.
+    #[serde(default)]
+    pub path: Option<String>,
     /// It meets every n-th request alone; without it all of them.
     #[serde(default)]
     pub every: Option<u32>,
@@ -143,11 +146,18 @@ impl Faults {
     }
 
     /// The fault that meets the request at hand, counted down.
-    pub fn take(&mut self, upstream: Upstream) -> Option<Fault> {
+    pub fn take(&mut self, upstream: Upstream, path: &str) -> Option<Fault> {
         let fault = self.set.get_mut(&upstream)?;
+        let elsewhere = |part: &String| !path.contains(part);
+        if fault.path.as_ref().is_some_and(elsewhere) {
+            return None;
+        }
         let number = self.requests.entry(upstream).or_default();
         *number = number.wrapping_add(1);
-        if fault.every.is_some_and(|every| !number.is_multiple_of(every)) {
+        if fault
+            .every
+            .is_some_and(|every| !number.is_multiple_of(every))
+        {
             return None;
         }
         let taken = fault.clone();

@@ -167,7 +167,8 @@ async fn observe(
 ) -> Response {
     let uri = request.uri().clone();
     lock(&shared.stats).asked(upstream, &uri);
-    let fault = lock(&shared.faults).take(upstream).unwrap_or_default();
+    let fault = lock(&shared.faults).take(upstream, uri.path());
+    let fault = fault.unwrap_or_default();
     let mut left = Left(Some((shared.clone(), upstream)));
     if !fault.delay().is_zero() {
         tokio::time::sleep(fault.delay()).await;

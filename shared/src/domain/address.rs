@@ -8,14 +8,14 @@ use thiserror::Error;
 
 /// A wallet's address, validated, in its canonical form: lower-case hex for
 /// EVM; base58 as given for Solana, whose letters' case carries meaning.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     text: String,
     family: Family,
 }
 
 /// Which kind of chain an address belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// Ethereum and the chains that share its address format.
     Evm,

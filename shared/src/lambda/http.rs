@@ -11,14 +11,18 @@ use lambda_http::http::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY},
 };
 
+use serde_json::value::RawValue;
+
 use super::{
-    caching,
+    Invocation, caching,
     encoding::Encoding,
-    event::{HttpReply, HttpRequest, ReplyBody},
+    event::{
+        http::{HttpReply, HttpRequest, ReplyBody},
+        payload::read_message,
+    },
     problem::{Code, Problem},
 };
 use crate::{
-    clock::Timestamp,
     config::{Config, ResponseCache},
     domain::{
         address::Address,
@@ -40,19 +44,11 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 /// Answers HTTP requests of one scope.
 pub struct HttpHandler {
-    service: Service,
-    scope: Scope,
-    deadline: Duration,
+    pub(super) service: Service,
+    pub(super) scope: Scope,
+    pub(super) deadline: Duration,
+    pub(super) concurrency: usize,
     cache: ResponseCache,
-}
-
-/// What an invocation gives besides the event.
-#[derive(Clone, Debug, Default)]
-pub struct Invocation {
-    /// Lambda's id of it.
-    pub id: String,
-    /// When Lambda ends it.
-    pub deadline: Option<Timestamp>,
 }
 
 impl HttpHandler {
@@ -62,6 +58,7 @@ impl HttpHandler {
             service,
             scope,
             deadline: config.request_deadline,
+            concurrency: config.upstream_concurrency,
             cache: config.response_cache,
         }
     }
@@ -75,7 +72,7 @@ impl HttpHandler {
             .unwrap_or(&invocation.id);
         let started = Instant::now();
         let context = Request {
-            deadline: self.deadline(invocation),
+            deadline: invocation.deadline_of(self.service.now(), self.deadline),
             revalidate: revalidates(&request.headers),
             ..Request::default()
         };
@@ -86,10 +83,7 @@ impl HttpHandler {
             .await
             .unwrap_or_else(|_| {
                 tracing::error!(request_id = id, "panicked");
-                Err(Problem::new(
-                    Code::Internal,
-                    "The request could not be answered.",
-                ))
+                Err(panicked())
             });
         let mut reply = match answered {
             Ok(reply) => reply,
@@ -123,14 +117,42 @@ impl HttpHandler {
         reply
     }
 
-    /// The request's own deadline, and never past Lambda's.
-    fn deadline(&self, invocation: &Invocation) -> Timestamp {
-        const MARGIN: Duration = Duration::from_millis(500);
-        let own = self.service.now().plus(self.deadline);
-        match invocation.deadline {
-            Some(lambda) => own.min(lambda.minus(MARGIN)),
-            None => own,
-        }
+    /// Answers a payload: with the body that a client of its query would get.
+    ///
+    /// # Errors
+    /// What a client would be told.
+    pub async fn direct(
+        &self,
+        payload: &RawValue,
+        invocation: &Invocation,
+    ) -> Result<String, Problem> {
+        let context = Request {
+            deadline: invocation.deadline_of(self.service.now(), self.deadline),
+            ..Request::default()
+        };
+        let answered = AssertUnwindSafe(async {
+            let query = read_message(self.scope, payload.get())?;
+            let snapshot = self.service.portfolio(&query, &context).await?;
+            render(&query, &snapshot)
+        });
+        let answered = answered.catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(request_id = invocation.id, "panicked");
+            Err(panicked())
+        });
+        let outcome = match &answered {
+            Ok(_) => "answered",
+            Err(problem) => problem.code.as_str(),
+        };
+        let totals = context.usage.totals();
+        tracing::info!(
+            request_id = invocation.id,
+            scope = self.scope.as_str(),
+            outcome,
+            round_trips = totals.round_trips,
+            upstream_calls = totals.upstream_calls,
+            "direct invocation"
+        );
+        answered
     }
 
     async fn answer(&self, request: &HttpRequest, context: &Request) -> Result<HttpReply, Problem> {
@@ -242,6 +264,10 @@ fn revalidates(headers: &HeaderMap) -> bool {
         .any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
 }
 
+fn panicked() -> Problem {
+    Problem::new(Code::Internal, "The request could not be answered.")
+}
+
 fn forgotten() -> HttpReply {
     let mut headers = HeaderMap::new();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -253,7 +279,7 @@ fn forgotten() -> HttpReply {
 }
 
 /// Renders the page, with fewer positions where it would grow too large.
-fn render(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
+pub(super) fn render(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
     let portfolio = snapshot.portfolio()?;
     let mut limit = query.limit;
     loop {

@@ -5,16 +5,18 @@ mod encoding;
 pub mod event;
 pub mod http;
 pub mod problem;
+pub mod warm;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use self::{
-    event::decode_http,
-    http::{HttpHandler, Invocation},
-    problem::Code,
+    event::Event,
+    http::HttpHandler,
+    problem::{Code, Problem},
+    warm::Warmer,
 };
 use crate::{
     app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, secrets,
@@ -33,21 +35,78 @@ impl QueryFunction {
     /// Answers one event.
     ///
     /// # Errors
-    /// When the event is of no known shape. HTTP requests are always answered.
+    /// When the event is of no known shape, or nobody can be answered but by a
+    /// failed invocation: the error's type is then a problem's code. HTTP
+    /// requests are always answered.
     pub async fn handle(
         &self,
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<Box<RawValue>, Diagnostic> {
-        let (request, origin) = decode_http(event).map_err(|error| Diagnostic {
+        let decoded = event::decode(event).map_err(|error| Diagnostic {
             error_type: "unknown_event".to_owned(),
             error_message: error.to_string(),
         })?;
-        let reply = self.0.handle(&request, invocation).await;
-        reply.into_envelope(origin).map_err(|error| Diagnostic {
+        let answer = match decoded {
+            Event::Http(request, origin) => {
+                let reply = self.0.handle(&request, invocation).await;
+                reply.into_envelope(origin)
+            }
+            Event::Direct(payload) => {
+                let body = self.0.direct(payload, invocation).await.map_err(failed)?;
+                RawValue::from_string(body)
+            }
+            Event::Queue(messages) => {
+                to_raw_value(&self.warmer().batch(&messages, invocation).await)
+            }
+            Event::Notices(payloads) => {
+                let warmed = self.warmer().notices(&payloads, invocation).await;
+                to_raw_value(&warmed.map_err(failed)?)
+            }
+        };
+        answer.map_err(|error| Diagnostic {
             error_type: Code::Internal.as_str().to_owned(),
             error_message: error.to_string(),
         })
+    }
+
+    fn warmer(&self) -> Warmer<'_> {
+        Warmer {
+            service: &self.0.service,
+            scope: self.0.scope,
+            deadline: self.0.deadline,
+            concurrency: self.0.concurrency,
+        }
+    }
+}
+
+/// A problem as a failed invocation.
+fn failed(problem: Problem) -> Diagnostic {
+    Diagnostic {
+        error_type: problem.code.as_str().to_owned(),
+        error_message: problem.detail,
+    }
+}
+
+/// What an invocation gives besides the event.
+#[derive(Clone, Debug, Default)]
+pub struct Invocation {
+    /// Lambda's id of it.
+    pub id: String,
+    /// When Lambda ends it.
+    pub deadline: Option<Timestamp>,
+}
+
+impl Invocation {
+    /// When something must be done that may take `own`: never past Lambda's
+    /// deadline.
+    pub(crate) fn deadline_of(&self, now: Timestamp, own: Duration) -> Timestamp {
+        const MARGIN: Duration = Duration::from_millis(500);
+        let own = now.plus(own);
+        match self.deadline {
+            Some(lambda) => own.min(lambda.minus(MARGIN)),
+            None => own,
+        }
     }
 }
 

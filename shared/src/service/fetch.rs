@@ -32,6 +32,9 @@ const SOFT_WAIT: Duration = Duration::from_secs(3);
 /// A request that took this much longer than its limit was frozen with its
 /// process.
 const THAWED: Duration = Duration::from_secs(2);
+/// Whoever has this much less time than the provider may take cannot tell
+/// whether it fails.
+const HURRY: Duration = Duration::from_secs(1);
 /// An answer does not wait longer than this for the end of its lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(150);
 
@@ -48,13 +51,18 @@ impl Service {
     ) -> Result<Held, ServiceError> {
         let limit = self.longest_wait(wanted, cached.as_ref());
         let started = self.clock.now();
+        let hurried = self.upstream_timeout(limit, request) + HURRY < limit;
         let fetched = self.ask_under(query, lease.as_ref(), limit, request).await;
         let now = self.clock.now();
         let (fetched, assets) = match fetched {
             Ok(fetched) => fetched,
             Err(error) => {
                 self.respect(&error, request).await;
-                let failed = mark(&error.failure, now.since(started), now);
+                let failed = match &error.failure {
+                    // It had no fair chance: others may have more time.
+                    Failure::Timeout if hurried => None,
+                    failure => mark(failure, now.since(started), now),
+                };
                 let answer = self.despite(error, wanted, cached.as_ref());
                 self.give_back(query, lease.as_ref(), failed.as_ref(), request)
                     .await;
@@ -202,9 +210,13 @@ impl Service {
         let timeout = self.upstream_timeout(limit, request);
         request.usage.upstream_call();
         let started = self.clock.now();
-        let fetch = self
-            .structures
-            .fetch(&query.address, query.scope, query.currency, timeout);
+        let fetch = self.structures.fetch(
+            &query.address,
+            query.scope,
+            query.currency,
+            timeout,
+            request.attempts,
+        );
         let aside = Usage::default();
         let fetch = async { (fetch.await, self.clock.now().since(started)) };
         let assets = tokio::time::timeout(timeout, self.assets.get(started, &aside));

@@ -49,7 +49,7 @@ use crate::{
         query::Query,
         scope::Part,
     },
-    upstream::{FallbackSource, PriceSource, StructureSource, UpstreamError},
+    upstream::{Attempts, FallbackSource, PriceSource, StructureSource, UpstreamError},
     usage::Usage,
 };
 
@@ -99,6 +99,8 @@ pub struct Request {
     pub deadline: Timestamp,
     /// Whether holdings older than half a minute are fetched again.
     pub revalidate: bool,
+    /// How often the provider may be asked.
+    pub attempts: Attempts,
     /// What it costs.
     pub usage: Usage,
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Failure, FallbackQuote, FallbackSource, HttpClient, Quota, Upstream, UpstreamError,
+    Attempts, Failure, FallbackQuote, FallbackSource, HttpClient, Quota, Upstream, UpstreamError,
     guard::Guard,
     http::{retry_after, send},
     lenient::{describe, lenient, number},
@@ -69,7 +69,7 @@ impl DefiLlama {
                 }
             }
         };
-        self.guard.call(timeout, attempt).await
+        self.guard.call(timeout, Attempts::Two, attempt).await
     }
 }
 

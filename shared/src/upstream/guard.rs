@@ -8,15 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Failure, bulkhead::Bulkhead};
+use super::{Attempts, Failure, bulkhead::Bulkhead};
 use crate::{breaker::Breaker, clock::Clock, random::random, sync::locked};
 
 /// An upstream is left alone after half of at least so many calls failed,
 const ENOUGH: usize = 10;
 /// and for so long.
 const LEFT_ALONE: Duration = Duration::from_secs(30);
-/// Attempts at most.
-const ATTEMPTS: usize = 2;
 /// The pause before the second one is a random part of this.
 const PAUSE_MS: u64 = 200;
 /// Whoever limits requests is asked again if it takes them back this soon.
@@ -43,10 +41,12 @@ impl Guard {
         }
     }
 
-    /// Makes a call, or two, within `timeout`.
+    /// Makes a call, and again where that helps: at most so many, within
+    /// `timeout`.
     pub async fn call<T, F>(
         &self,
         timeout: Duration,
+        most: Attempts,
         attempt: impl Fn(Duration) -> F,
     ) -> Result<T, Failure>
     where
@@ -72,7 +72,7 @@ impl Guard {
             let Err(failure) = outcome else {
                 return outcome;
             };
-            let Some(pause) = pause(&failure).filter(|_| attempts < ATTEMPTS) else {
+            let Some(pause) = pause(&failure).filter(|_| attempts < most.count()) else {
                 return Err(failure);
             };
             if Instant::now() + pause >= until {
@@ -127,7 +127,7 @@ mod tests {
 
     async fn attempts(guard: &Guard, failure: Failure) -> (usize, Result<(), Failure>) {
         let made = AtomicUsize::new(0);
-        let outcome = guard.call(Duration::from_secs(5), |_| async {
+        let outcome = guard.call(Duration::from_secs(5), Attempts::Two, |_| async {
             made.fetch_add(1, Ordering::Relaxed);
             Err(failure.clone())
         });
@@ -161,7 +161,7 @@ mod tests {
         let (guard, _) = guard();
         let made = AtomicUsize::new(0);
         let calls = (0..1000).map(|_| {
-            guard.call(Duration::from_secs(60), |_| async {
+            guard.call(Duration::from_secs(60), Attempts::Two, |_| async {
                 made.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 Err::<(), _>(Failure::Malformed(String::new()))
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(made, 10);
         assert!(matches!(last, Err(Failure::LeftAlone { .. })));
         clock.advance(Duration::from_secs(30));
-        let well = guard.call(Duration::from_secs(5), |_| async { Ok(()) });
+        let well = guard.call(Duration::from_secs(5), Attempts::Two, |_| async { Ok(()) });
         assert_eq!(well.await, Ok(()));
         let (made, _) = attempts(&guard, Failure::NotTrackable).await;
         assert_eq!(made, 1);

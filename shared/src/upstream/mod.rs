@@ -110,15 +110,34 @@ pub struct FetchedStructure {
 /// Tells what a wallet holds, with prices, in one request.
 #[async_trait]
 pub trait StructureSource: Send + Sync {
-    /// Everything that `scope` covers of the wallet. At most one attempt's
-    /// `timeout`.
+    /// Everything that `scope` covers of the wallet, within `timeout`.
     async fn fetch(
         &self,
         address: &Address,
         scope: Scope,
         currency: Currency,
         timeout: Duration,
+        attempts: Attempts,
     ) -> Result<FetchedStructure, UpstreamError>;
+}
+
+/// How often a source may be asked for one answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attempts {
+    /// Once: whoever asks tries again later anyway.
+    One,
+    /// A second time where the first failed in a way that may be over.
+    #[default]
+    Two,
+}
+
+impl Attempts {
+    pub(crate) fn count(self) -> usize {
+        match self {
+            Self::One => 1,
+            Self::Two => 2,
+        }
+    }
 }
 
 /// A coin's price.

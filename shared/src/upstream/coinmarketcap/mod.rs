@@ -13,7 +13,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Failure, HttpClient, PriceSource, Quota, Quote, Upstream, UpstreamError,
+    Attempts, Failure, HttpClient, PriceSource, Quota, Quote, Upstream, UpstreamError,
     guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
 };
@@ -110,7 +110,7 @@ impl CoinMarketCap {
                 }
             }
         };
-        self.guard.call(timeout, attempt).await
+        self.guard.call(timeout, Attempts::Two, attempt).await
     }
 }
 

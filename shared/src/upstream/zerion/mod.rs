@@ -15,7 +15,8 @@ use reqwest::{Url, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Failure, FetchedStructure, HttpClient, Quota, StructureSource, Upstream, UpstreamError,
+    Attempts, Failure, FetchedStructure, HttpClient, Quota, StructureSource, Upstream,
+    UpstreamError,
     guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
 };
@@ -135,11 +136,14 @@ impl StructureSource for Zerion {
         scope: Scope,
         currency: Currency,
         timeout: Duration,
+        attempts: Attempts,
     ) -> Result<FetchedStructure, UpstreamError> {
         let (filter, only) = filter(address, scope);
         let url = url(&self.base, address, filter, currency);
         self.guard
-            .call(timeout, |left| self.pages(url.clone(), only, left))
+            .call(timeout, attempts, |left| {
+                self.pages(url.clone(), only, left)
+            })
             .await
             .map_err(|failure| UpstreamError {
                 upstream: Upstream::Zerion,

@@ -1,4 +1,4 @@
-//! Events as Lambda delivers them, decoded by their shape.
+//! HTTP requests in their envelopes.
 
 use lambda_http::{
     aws_lambda_events::{
@@ -15,12 +15,8 @@ use lambda_http::{
 };
 use reqwest::Url;
 use serde_json::value::{RawValue, to_raw_value};
-use thiserror::Error;
 
-/// An event that no trigger of these functions sends.
-#[derive(Debug, Error)]
-#[error("this event is of no shape that is known here: {0}")]
-pub struct UnknownEvent(String);
+use super::UnknownEvent;
 
 /// An HTTP request, whatever carried it.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +68,7 @@ pub enum Origin {
 ///
 /// # Errors
 /// When it is no HTTP event.
-pub fn decode_http(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
+pub fn decode(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
     let request: LambdaRequest =
         serde_json::from_str(event.get()).map_err(|error| UnknownEvent(error.to_string()))?;
     match request {
@@ -92,7 +88,7 @@ fn from_v2(request: ApiGatewayV2httpRequest) -> HttpRequest {
     };
     HttpRequest {
         method: context.http.method,
-        path: without_stage(&decode(&path), context.stage.as_deref()),
+        path: without_stage(&decode_path(&path), context.stage.as_deref()),
         query,
         headers: request.headers,
         request_id: context.request_id,
@@ -104,7 +100,7 @@ fn from_v1(request: ApiGatewayProxyRequest) -> HttpRequest {
     let path = request.path.unwrap_or_default();
     HttpRequest {
         method: request.http_method,
-        path: without_stage(&decode(&path), context.stage.as_deref()),
+        path: without_stage(&decode_path(&path), context.stage.as_deref()),
         query: pairs(prefer(
             &request.multi_value_query_string_parameters,
             &request.query_string_parameters,
@@ -126,7 +122,7 @@ fn from_alb(request: AlbTargetGroupRequest) -> HttpRequest {
         .collect();
     HttpRequest {
         method: request.http_method,
-        path: decode(&request.path.unwrap_or_default()),
+        path: decode_path(&request.path.unwrap_or_default()),
         query: form_decode(&raw.join("&")),
         request_id: None,
         headers: merged(request.multi_value_headers, request.headers),
@@ -158,7 +154,7 @@ fn form_decode(raw: &str) -> Vec<(String, String)> {
 }
 
 /// Percent-decodes a path; what does not decode stays as it is.
-fn decode(path: &str) -> String {
+fn decode_path(path: &str) -> String {
     if !path.contains('%') {
         return path.to_owned();
     }
@@ -256,10 +252,10 @@ mod tests {
     #[test]
     fn decodes_paths_and_parameters() {
         assert_eq!(
-            decode("/v1/wallets/a%20b+c%26/defi"),
+            decode_path("/v1/wallets/a%20b+c%26/defi"),
             "/v1/wallets/a b+c&/defi"
         );
-        assert_eq!(decode("/%zz/"), "/%zz/");
+        assert_eq!(decode_path("/%zz/"), "/%zz/");
         assert_eq!(
             form_decode("chains=base%2Cethereum&limit=5&chains="),
             [("chains", "base,ethereum"), ("limit", "5"), ("chains", "")]

@@ -1,0 +1,180 @@
+//! Events as Lambda delivers them, decoded by their shape.
+
+pub mod http;
+pub mod payload;
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use self::http::{HttpRequest, Origin};
+
+/// An event that no trigger of these functions sends.
+#[derive(Debug, Error)]
+#[error("this event is of no shape that is known here: {0}")]
+pub struct UnknownEvent(String);
+
+/// What started an invocation.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// An HTTP request.
+    Http(Box<HttpRequest>, Origin),
+    /// A payload handed over by whoever invoked the function itself: an SDK,
+    /// Step Functions, a schedule with an input of its own.
+    Direct(&'e RawValue),
+    /// Messages of a queue, each to be done or to come back.
+    Queue(Vec<Message>),
+    /// Notifications: payloads whose wallets are to be warmed.
+    Notices(Vec<String>),
+}
+
+/// A message of an SQS queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its id, by which it is handed back.
+    pub id: String,
+    /// Its body, meant to be a payload.
+    pub body: String,
+}
+
+/// What tells one shape from another.
+#[derive(Deserialize)]
+struct Shape<'e> {
+    #[serde(rename = "requestContext")]
+    request_context: Option<IgnoredAny>,
+    #[serde(rename = "Records", borrow)]
+    records: Option<Vec<&'e RawValue>>,
+    #[serde(rename = "detail-type")]
+    detail_type: Option<IgnoredAny>,
+    #[serde(borrow)]
+    detail: Option<&'e RawValue>,
+    address: Option<IgnoredAny>,
+}
+
+/// A record of SQS (`eventSource`) or SNS (`EventSource`).
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "eventSource", alias = "EventSource")]
+    source: String,
+    #[serde(rename = "messageId")]
+    id: Option<String>,
+    body: Option<String>,
+    #[serde(rename = "Sns")]
+    notification: Option<Notification>,
+}
+
+#[derive(Deserialize)]
+struct Notification {
+    #[serde(rename = "Message")]
+    message: String,
+}
+
+/// Decodes an event by its shape.
+///
+/// # Errors
+/// When no trigger of these functions sends such an event.
+pub fn decode(event: &RawValue) -> Result<Event<'_>, UnknownEvent> {
+    let shape: Shape<'_> =
+        serde_json::from_str(event.get()).map_err(|error| UnknownEvent(error.to_string()))?;
+    if shape.request_context.is_some() {
+        let (request, origin) = http::decode(event)?;
+        return Ok(Event::Http(Box::new(request), origin));
+    }
+    if let Some(records) = shape.records {
+        return decode_records(&records);
+    }
+    match (shape.detail_type, shape.detail, shape.address) {
+        (Some(_), Some(detail), _) => Ok(Event::Notices(vec![detail.get().to_owned()])),
+        (None, _, Some(_)) => Ok(Event::Direct(event)),
+        _ => Err(UnknownEvent(
+            "neither an HTTP request nor a payload with an address, nor records of SQS or SNS, \
+             nor an EventBridge event with a detail"
+                .to_owned(),
+        )),
+    }
+}
+
+fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEvent> {
+    let records: Vec<Record> = records
+        .iter()
+        .map(|record| serde_json::from_str(record.get()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| UnknownEvent(format!("a record cannot be read: {error}")))?;
+    let sources = || records.iter().map(|record| record.source.as_str());
+    if !records.is_empty() && sources().all(|source| source == "aws:sqs") {
+        // Without an id a record could not be handed back.
+        let message = |record: Record| {
+            Some(Message {
+                id: record.id?,
+                body: record.body.unwrap_or_default(),
+            })
+        };
+        let messages: Option<Vec<_>> = records.into_iter().map(message).collect();
+        let unnamed = || UnknownEvent("a record of SQS has no messageId".to_owned());
+        return messages.map(Event::Queue).ok_or_else(unnamed);
+    }
+    if !records.is_empty() && sources().all(|source| source == "aws:sns") {
+        let message = |record: Record| Some(record.notification?.message);
+        let messages: Option<Vec<_>> = records.into_iter().map(message).collect();
+        let empty = || UnknownEvent("a record of SNS has no message".to_owned());
+        return messages.map(Event::Notices).ok_or_else(empty);
+    }
+    let source = sources().find(|source| !matches!(*source, "aws:sqs" | "aws:sns"));
+    let source: String = source.unwrap_or("none or several services").to_owned();
+    let source = source.chars().take(60).collect::<String>();
+    Err(UnknownEvent(format!("records of {source}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json, value::to_raw_value};
+
+    use super::*;
+
+    fn shape(event: &Value) -> String {
+        let event = to_raw_value(event).unwrap();
+        match decode(&event) {
+            Ok(Event::Http(request, origin)) => format!("{origin:?} {}", request.path),
+            Ok(Event::Direct(payload)) => format!("direct {payload}"),
+            Ok(Event::Queue(messages)) => {
+                let messages = messages.iter().map(|it| format!(" {}={}", it.id, it.body));
+                format!("queue{}", messages.collect::<String>())
+            }
+            Ok(Event::Notices(payloads)) => format!("notices {}", payloads.join(" ")),
+            Err(UnknownEvent(reason)) => format!("unknown: {reason}"),
+        }
+    }
+
+    #[test]
+    fn events_are_told_apart() {
+        let sqs = |id: &str| json!({"messageId": id, "body": "b", "eventSource": "aws:sqs"});
+        let sns = json!({"EventSource": "aws:sns", "Sns": {"Message": "m"}});
+        for (event, expected) in [
+            (json!({"address": "a"}), r#"direct {"address":"a"}"#),
+            (json!({"Records": [sqs("1"), sqs("2")]}), "queue 1=b 2=b"),
+            (json!({"Records": [sns.clone()]}), "notices m"),
+            (
+                json!({"source": "mine", "detail-type": "x", "detail": {"address": "a"}}),
+                r#"notices {"address":"a"}"#,
+            ),
+        ] {
+            assert_eq!(shape(&event), expected);
+        }
+        for event in [
+            json!({}),
+            json!([]),
+            json!("address"),
+            json!({"adress": "a"}),
+            json!({"detail-type": "x"}),
+            json!({"Records": []}),
+            json!({"Records": [sqs("1"), sns]}),
+            json!({"Records": [{"eventSource": "aws:s3", "s3": {}}]}),
+            json!({"Records": [{"eventSource": "aws:sqs", "body": "b"}]}),
+            json!({"Records": [{"EventSource": "aws:sns"}]}),
+            json!({"Records": [1]}),
+            json!({"requestContext": {}}),
+        ] {
+            assert!(shape(&event).starts_with("unknown: "), "{event}");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Wallets that are to be warmed: nobody waits for an answer, the cache is to
+//! have it.
+
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
+
+use futures::{FutureExt, StreamExt, stream};
+use serde::Serialize;
+
+use super::{
+    Invocation,
+    event::{Message, payload::read_message},
+    problem::{Code, Problem},
+};
+use crate::{
+    domain::{address::Address, query::Query, scope::Scope},
+    service::{CacheOutcome, Request, Service},
+    upstream::Attempts,
+};
+
+/// Warms wallets of one scope.
+pub struct Warmer<'w> {
+    /// Fetches and stores them.
+    pub service: &'w Service,
+    /// What of them.
+    pub scope: Scope,
+    /// What one wallet may take.
+    pub deadline: Duration,
+    /// Wallets at a time.
+    pub concurrency: usize,
+}
+
+/// What became of a wallet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warmed {
+    /// Its holdings were fetched.
+    Fetched,
+    /// They were fresh, or somebody else is fetching them.
+    Fresh,
+}
+
+/// What an invocation warmed, as it comes back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Payloads.
+    pub payloads: usize,
+    /// Whose holdings were fetched.
+    pub fetched: usize,
+    /// Whose holdings were fresh.
+    pub fresh: usize,
+    /// That failed.
+    pub failed: usize,
+    /// Requests to upstreams.
+    pub upstream_calls: u64,
+}
+
+/// The answer to a batch of a queue: what is to come back.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchAnswer {
+    /// Messages that were not done.
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// The message's id.
+    pub item_identifier: String,
+}
+
+type Outcome = Result<Warmed, Problem>;
+
+impl Warmer<'_> {
+    /// Warms the wallet of each message. A message comes back if trying again
+    /// may help, or if nobody can read it: then the queue's redrive policy
+    /// moves it to where somebody looks at it.
+    pub async fn batch(&self, messages: &[Message], invocation: &Invocation) -> BatchAnswer {
+        let bodies: Vec<&str> = messages.iter().map(|it| it.body.as_str()).collect();
+        let (outcomes, _) = self.all(&bodies, invocation).await;
+        let mut answer = BatchAnswer::default();
+        for (message, outcome) in messages.iter().zip(outcomes) {
+            let Err(problem) = outcome else { continue };
+            let code = problem.code.as_str();
+            let back = problem.code != Code::WalletNotTrackable;
+            tracing::warn!(message = message.id, code, back, "a message was not done");
+            if back {
+                answer.batch_item_failures.push(BatchItemFailure {
+                    item_identifier: message.id.clone(),
+                });
+            }
+        }
+        answer
+    }
+
+    /// Warms the wallet of each payload.
+    ///
+    /// # Errors
+    /// What the first that failed failed with: Lambda then tries again.
+    pub async fn notices(
+        &self,
+        payloads: &[String],
+        invocation: &Invocation,
+    ) -> Result<Summary, Problem> {
+        let payloads: Vec<&str> = payloads.iter().map(String::as_str).collect();
+        let (outcomes, summary) = self.all(&payloads, invocation).await;
+        let failed = outcomes.into_iter().find_map(Result::err);
+        failed.map_or(Ok(summary), Err)
+    }
+
+    /// Payloads of one wallet are warmed one after the other, so that the
+    /// first one's fetch serves the others.
+    async fn all(&self, payloads: &[&str], invocation: &Invocation) -> (Vec<Outcome>, Summary) {
+        let mut wallets: BTreeMap<Address, Vec<(usize, Query)>> = BTreeMap::new();
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; payloads.len()];
+        for (at, payload) in payloads.iter().enumerate() {
+            match read_message(self.scope, payload) {
+                Ok(query) => {
+                    let queries = wallets.entry(query.address.clone()).or_default();
+                    queries.push((at, query));
+                }
+                Err(problem) => outcomes[at] = Some(Err(problem)),
+            }
+        }
+        let mut warmed = stream::iter(wallets.into_values())
+            .map(|queries| self.wallet(queries, invocation))
+            .buffer_unordered(self.concurrency);
+        let mut summary = Summary {
+            payloads: payloads.len(),
+            ..Summary::default()
+        };
+        while let Some((done, calls)) = warmed.next().await {
+            summary.upstream_calls += calls;
+            for (at, outcome) in done {
+                outcomes[at] = Some(outcome);
+            }
+        }
+        let lost = || Err(Problem::new(Code::Internal, "It was not warmed."));
+        let outcomes: Vec<Outcome> = outcomes
+            .into_iter()
+            .map(|outcome| outcome.unwrap_or_else(lost))
+            .collect();
+        for outcome in &outcomes {
+            match outcome {
+                Ok(Warmed::Fetched) => summary.fetched += 1,
+                Ok(Warmed::Fresh) => summary.fresh += 1,
+                Err(_) => summary.failed += 1,
+            }
+        }
+        tracing::info!(?summary, request_id = invocation.id, "warmed");
+        (outcomes, summary)
+    }
+
+    async fn wallet(
+        &self,
+        queries: Vec<(usize, Query)>,
+        invocation: &Invocation,
+    ) -> (Vec<(usize, Outcome)>, u64) {
+        let (mut done, mut calls) = (Vec::new(), 0);
+        for (at, query) in queries {
+            let now = self.service.now();
+            let request = Request {
+                deadline: invocation.deadline_of(now, self.deadline),
+                // Whoever sent it sends it again.
+                attempts: Attempts::One,
+                ..Request::default()
+            };
+            // A panic is a bug, but one wallet's.
+            let outcome = AssertUnwindSafe(self.one(&query, &request))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| {
+                    tracing::error!("panicked");
+                    Err(Problem::new(Code::Internal, "It could not be warmed."))
+                });
+            calls += u64::from(request.usage.totals().upstream_calls);
+            done.push((at, outcome));
+        }
+        (done, calls)
+    }
+
+    async fn one(&self, query: &Query, request: &Request) -> Outcome {
+        if request.deadline <= self.service.now() {
+            return Err(Problem::new(
+                Code::DeadlineExceeded,
+                "There was no time left.",
+            ));
+        }
+        let snapshot = self.service.portfolio(query, request).await?;
+        let level = snapshot.structure;
+        // Old holdings answer a client; here they are a failure.
+        if level.stale && level.detail == Some("upstream-error") {
+            return Err(Problem::new(
+                Code::UpstreamUnavailable,
+                "The holdings could not be renewed.",
+            ));
+        }
+        Ok(match level.outcome {
+            CacheOutcome::Hit => Warmed::Fresh,
+            _ => Warmed::Fetched,
+        })
+    }
+}
