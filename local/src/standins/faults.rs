@@ -248,10 +248,10 @@ mod tests {
             ..Fault::status(503)
         };
         faults.set(Upstream::Zerion, Some(twice));
-        assert!(faults.take(Upstream::Zerion).is_some());
-        assert!(faults.take(Upstream::DefiLlama).is_none());
-        assert!(faults.take(Upstream::Zerion).is_some());
-        assert!(faults.take(Upstream::Zerion).is_none());
+        assert!(faults.take(Upstream::Zerion, "/").is_some());
+        assert!(faults.take(Upstream::DefiLlama, "/").is_none());
+        assert!(faults.take(Upstream::Zerion, "/").is_some());
+        assert!(faults.take(Upstream::Zerion, "/").is_none());
     }
 
     #[test]
