@@ -3,14 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Upstream;
+
+/// What padding is made of.
+static PADDING: [u8; 65_536] = [b' '; 65_536];
+/// For how long a body stalls.
+const STALL: Duration = Duration::from_secs(60);
 
 /// What goes wrong with the answers of one service. With neither `status` nor `body` the
 /// answer is the right one, late and with the extra headers.
@@ -38,6 +44,12 @@ pub struct Fault {
     /// The body; without it the one the service documents for the status.
     #[serde(default)]
     pub body: Option<String>,
+    /// After how many bytes of the body nothing more comes, for a minute.
+    #[serde(default)]
+    pub stall_after: Option<usize>,
+    /// How many spaces come before the body.
+    #[serde(default)]
+    pub padding: Option<usize>,
     /// After how many bytes of the body the connection breaks off.
     #[serde(default)]
     pub cut_after: Option<usize>,
@@ -102,16 +114,27 @@ impl Fault {
         Some(response)
     }
 
-    /// Makes the answer's connection break off, if that is the fault.
-    pub async fn cut(&self, response: Response) -> Response {
-        let Some(length) = self.cut_after else {
+    /// Makes the answer's body too long, or stop, or its connection break off,
+    /// if that is the fault.
+    pub async fn spoil(&self, response: Response) -> Response {
+        let ends = self.cut_after.or(self.stall_after);
+        if ends.is_none() && self.padding.is_none() {
             return response;
-        };
+        }
         let (mut parts, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        let kept = body.slice(..length.min(body.len()));
-        let broken = std::io::Error::other("broken off");
-        let pieces = futures::stream::iter([Ok(kept), Err(broken)]);
+        let kept = body.slice(..ends.unwrap_or(body.len()).min(body.len()));
+        let padding = self.padding.unwrap_or(0).div_ceil(PADDING.len());
+        let padding = stream::repeat(Bytes::from_static(&PADDING)).take(padding);
+        let stalls = self.stall_after.is_some();
+        let end = stream::once(async move {
+            if stalls {
+                tokio::time::sleep(STALL).await;
+            }
+            Err(std::io::Error::other("broken off"))
+        });
+        let end = end.take(usize::from(ends.is_some()));
+        let pieces = padding.chain(stream::iter([kept])).map(Ok).chain(end);
         parts.headers.remove(CONTENT_LENGTH);
         Response::from_parts(parts, Body::from_stream(pieces))
     }

@@ -182,7 +182,7 @@ async fn observe(
         zerion::add_rate_headers(response.headers_mut(), requests);
     }
     fault.add_headers(response.headers_mut());
-    let response = fault.cut(response).await;
+    let response = fault.spoil(response).await;
     left.0 = None;
     lock(&shared.stats).answered(upstream, &uri, response.status());
     response
