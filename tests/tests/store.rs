@@ -55,7 +55,7 @@ impl Bench {
                     now,
                     length: LENGTH,
                     fresh_after,
-                    expired: None,
+                    again: None,
                 },
                 &self.usage,
             )

@@ -163,9 +163,17 @@ pub struct LeaseRequest<'l> {
     pub length: Duration,
     /// Parts that were fetched after this are fresh.
     pub fresh_after: Timestamp,
-    /// Where fresh parts are to be fetched again: those fetched after this are
-    /// only if nobody has tried to since `fresh_after`.
-    pub expired: Option<Timestamp>,
+    /// Where parts are to be fetched again that others would take for fresh.
+    pub again: Option<Again>,
+}
+
+/// When parts that have not expired may be fetched again.
+#[derive(Clone, Copy, Debug)]
+pub struct Again {
+    /// Parts that were fetched before this have.
+    pub expired: Timestamp,
+    /// The others may if nobody has tried to since.
+    pub tried: Timestamp,
 }
 
 /// The right to fetch and store some parts of a wallet.

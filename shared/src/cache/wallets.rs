@@ -150,10 +150,11 @@ fn take(write: &Write<'_>, wanted: LeaseRequest<'_>, token: u64) -> Update {
         update.require(outside(names.lease_until, "<", &free, &too_long));
         update.require(outside(names.failed_until, "<=", &first, &failed_too_long));
         due.push(outside(names.fetched_at, "<=", &stale, &future));
-        if let Some(expired) = wanted.expired {
-            let expired = update.value("expired", time(expired));
+        if let Some(again) = wanted.again {
+            let expired = update.value("expired", time(again.expired));
+            let tried = update.value("tried", time(again.tried));
             asked.push(outside(names.fetched_at, "<=", &expired, &future));
-            asked.push(outside(names.asked_at, "<=", &stale, &future));
+            asked.push(outside(names.asked_at, "<=", &tried, &future));
         }
     }
     update.require(due.join(" OR "));

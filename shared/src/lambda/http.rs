@@ -29,7 +29,7 @@ use crate::{
         query::{InvalidParameter, Query},
         scope::Scope,
     },
-    service::{Request, Service, Snapshot},
+    service::{Request, Service, Snapshot, TRIED_AGAIN},
 };
 
 /// Largest body, uncompressed and escaped as a JSON string: Lambda's answers
@@ -73,7 +73,7 @@ impl HttpHandler {
         let started = Instant::now();
         let context = Request {
             deadline: invocation.deadline_of(self.service.now(), self.deadline),
-            revalidate: revalidates(&request.headers),
+            max_age: revalidates(&request.headers).then_some(TRIED_AGAIN),
             ..Request::default()
         };
         // A panic is a bug, but one client's: it gets a problem, and the

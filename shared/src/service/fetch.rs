@@ -139,6 +139,10 @@ impl Service {
         if !held.level.stored && held.level.detail.is_none() {
             held.level.detail = Some("uncached");
         }
+        held.unchanged = held.parts.iter().all(|(part, new)| {
+            let old = cached.as_ref().and_then(|cached| cached.parts.get(part));
+            old.is_some_and(|old| old.hash == new.hash)
+        });
         held.priced = Some(before.merged(priced.entries().iter().copied()));
         held.cached = cached;
         Ok(held)

@@ -53,6 +53,9 @@ use crate::{
     usage::Usage,
 };
 
+/// Fresh holdings are not fetched again more often than this, whoever asks for
+/// it.
+pub const TRIED_AGAIN: Duration = Duration::from_secs(30);
 /// Time that is left for rendering and the way back.
 const RESERVE: Duration = Duration::from_millis(200);
 
@@ -97,8 +100,9 @@ impl From<&Config> for Policy {
 pub struct Request {
     /// When it must be answered.
     pub deadline: Timestamp,
-    /// Whether holdings older than half a minute are fetched again.
-    pub revalidate: bool,
+    /// Holdings older than this are fetched again even if they are fresh, at
+    /// most once in [`TRIED_AGAIN`].
+    pub max_age: Option<Duration>,
     /// How often the provider may be asked.
     pub attempts: Attempts,
     /// What it costs.
@@ -172,6 +176,8 @@ pub struct Snapshot {
     pub structure: Level,
     /// The level of prices.
     pub price_level: Level,
+    /// Whether they were fetched and are what they were before.
+    pub unchanged: bool,
     /// What is known to be missing.
     pub missing: Vec<Missing<'static>>,
     /// The moment that freshness was judged at.
@@ -246,6 +252,8 @@ struct Held {
     level: Level,
     /// Prices that a fetch just brought.
     priced: Option<PriceTable>,
+    /// Whether it brought the holdings that were there.
+    unchanged: bool,
     missing: Vec<Missing<'static>>,
     /// What the cache holds, if it can be used.
     cached: Option<CachedWallet>,
@@ -328,6 +336,7 @@ impl Service {
             fetched_at: held.fetched_at,
             structure: held.level,
             price_level,
+            unchanged: held.unchanged,
             missing: held.missing,
             now,
         };

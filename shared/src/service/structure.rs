@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    CacheOutcome, Held, Level, Request, Service, ServiceError, failures::remembered,
+    CacheOutcome, Held, Level, Request, Service, ServiceError, TRIED_AGAIN, failures::remembered,
     limits::left_alone,
 };
 use crate::{
-    cache::{CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest},
+    cache::{Again, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest},
     clock::Timestamp,
     config::Lifetime,
     domain::{query::Query, scope::Part, upstream::Upstream},
@@ -28,8 +28,6 @@ const PATIENCE: Duration = Duration::from_millis(6500);
 /// So many holders are waited for: each of them but the last has died, or
 /// could not store what it fetched.
 const HOLDERS: usize = 3;
-/// Holdings younger than this are not fetched again, whoever asks for it.
-const REVALIDATED: Duration = Duration::from_secs(30);
 /// Chunks are written right after their header. When a header is older than
 /// this and its chunks are still not there, they are lost, not on their way.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -53,6 +51,7 @@ impl Held {
                 detail: None,
             },
             priced: None,
+            unchanged: false,
             missing: Vec::new(),
             cached: None,
         }
@@ -127,10 +126,7 @@ impl Service {
     /// Holdings fetched after this are fresh for this request.
     fn fresh_after(&self, request: &Request) -> Timestamp {
         let ttl = self.policy.structure.ttl;
-        let ttl = match request.revalidate {
-            true => ttl.min(REVALIDATED),
-            false => ttl,
-        };
+        let ttl = request.max_age.map_or(ttl, |age| age.min(ttl));
         self.clock.now().minus(ttl)
     }
 
@@ -154,6 +150,7 @@ impl Service {
                 detail: None,
             },
             priced: None,
+            unchanged: false,
             missing: Vec::new(),
             cached: Some(cached.clone()),
         })
@@ -281,9 +278,10 @@ impl Service {
             now,
             length: LEASE,
             fresh_after: unreadable.map_or(expired, |at| at.max(expired)),
-            expired: request
-                .revalidate
-                .then(|| now.minus(self.policy.structure.ttl)),
+            again: request.max_age.map(|_| Again {
+                expired: now.minus(self.policy.structure.ttl),
+                tried: now.minus(TRIED_AGAIN),
+            }),
         };
         let outcome = self
             .wallets
