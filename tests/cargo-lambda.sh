@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 port=${PORT:-9137}
 work=$(mktemp -d)
 pids=()
+pid=
 # cargo-lambda leaves its children running: the whole group goes.
 trap 'for pid in "${pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done; rm -rf "$work"' EXIT
 set -m
@@ -41,4 +42,25 @@ expect "$wallet/aggregate" 200 '"by_protocol"'
 expect "$wallet/defi" 200 '"protocols"'
 expect "$wallet/wallet" 200 '"positions"'
 expect "$wallet/aggregate?limit=0" 400 '"invalid_parameter"'
-echo "cargo lambda watch: as documented"
+
+# Every event, as its function gets it from whatever sends it.
+for event in events/*.json; do
+    name=$(basename "$event" .json)
+    answer=$(cargo lambda invoke "${name%%-*}" --invoke-address 127.0.0.1 --invoke-port "$port" --data-file "$event" 2>&1) || {
+        echo "$name: $answer"
+        tail -n 40 "$work/watch"
+        exit 1
+    }
+    case $name in
+        refresh-*watch | refresh-list) expected=wallets ;;
+        refresh-schedule) expected='"failed":0' ;;
+        registry-schedule) expected='"coins"' ;;
+        *-sqs) expected=itemIdentifier ;;
+        *-sns | *-eventbridge | *-schedule) expected='"failed":0' ;;
+        *-direct) expected='"net_worth"' ;;
+        *) expected='"statusCode":200' ;;
+    esac
+    grep -q -- "$expected" <<<"$answer" || { echo "$name: no $expected in $answer"; exit 1; }
+    echo "ok $name"
+done
+echo "cargo lambda watch and invoke: as documented"

@@ -31,6 +31,11 @@ defi-function-url       status == 200 and body["scope"] == "defi" and body["defi
 defi-schedule           answer["payloads"] == 1 and answer["failed"] == 0
 defi-sns                answer["payloads"] == 1 and answer["failed"] == 0
 defi-sqs                len(answer["batchItemFailures"]) == 1
+refresh-list            isinstance(answer["wallets"], list)
+refresh-schedule        answer["failed"] == 0 and not answer["overlapping"]
+refresh-sqs             len(answer["batchItemFailures"]) == 1
+refresh-unwatch         answer["wallets"] == 1
+refresh-watch           answer["wallets"] == 2
 registry-schedule       answer["coins"] > 0 and answer["assets"] > 0
 wallet-alb              status == 200 and body["scope"] == "wallet" and body["wallet"]["positions"]
 wallet-apigw-v1         status == 200 and body["scope"] == "wallet" and body["wallet"]["positions"]
@@ -145,6 +150,8 @@ for name in variables:
 # A parameter without a default, which SAM would hand on as its name; empty,
 # it lets the keys above count.
 variables["UPSTREAM_SECRET_ARN"] = ""
+# There is no queue here: runs fetch what is due themselves.
+variables["REFRESH_QUEUE_URL"] = ""
 json.dump({"Parameters": variables}, sys.stdout)
 EOF
 sed -n 's/^  export //p' "$work/services" | python3 "$work/env.py" >"$work/env.json"

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Book, Registry, Retention, Table, Wallets},
+    cache::{Book, Registry, Retention, Table, Wallets, Watched},
     clock::{Clock, SystemClock},
     config::{Config, PriceFallback},
     domain::scope::Scope,
-    lambda::{QueryFunction, http::HttpHandler},
+    lambda::{QueryFunction, http::HttpHandler, refresh::RefreshFunction},
+    queue::{Queue, Sqs},
+    refresh::{Refresh, RefreshTerms},
     registry::RegistryUpdate,
     service::{Policy, Ports, Service},
     upstream::{
@@ -35,6 +37,40 @@ pub fn query_function_with(
 ) -> Result<QueryFunction, Failure> {
     let service = service(config, clock)?;
     Ok(QueryFunction::new(HttpHandler::new(service, scope, config)))
+}
+
+/// The function that keeps watched wallets fresh, on the machine's clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn refresh_function(config: &Config) -> Result<RefreshFunction, Failure> {
+    refresh_function_with(config, Arc::new(SystemClock))
+}
+
+/// The function that keeps watched wallets fresh, on any clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn refresh_function_with(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<RefreshFunction, Failure> {
+    let queue = Sqs::configured(config).map(|queue| -> Arc<dyn Queue> { Arc::new(queue) });
+    let table = Table::connect(config, clock.clone());
+    let terms = RefreshTerms {
+        ttl: config.structure.ttl,
+        period: config.refresh.period,
+        budget: config.refresh.budget,
+        concurrency: config.upstream_concurrency,
+        deadline: config.request_deadline,
+    };
+    Ok(RefreshFunction::new(Refresh {
+        service: Arc::new(service(config, clock.clone())?),
+        watched: Arc::new(Watched::new(table)),
+        queue,
+        terms,
+        clock,
+    }))
 }
 
 /// The read path, with its adapters.

@@ -89,6 +89,21 @@ pub struct Config {
     pub upstream_concurrency: usize,
     /// RESPONSE_CACHE.
     pub response_cache: ResponseCache,
+    /// How watched wallets are kept fresh.
+    pub refresh: RefreshConfig,
+}
+
+/// How watched wallets are kept fresh.
+#[derive(Clone, Debug)]
+pub struct RefreshConfig {
+    /// REFRESH_QUEUE_URL: the SQS queue that they are handed over through.
+    pub queue_url: Option<Url>,
+    /// AWS_ENDPOINT_URL_SQS, else AWS_ENDPOINT_URL, else AWS itself.
+    pub queue_endpoint: Option<Url>,
+    /// REFRESH_PERIOD_MINUTES: the time from one run to the next.
+    pub period: Duration,
+    /// REFRESH_BUDGET: requests to Zerion that one run may cause.
+    pub budget: usize,
 }
 
 /// An upstream service that needs a key.
@@ -185,6 +200,16 @@ impl Config {
                     ("private", ResponseCache::Private),
                 ],
             )?,
+            refresh: RefreshConfig {
+                queue_url: match vars.get("REFRESH_QUEUE_URL") {
+                    Some(_) => Some(vars.url("REFRESH_QUEUE_URL", "")?),
+                    None => None,
+                },
+                queue_endpoint: vars.endpoint("AWS_ENDPOINT_URL_SQS")?,
+                // A message is delayed by fifteen minutes at most.
+                period: Duration::from_secs(60 * vars.number("REFRESH_PERIOD_MINUTES", 5, 1..=14)?),
+                budget: vars.number("REFRESH_BUDGET", 2000, 1..=1_000_000)?,
+            },
         })
     }
 }
@@ -338,6 +363,9 @@ mod tests {
             ("ZERION_TIMEOUT_MS", "soon"),
             ("PRICE_TIMEOUT_MS", "99999999999"),
             ("DYNAMODB_TIMEOUT_MS", "-5"),
+            ("REFRESH_QUEUE_URL", "portfolio-refresh"),
+            ("REFRESH_PERIOD_MINUTES", "15"),
+            ("REFRESH_BUDGET", "0"),
             ("CMC_PRICE_API", "v3"),
             ("CMC_MAX_IDS", "0"),
             ("UPSTREAM_CONCURRENCY", "0"),

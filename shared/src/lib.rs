@@ -14,7 +14,9 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod lambda;
+pub mod queue;
 mod random;
+pub mod refresh;
 pub mod registry;
 #[cfg(test)]
 mod robust_tests;

@@ -1,6 +1,7 @@
 //! The world that end-to-end tests run in: an embedded DynamoDB, stand-ins of
 //! the upstreams, the real handlers, and a clock that is moved by hand.
 
+pub mod queue;
 pub mod rows;
 pub mod table;
 

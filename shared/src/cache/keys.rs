@@ -8,6 +8,8 @@
 //! | `A` | `<chain>#<n>` | asset registry |
 //! | `B#<currency>#<page>` | `P` | a page of the price book |
 //! | `B#<currency>#<page>` | `L` | its lease, and what is wanted on it |
+//! | `R` | `<address>` | a wallet that is kept fresh |
+//! | `R#run` | `L` | the lease of the run that does it |
 //! | `X` | `<upstream>` | an upstream that wants to be left alone |
 //!
 //! Read backwards, a wallet's prices and header come before its chunks.
@@ -23,6 +25,10 @@ pub(super) const PAGE: &str = "P";
 pub(super) const PAGE_LEASE: &str = "L";
 pub(super) const BREAKERS: &str = "X";
 
+pub(super) const WATCHED: &str = "R";
+pub(super) const REFRESH: &str = "R#run";
+pub(super) const RUN: &str = "L";
+
 /// One partition per page: one alone could not take all pages' writes.
 pub(super) fn page(currency: Currency, page: Page) -> String {
     format!("B#{currency}#{page}")
@@ -35,6 +41,11 @@ pub(super) fn read_page(partition: &str) -> Option<Page> {
 
 pub(super) fn wallet(address: &Address) -> String {
     format!("W#{address}")
+}
+
+/// The wallet of a partition key that [`wallet`] made.
+pub(super) fn read_wallet(partition: &str) -> Option<Address> {
+    Address::parse(partition.strip_prefix("W#")?).ok()
 }
 
 pub(super) fn chunk(part: Part, index: u32) -> String {

@@ -12,6 +12,7 @@ pub(crate) mod header;
 mod items;
 mod keys;
 mod wallets;
+pub mod watched;
 mod writes;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -19,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use self::{assets::Registry, book::Book, dynamodb::Table, wallets::Wallets};
+pub use self::{assets::Registry, book::Book, dynamodb::Table, wallets::Wallets, watched::Watched};
 use crate::{
     clock::Timestamp,
     domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},

@@ -21,6 +21,7 @@ pub mod price;
 pub mod quantity;
 pub mod query;
 pub mod rate;
+pub mod schedule;
 pub mod scope;
 mod tally;
 pub mod upstream;

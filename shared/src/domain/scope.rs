@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::address::Family;
+
 /// One of the two disjoint halves of a wallet's holdings. Each is cached by
 /// itself, so that one fetch of everything answers all three scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +18,12 @@ pub enum Part {
 }
 
 impl Part {
+    /// Whether the provider has this part of such wallets: DeFi positions of
+    /// Solana wallets it does not have.
+    pub fn is_covered(self, family: Family) -> bool {
+        !(family == Family::Solana && self == Self::Defi)
+    }
+
     /// Both, in storage order.
     pub const ALL: [Self; 2] = [Self::Wallet, Self::Defi];
 

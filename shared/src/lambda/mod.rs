@@ -5,6 +5,7 @@ mod encoding;
 pub mod event;
 pub mod http;
 pub mod problem;
+pub mod refresh;
 pub mod warm;
 
 use std::{sync::Arc, time::Duration};
@@ -76,6 +77,7 @@ impl QueryFunction {
             scope: self.0.scope,
             deadline: self.0.deadline,
             concurrency: self.0.concurrency,
+            max_age: None,
         }
     }
 }
@@ -116,10 +118,8 @@ impl Invocation {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    telemetry::init(telemetry::Output::Lambda)?;
-    let mut config = Config::from_env()?;
-    secrets::resolve(&mut config).await?;
-    let function = Arc::new(app::query_function(&config, scope)?);
+    let config = start().await?;
+    let function = Arc::new(app::query_function(&config, scope).map_err(told)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
         async move {
@@ -137,10 +137,8 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    telemetry::init(telemetry::Output::Lambda)?;
-    let mut config = Config::from_env()?;
-    secrets::resolve(&mut config).await?;
-    let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config)?);
+    let config = start().await?;
+    let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config).map_err(told)?);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
         let update = update.clone();
         async move {
@@ -151,6 +149,40 @@ pub async fn run_registry() -> Result<(), Error> {
         }
     }))
     .await
+}
+
+/// Runs the function that keeps watched wallets fresh until Lambda ends the
+/// process.
+///
+/// # Errors
+/// When the configuration is bad, the keys cannot be read, or Lambda's runtime
+/// API fails.
+pub async fn run_refresh() -> Result<(), Error> {
+    let config = start().await?;
+    let function = Arc::new(app::refresh_function(&config).map_err(told)?);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let function = function.clone();
+        async move {
+            let invocation = invocation(&event);
+            function.handle(&event.payload, &invocation).await
+        }
+    }))
+    .await
+}
+
+/// What comes before the first event: logs, configuration, keys.
+async fn start() -> Result<Config, Error> {
+    telemetry::init(telemetry::Output::Lambda).map_err(told)?;
+    let mut config = Config::from_env().map_err(told)?;
+    secrets::resolve(&mut config).await.map_err(told)?;
+    Ok(config)
+}
+
+/// Why the function cannot start, in the log and as the reason that Lambda
+/// prints.
+fn told(error: impl std::fmt::Display) -> Error {
+    tracing::error!(%error, "the function cannot start");
+    error.to_string().into()
 }
 
 fn invocation(event: &LambdaEvent<Box<RawValue>>) -> Invocation {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{address::Address, query::Query, scope::Scope},
-    service::{CacheOutcome, Request, Service},
+    service::{CacheOutcome, Renewed, Request, Service, UPSTREAM_ERROR},
     upstream::Attempts,
 };
 
@@ -27,6 +27,9 @@ pub struct Warmer<'w> {
     pub deadline: Duration,
     /// Wallets at a time.
     pub concurrency: usize,
+    /// Holdings alone are wanted, none older than this. Without it holdings and
+    /// prices, as a client wants them.
+    pub max_age: Option<Duration>,
 }
 
 /// What became of a wallet.
@@ -163,6 +166,7 @@ impl Warmer<'_> {
                 deadline: invocation.deadline_of(now, self.deadline),
                 // Whoever sent it sends it again.
                 attempts: Attempts::One,
+                max_age: self.max_age,
                 ..Request::default()
             };
             // A panic is a bug, but one wallet's.
@@ -186,10 +190,16 @@ impl Warmer<'_> {
                 "There was no time left.",
             ));
         }
+        if self.max_age.is_some() {
+            return Ok(match self.service.renew(query, request).await? {
+                Renewed::Fresh => Warmed::Fresh,
+                Renewed::Changed | Renewed::Unchanged => Warmed::Fetched,
+            });
+        }
         let snapshot = self.service.portfolio(query, request).await?;
         let level = snapshot.structure;
         // Old holdings answer a client; here they are a failure.
-        if level.stale && level.detail == Some("upstream-error") {
+        if level.stale && level.detail == Some(UPSTREAM_ERROR) {
             return Err(Problem::new(
                 Code::UpstreamUnavailable,
                 "The holdings could not be renewed.",

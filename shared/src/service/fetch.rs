@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::future::Either;
 
 use super::{
-    CacheOutcome, Held, Request, Service, ServiceError, failures::mark, prices::Refreshable,
+    CacheOutcome, Held, Request, Service, ServiceError, UPSTREAM_ERROR, failures::mark,
+    prices::Refreshable,
 };
 use crate::{
     cache::{
@@ -270,7 +271,7 @@ impl Service {
             return Err(error.into());
         }
         cached
-            .and_then(|cached| self.stale(wanted, cached, "upstream-error"))
+            .and_then(|cached| self.stale(wanted, cached, UPSTREAM_ERROR))
             .ok_or_else(|| error.into())
     }
 }

@@ -40,7 +40,7 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
     domain::{
-        address::{Address, Family},
+        address::Address,
         answer::{Missing, MissingReason, StructureInfo},
         currency::Currency,
         holdings::{CorruptHoldings, Holdings},
@@ -48,8 +48,9 @@ use crate::{
         price::{OldestPrices, PriceTable},
         query::Query,
         scope::Part,
+        upstream::Upstream,
     },
-    upstream::{Attempts, FallbackSource, PriceSource, StructureSource, UpstreamError},
+    upstream::{Attempts, Failure, FallbackSource, PriceSource, StructureSource, UpstreamError},
     usage::Usage,
 };
 
@@ -144,6 +145,20 @@ pub enum CacheOutcome {
     /// Some of what was needed was there.
     Partial,
 }
+
+/// What became of holdings that were to be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// They were fetched, and had changed.
+    Changed,
+    /// They were fetched, and had not.
+    Unchanged,
+    /// They were young enough, or somebody else is fetching them.
+    Fresh,
+}
+
+/// Why old holdings answer: the provider failed.
+pub(crate) const UPSTREAM_ERROR: &str = "upstream-error";
 
 /// One level's part in an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -320,6 +335,37 @@ impl Service {
             })
     }
 
+    /// Fetches holdings that are older than the request accepts; their prices
+    /// come with them.
+    ///
+    /// # Errors
+    /// When they could not be fetched, whatever is cached.
+    pub async fn renew(&self, query: &Query, request: &Request) -> Result<Renewed, ServiceError> {
+        let wanted = fetched_parts(query);
+        if wanted.is_empty() {
+            return Ok(Renewed::Fresh);
+        }
+        let held = self.held(query, &wanted, request);
+        let held = tokio::time::timeout(self.time_left(request), held).await;
+        let held = held.unwrap_or(Err(ServiceError::Deadline))?;
+        match (held.level.outcome, held.level.detail) {
+            // What was there before is no success here.
+            (CacheOutcome::Hit, Some(UPSTREAM_ERROR)) => Err(UpstreamError {
+                upstream: Upstream::Zerion,
+                failure: Failure::Unavailable("it failed".to_owned()),
+            }
+            .into()),
+            (CacheOutcome::Hit, _) => Ok(Renewed::Fresh),
+            _ if held.unchanged => Ok(Renewed::Unchanged),
+            _ => Ok(Renewed::Changed),
+        }
+    }
+
+    /// Whether an upstream is known to want to be left alone.
+    pub fn is_left_alone(&self, upstream: Upstream) -> bool {
+        self.blocked(upstream).is_some()
+    }
+
     async fn read(&self, query: &Query, request: &Request) -> Result<Snapshot, ServiceError> {
         let wanted = fetched_parts(query);
         let held = if wanted.is_empty() {
@@ -380,15 +426,9 @@ impl Snapshot {
     }
 }
 
-/// The parts of a query that the provider is asked for: DeFi positions of a
-/// Solana wallet it does not have.
+/// The parts of a query that the provider is asked for.
 fn fetched_parts(query: &Query) -> Vec<Part> {
-    let solana = query.address.family() == Family::Solana;
-    query
-        .scope
-        .parts()
-        .iter()
-        .copied()
-        .filter(|part| !(solana && *part == Part::Defi))
-        .collect()
+    let family = query.address.family();
+    let parts = query.scope.parts().iter().copied();
+    parts.filter(|part| part.is_covered(family)).collect()
 }

@@ -51,7 +51,14 @@ impl Service {
                 let at = table.checked_at(*key);
                 at.is_none_or(|at| at < price.checked_at || at.is_implausible(now))
             });
-            if let Some(price) = newer {
+            let unknown = found.prices.get(book_key).filter(|it| it.is_unknown());
+            if let (Some(mark), Some(own)) = (unknown, own)
+                && self.is_fresh(mark, now)
+                && !own.is_unknown()
+            {
+                // Nobody has a newer one, as was found out not long ago.
+                taken.push((*key, own.checked(now, None)));
+            } else if let Some(price) = newer {
                 let chosen = choose(price, judge);
                 if let Some(reason) = chosen.refused.filter(|_| price.refused.is_none()) {
                     request.usage.refused_price();

@@ -14,6 +14,13 @@ use self::http::{HttpRequest, Origin};
 #[error("this event is of no shape that is known here: {0}")]
 pub struct UnknownEvent(String);
 
+impl UnknownEvent {
+    /// Says what it is, or is not.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
 /// What started an invocation.
 #[derive(Debug)]
 pub enum Event<'e> {

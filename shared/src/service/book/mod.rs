@@ -175,7 +175,7 @@ impl Service {
     }
 
     /// Whether a price need not be renewed.
-    fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
+    pub(super) fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
         let recent = match price.is_unknown() {
             true => now < price.checked_at.plus(self.unknown_ttl()),
             false => price.checked_at > self.renewal_due(now),

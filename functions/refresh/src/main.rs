@@ -1,0 +1,6 @@
+//! The Lambda function that keeps watched wallets fresh.
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    portfolio::lambda::run_refresh().await
+}

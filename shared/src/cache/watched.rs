@@ -1,0 +1,181 @@
+//! Wallets that are kept fresh before anybody asks, and the one run at a time
+//! that does it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+
+use super::{
+    CacheError, GRACE, Header, SKEW, Table,
+    calls::Update,
+    dynamodb::Condition,
+    header::read_header,
+    items::{EXPIRES_AT, Item, number, seconds, text, time},
+    keys,
+};
+use crate::{
+    clock::{MAX_SKEW, Timestamp},
+    domain::{address::Address, currency::Currency},
+    usage::Usage,
+};
+
+const CURRENCY: &str = "cur";
+const UNTIL: &str = "run_until";
+const OWNER: &str = "run_owner";
+/// Writes at a time.
+const CONCURRENCY: usize = 16;
+
+/// A wallet that is kept fresh.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WatchedWallet {
+    /// Whose.
+    pub address: Address,
+    /// In which currency its prices come.
+    pub currency: Currency,
+}
+
+/// Keeps the list of watched wallets, and the lease of the run.
+#[async_trait]
+pub trait WatchList: Send + Sync {
+    /// Adds wallets; one that is there takes the new currency.
+    async fn watch(&self, wallets: &[WatchedWallet], usage: &Usage) -> Result<(), CacheError>;
+
+    /// Removes wallets; those that are not there do not matter.
+    async fn unwatch(&self, wallets: &[Address], usage: &Usage) -> Result<(), CacheError>;
+
+    /// All of them, by address.
+    async fn list(&self, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError>;
+
+    /// The headers of wallets, those that could be read.
+    async fn headers(
+        &self,
+        wallets: &[WatchedWallet],
+        usage: &Usage,
+    ) -> Result<BTreeMap<Address, Header>, CacheError>;
+
+    /// Takes or keeps the lease of the run for `length`; `false` while somebody
+    /// else has it.
+    async fn hold(
+        &self,
+        owner: u64,
+        now: Timestamp,
+        length: Duration,
+        usage: &Usage,
+    ) -> Result<bool, CacheError>;
+
+    /// Ends the lease, if it is still `owner`'s.
+    async fn release(&self, owner: u64, usage: &Usage) -> Result<(), CacheError>;
+}
+
+/// The list in DynamoDB.
+#[derive(Clone)]
+pub struct Watched(Table);
+
+impl Watched {
+    /// The list in `table`.
+    pub fn new(table: Table) -> Self {
+        Self(table)
+    }
+}
+
+/// Writes at the same time, but not all of them at once.
+async fn each<F>(writes: impl Iterator<Item = F>, usage: &Usage) -> Result<(), CacheError>
+where
+    F: Future<Output = Result<(), CacheError>>,
+{
+    use futures::StreamExt;
+    usage.round_trip();
+    let mut writes = futures::stream::iter(writes).buffer_unordered(CONCURRENCY);
+    let mut result = Ok(());
+    while let Some(written) = writes.next().await {
+        result = result.and(written);
+    }
+    result
+}
+
+#[async_trait]
+impl WatchList for Watched {
+    async fn watch(&self, wallets: &[WatchedWallet], usage: &Usage) -> Result<(), CacheError> {
+        // No TTL: a wallet is watched until somebody says otherwise.
+        let put = |wallet: &WatchedWallet| {
+            let item = Item::keyed(keys::WATCHED.to_owned(), wallet.address.to_string())
+                .with(CURRENCY, text(wallet.currency.as_str()));
+            async move {
+                self.0
+                    .put(item, Condition::default(), usage)
+                    .await
+                    .map(drop)
+            }
+        };
+        each(wallets.iter().map(put), usage).await
+    }
+
+    async fn unwatch(&self, wallets: &[Address], usage: &Usage) -> Result<(), CacheError> {
+        let delete = |address: &Address| {
+            let (partition, address) = (keys::WATCHED.to_owned(), address.to_string());
+            let always = Condition::default();
+            async move { self.0.delete(partition, &address, always, usage).await }
+        };
+        each(wallets.iter().map(delete), usage).await
+    }
+
+    async fn list(&self, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError> {
+        let items = self.0.query(keys::WATCHED.to_owned(), true, usage).await?;
+        let wallet = |item: &Item| {
+            Some(WatchedWallet {
+                address: Address::parse(item.sort_key()).ok()?,
+                currency: item.text(CURRENCY).and_then(Currency::parse)?,
+            })
+        };
+        let mut wallets: Vec<_> = items.iter().filter_map(wallet).collect();
+        wallets.sort();
+        Ok(wallets)
+    }
+
+    async fn headers(
+        &self,
+        wallets: &[WatchedWallet],
+        usage: &Usage,
+    ) -> Result<BTreeMap<Address, Header>, CacheError> {
+        let wanted = wallets
+            .iter()
+            .map(|wallet| (keys::wallet(&wallet.address), keys::HEADER));
+        let (items, _) = self.0.batch_get(wanted, true, usage).await?;
+        let header = |item: Item| {
+            let address = item.text("pk").and_then(keys::read_wallet)?;
+            Some((address, read_header(&item)))
+        };
+        Ok(items.into_iter().filter_map(header).collect())
+    }
+
+    async fn hold(
+        &self,
+        owner: u64,
+        now: Timestamp,
+        length: Duration,
+        usage: &Usage,
+    ) -> Result<bool, CacheError> {
+        let mut update = Update::default();
+        let until = now.plus(length);
+        update.put(UNTIL, time(until));
+        update.put(OWNER, number(owner));
+        update.put(EXPIRES_AT, seconds(until.plus(GRACE)));
+        let numeric = update.numeric();
+        let free = update.value("free", time(now.minus(SKEW)));
+        let too_long = update.value("too_long", time(until.plus(MAX_SKEW)));
+        update.require(format!(
+            "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free} OR {UNTIL} > {too_long} \
+             OR {OWNER} = :{OWNER}"
+        ));
+        usage.round_trip();
+        let partition = keys::REFRESH.to_owned();
+        let sent = self.0.update(partition, keys::RUN, update, usage);
+        Ok(sent.await?.is_ok())
+    }
+
+    async fn release(&self, owner: u64, usage: &Usage) -> Result<(), CacheError> {
+        let condition = Condition::new("run_owner = :owner", [(":owner", number(owner))]);
+        let partition = keys::REFRESH.to_owned();
+        self.0.delete(partition, keys::RUN, condition, usage).await
+    }
+}

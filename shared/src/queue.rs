@@ -1,0 +1,100 @@
+//! The queue that wallets are handed over through, to be fetched later.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_sqs::{
+    Client,
+    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    types::SendMessageBatchRequestEntry,
+};
+use thiserror::Error;
+
+use crate::{aws, config::Config};
+
+/// Messages in one request, SQS's documented maximum.
+pub const BATCH: usize = 10;
+/// Longest delay of a message, SQS's documented maximum.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(900);
+/// A request that takes longer is given up.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A message that is to arrive later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delayed {
+    /// Its body.
+    pub body: String,
+    /// After how long it is delivered, in whole seconds.
+    pub after: Duration,
+}
+
+/// Messages could not be handed over.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("SQS SendMessageBatch: {0}")]
+pub struct QueueError(String);
+
+/// Takes messages.
+#[async_trait]
+pub trait Queue: Send + Sync {
+    /// Hands over at most [`BATCH`] messages. Gives the positions of those
+    /// that the queue did not take.
+    async fn send(&self, messages: &[Delayed]) -> Result<BTreeSet<usize>, QueueError>;
+}
+
+/// An SQS queue.
+pub struct Sqs {
+    client: Client,
+    url: String,
+}
+
+impl Sqs {
+    /// The queue that REFRESH_QUEUE_URL names, if it names one.
+    pub fn configured(config: &Config) -> Option<Self> {
+        let url = config.refresh.queue_url.as_ref()?;
+        let endpoint = config.refresh.queue_endpoint.as_ref();
+        let mut sdk = aws_sdk_sqs::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(config.region.clone()))
+            .credentials_provider(aws::credentials(endpoint))
+            .http_client(aws::http_client(endpoint))
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .operation_attempt_timeout(TIMEOUT)
+                    .operation_timeout(2 * TIMEOUT)
+                    .build(),
+            );
+        if let Some(endpoint) = endpoint {
+            sdk = sdk.endpoint_url(endpoint.as_str().trim_end_matches('/'));
+        }
+        Some(Self {
+            client: Client::from_conf(sdk.build()),
+            url: url.to_string(),
+        })
+    }
+}
+
+#[async_trait]
+impl Queue for Sqs {
+    async fn send(&self, messages: &[Delayed]) -> Result<BTreeSet<usize>, QueueError> {
+        let mut entries = Vec::with_capacity(messages.len());
+        for (at, message) in messages.iter().enumerate() {
+            let delay = message.after.min(LONGEST_DELAY).as_secs();
+            let entry = SendMessageBatchRequestEntry::builder()
+                .id(at.to_string())
+                .message_body(&message.body)
+                .delay_seconds(i32::try_from(delay).unwrap_or(0))
+                .build()
+                .map_err(|error| QueueError(error.to_string()))?;
+            entries.push(entry);
+        }
+        let request = self.client.send_message_batch().queue_url(&self.url);
+        let answer = request.set_entries(Some(entries)).send().await;
+        let answer = answer.map_err(|error| {
+            use aws_sdk_sqs::error::ProvideErrorMetadata;
+            QueueError(error.code().unwrap_or("no answer").to_owned())
+        })?;
+        let refused = answer.failed().iter();
+        Ok(refused.filter_map(|it| it.id().parse().ok()).collect())
+    }
+}

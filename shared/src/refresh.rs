@@ -1,0 +1,311 @@
+//! Keeps watched wallets fresh: finds those whose holdings will expire before
+//! the next run, and has them fetched in time.
+//!
+//! With a queue a run hands each of them over, to be delivered when four fifths
+//! of its life are over; whoever takes the messages fetches. Without one it
+//! fetches what is due itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{StreamExt, future::Either, stream};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    cache::{
+        CacheError, Header,
+        watched::{WatchList, WatchedWallet},
+    },
+    clock::{Clock, Timestamp},
+    domain::{
+        address::Address,
+        query::Query,
+        schedule::{fetches, worth_renewing},
+        scope::{Part, Scope},
+        upstream::Upstream,
+    },
+    queue::{BATCH, Delayed, Queue},
+    random::random,
+    service::{Renewed, Request, Service},
+    upstream::Attempts,
+    usage::Usage,
+};
+
+/// A run's lease ends this long after it was last heard of,
+const LEASE: Duration = Duration::from_secs(10);
+/// which is this often.
+const BEAT: Duration = Duration::from_secs(2);
+/// The next run may be this late.
+const SLACK: Duration = Duration::from_secs(60);
+/// Nothing new is begun this long before the end.
+const RESERVE: Duration = Duration::from_secs(2);
+/// Batches that are handed over at a time.
+const HAND_OVER: usize = 8;
+/// Progress is logged after so many wallets.
+const PROGRESS: usize = 100;
+
+/// How a run goes about it.
+#[derive(Clone, Copy, Debug)]
+pub struct RefreshTerms {
+    /// For how long holdings are fresh.
+    pub ttl: Duration,
+    /// The time from one run to the next.
+    pub period: Duration,
+    /// Requests to the provider that one run may cause.
+    pub budget: usize,
+    /// Wallets that are fetched at a time.
+    pub concurrency: usize,
+    /// What one wallet may take.
+    pub deadline: Duration,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunSummary {
+    /// Watched wallets.
+    pub watched: usize,
+    /// Messages handed to the queue.
+    pub queued: usize,
+    /// Wallets whose holdings were fetched and had changed.
+    pub refreshed: usize,
+    /// Wallets whose holdings were fetched and had not.
+    pub unchanged: usize,
+    /// Wallets that are fresh for long enough.
+    pub fresh: usize,
+    /// Wallets that could not be fetched, or handed over.
+    pub failed: usize,
+    /// Wallets that there was no budget, no time, or no provider for.
+    pub left: usize,
+    /// Requests to upstreams.
+    pub upstream_requests: u32,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u128,
+    /// Whether another run was under way, so that this one did nothing.
+    pub overlapping: bool,
+}
+
+/// Runs over the watched wallets.
+pub struct Refresh {
+    /// Fetches and stores.
+    pub service: Arc<Service>,
+    /// The wallets.
+    pub watched: Arc<dyn WatchList>,
+    /// Where they are handed over, if anywhere.
+    pub queue: Option<Arc<dyn Queue>>,
+    /// How.
+    pub terms: RefreshTerms,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A watched wallet and when its holdings are from.
+struct Known {
+    wallet: WatchedWallet,
+    fetched_at: Option<Timestamp>,
+}
+
+impl Refresh {
+    /// Runs once, until `end` at the latest. A single wallet that fails does
+    /// not end it. Does nothing while another run is under way.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub async fn run(&self, end: Timestamp) -> Result<RunSummary, CacheError> {
+        let (usage, owner) = (Usage::default(), random());
+        let started = self.clock.now();
+        if !self.watched.hold(owner, started, LEASE, &usage).await? {
+            tracing::info!("another run is under way");
+            return Ok(RunSummary {
+                overlapping: true,
+                ..RunSummary::default()
+            });
+        }
+        let lost = AtomicBool::new(false);
+        let work = self.work(end, &lost, &usage);
+        let keep = self.keep(owner, &lost, &usage);
+        let summary = match futures::future::select(Box::pin(work), Box::pin(keep)).await {
+            Either::Left((summary, _)) => summary,
+            Either::Right(((), work)) => work.await,
+        };
+        if let Err(error) = self.watched.release(owner, &usage).await {
+            tracing::warn!(%error, "the run's lease cannot be ended early");
+        }
+        let mut summary = summary?;
+        summary.duration_ms = self.clock.now().since(started).as_millis();
+        tracing::info!(?summary, "watched wallets are fresh");
+        Ok(summary)
+    }
+
+    /// Keeps the lease; ends when it is lost.
+    async fn keep(&self, owner: u64, lost: &AtomicBool, usage: &Usage) {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let now = self.clock.now();
+            match self.watched.hold(owner, now, LEASE, usage).await {
+                Ok(true) => {}
+                Ok(false) => break lost.store(true, Ordering::Relaxed),
+                Err(error) => tracing::warn!(%error, "the run's lease cannot be kept"),
+            }
+        }
+    }
+
+    async fn work(
+        &self,
+        end: Timestamp,
+        lost: &AtomicBool,
+        usage: &Usage,
+    ) -> Result<RunSummary, CacheError> {
+        let wallets = self.watched.list(usage).await?;
+        let headers = self.watched.headers(&wallets, usage).await?;
+        let mut summary = RunSummary {
+            watched: wallets.len(),
+            ..RunSummary::default()
+        };
+        let now = self.clock.now();
+        let mut known: Vec<Known> = wallets
+            .into_iter()
+            .map(|wallet| Known {
+                fetched_at: fetched_at(&headers, &wallet.address, now),
+                wallet,
+            })
+            .collect();
+        // Those that were never fetched first, then the oldest.
+        known.sort_by_key(|it| it.fetched_at);
+        match &self.queue {
+            Some(queue) => self.hand_over(&**queue, &known, &mut summary).await,
+            None => self.fetch(known, end, lost, &mut summary).await,
+        }
+        Ok(summary)
+    }
+
+    async fn hand_over(&self, queue: &dyn Queue, known: &[Known], summary: &mut RunSummary) {
+        let now = self.clock.now();
+        let until = now.plus(self.terms.period).plus(SLACK);
+        let mut messages = Vec::new();
+        for it in known {
+            let moments = fetches(it.fetched_at, self.terms.ttl, now, until);
+            if moments.is_empty() {
+                summary.fresh += 1;
+            } else if messages.len() + moments.len() > self.terms.budget {
+                summary.left += 1;
+            } else {
+                messages.extend(moments.iter().map(|at| Delayed {
+                    body: message(&it.wallet),
+                    after: at.since(now),
+                }));
+            }
+        }
+        let batches = messages.chunks(BATCH).map(|batch| async {
+            let sent = queue.send(batch).await;
+            sent.map_or_else(
+                |error| {
+                    tracing::warn!(%error, "wallets cannot be handed over");
+                    (0, batch.len())
+                },
+                |refused| (batch.len() - refused.len(), refused.len()),
+            )
+        });
+        let mut batches = stream::iter(batches).buffer_unordered(HAND_OVER);
+        while let Some((queued, failed)) = batches.next().await {
+            summary.queued += queued;
+            summary.failed += failed;
+        }
+    }
+
+    async fn fetch(
+        &self,
+        known: Vec<Known>,
+        end: Timestamp,
+        lost: &AtomicBool,
+        summary: &mut RunSummary,
+    ) {
+        let now = self.clock.now();
+        let worth = worth_renewing(self.terms.ttl);
+        let is_due = |it: &Known| it.fetched_at.is_none_or(|at| now >= at.plus(worth));
+        let (due, fresh): (Vec<_>, Vec<_>) = known.into_iter().partition(is_due);
+        summary.fresh = fresh.len();
+        let requests = AtomicU32::new(0);
+        let budget = u32::try_from(self.terms.budget).unwrap_or(u32::MAX);
+        let fetches = due.into_iter().map(|it| {
+            let requests = &requests;
+            async move {
+                let over = lost.load(Ordering::Relaxed)
+                    || self.clock.now().plus(RESERVE) >= end
+                    || requests.load(Ordering::Relaxed) >= budget
+                    || self.service.is_left_alone(Upstream::Zerion);
+                if over {
+                    return None;
+                }
+                // Counted before it is made, so that those at the same time
+                // do not exceed the budget together.
+                requests.fetch_add(1, Ordering::Relaxed);
+                let request = Request {
+                    deadline: end.min(self.clock.now().plus(self.terms.deadline)),
+                    max_age: Some(worth),
+                    attempts: Attempts::One,
+                    ..Request::default()
+                };
+                let mut query = Query::all(it.wallet.address, Scope::Aggregate);
+                query.currency = it.wallet.currency;
+                let renewed = self.service.renew(&query, &request).await;
+                let calls = request.usage.totals().upstream_calls;
+                if calls == 0 {
+                    requests.fetch_sub(1, Ordering::Relaxed);
+                }
+                Some((renewed, calls))
+            }
+        });
+        let mut fetches = stream::iter(fetches).buffer_unordered(self.terms.concurrency);
+        let mut done = 0;
+        while let Some(outcome) = fetches.next().await {
+            match outcome {
+                None => summary.left += 1,
+                Some((renewed, calls)) => {
+                    summary.upstream_requests += calls;
+                    match renewed {
+                        Ok(Renewed::Changed) => summary.refreshed += 1,
+                        Ok(Renewed::Unchanged) => summary.unchanged += 1,
+                        Ok(Renewed::Fresh) => summary.fresh += 1,
+                        Err(error) => {
+                            tracing::warn!(%error, "a watched wallet could not be refreshed");
+                            summary.failed += 1;
+                        }
+                    }
+                }
+            }
+            done += 1;
+            if done % PROGRESS == 0 {
+                tracing::info!(?summary, "watched wallets are being refreshed");
+            }
+        }
+    }
+}
+
+/// When the older part of a wallet's holdings was fetched, if both are there.
+fn fetched_at(
+    headers: &BTreeMap<Address, Header>,
+    address: &Address,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let header = headers.get(address)?;
+    // Where the provider has one part only, the other one is never there.
+    let parts = Part::ALL
+        .iter()
+        .filter(|part| part.is_covered(address.family()));
+    let times = parts.map(|part| header.parts.get(part)?.fetched_at);
+    let oldest = times.collect::<Option<Vec<_>>>()?.into_iter().min()?;
+    (!oldest.is_implausible(now)).then_some(oldest)
+}
+
+/// The payload that has a wallet fetched.
+pub fn message(wallet: &WatchedWallet) -> String {
+    let (address, currency) = (wallet.address.to_string(), wallet.currency.as_str());
+    json!({"address": address, "currency": currency}).to_string()
+}
