@@ -55,7 +55,6 @@ pub fn refresh_function_with(
     config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<RefreshFunction, Failure> {
-    let queue = Sqs::configured(config).map(|queue| -> Arc<dyn Queue> { Arc::new(queue) });
     let table = Table::connect(config, clock.clone());
     let terms = RefreshTerms {
         ttl: config.structure.ttl,
@@ -67,10 +66,14 @@ pub fn refresh_function_with(
     Ok(RefreshFunction::new(Refresh {
         service: Arc::new(service(config, clock.clone())?),
         watched: Arc::new(Watched::new(table)),
-        queue,
+        queue: queue(config),
         terms,
         clock,
     }))
+}
+
+fn queue(config: &Config) -> Option<Arc<dyn Queue>> {
+    Sqs::configured(config).map(|queue| -> Arc<dyn Queue> { Arc::new(queue) })
 }
 
 /// The read path, with its adapters.
@@ -101,6 +104,7 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         assets: Arc::new(Registry::new(table)),
         book: book.clone(),
         breakers: book,
+        queue: queue(config),
         clock,
     };
     Ok(Service::new(ports, Policy::from(config)))

@@ -281,11 +281,7 @@ async fn a_run_ends_before_lambda_ends_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watched_wallet_never_expires() {
     const WALLETS: usize = 20;
-    let mut world = World::new().await;
-    let queue = FakeQueue::start(world.clock.clone()).await;
-    let url: reqwest::Url = queue.url.parse().expect("a URL");
-    world.services.config.refresh.queue_endpoint = Some(url.clone());
-    world.services.config.refresh.queue_url = Some(url);
+    let (world, queue) = with_queue().await;
     let function = function(&world);
     watch(&world, &function, WALLETS).await;
     let (mut misses, mut asked) = (0, 0);
@@ -338,4 +334,61 @@ async fn messages_of_a_queue_are_done_or_handed_back() {
     assert_eq!(ask(&function, &batch).await, Ok(expected));
     assert_eq!(world.stats().zerion.requests, 2);
     assert_eq!(world.stats().coinmarketcap.requests, 0);
+}
+
+/// A world whose functions hand wallets over to a queue.
+async fn with_queue() -> (World, FakeQueue) {
+    let mut world = World::new().await;
+    let queue = FakeQueue::start(world.clock.clone()).await;
+    let url: reqwest::Url = queue.url.parse().expect("a URL");
+    world.services.config.refresh.queue_endpoint = Some(url.clone());
+    world.services.config.refresh.queue_url = Some(url);
+    world.restart();
+    (world, queue)
+}
+
+#[tokio::test]
+async fn what_is_asked_for_near_its_end_is_fetched_before_it() {
+    let (world, queue) = with_queue().await;
+    let function = function(&world);
+    world.get(&address(1), "aggregate").await.ok();
+    world.advance(230);
+    world.get(&address(1), "aggregate").await.ok();
+    assert!(queue.is_empty());
+    // Four fifths of its life are over: one message, however many ask.
+    world.advance(10);
+    for path in ["aggregate", "defi", "wallet", "aggregate?currency=eur"] {
+        let answer = world.get(&address(1), path).await;
+        assert!(answer.header("cache-status").starts_with("structure; hit"));
+        assert_eq!(queue.len(), 1);
+    }
+    let batch = queue.deliver(world.now()).expect("a batch");
+    let done = ask(&function, &batch).await;
+    assert_eq!(done, Ok(json!({"batchItemFailures": []})));
+    assert_eq!(world.stats().zerion.requests, 2);
+    world.advance(100);
+    let answer = world.get(&address(1), "aggregate").await;
+    assert!(
+        answer
+            .header("cache-status")
+            .starts_with("structure; hit; ttl=200")
+    );
+    // The next life has a message of its own.
+    world.advance(150);
+    world.get(&address(1), "aggregate").await.ok();
+    assert_eq!(queue.len(), 1);
+}
+
+#[tokio::test]
+async fn a_queue_that_fails_delays_no_answer() {
+    let mut world = World::new().await;
+    let nowhere: reqwest::Url = "http://127.0.0.1:9/q".parse().expect("a URL");
+    world.services.config.refresh.queue_endpoint = Some(nowhere.clone());
+    world.services.config.refresh.queue_url = Some(nowhere);
+    world.restart();
+    world.get(&address(1), "aggregate").await.ok();
+    world.advance(250);
+    let answer = world.get(&address(1), "aggregate").await;
+    assert!(answer.header("cache-status").starts_with("structure; hit"));
+    answer.ok();
 }

@@ -8,6 +8,9 @@ use crate::{
     domain::scope::Part,
 };
 
+/// Of the whole wallet: the time of the holdings that were handed over.
+pub(super) const AHEAD: &str = "ahead";
+
 /// No failure is remembered for longer than this.
 pub(crate) const LONGEST_FAILURE: Duration = Duration::from_secs(30);
 
@@ -83,6 +86,7 @@ pub(super) fn read_header(item: &Item) -> Header {
         }
         header.parts.insert(part, read);
     }
+    header.ahead = item.time(AHEAD);
     header
 }
 

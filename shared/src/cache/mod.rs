@@ -99,6 +99,9 @@ pub struct CachedPart {
 pub struct Header {
     /// Per part.
     pub parts: BTreeMap<Part, PartHeader>,
+    /// Holdings of this time have been handed over, to be fetched before they
+    /// expire.
+    pub ahead: Option<Timestamp>,
 }
 
 /// What the header says of a part.
@@ -227,6 +230,15 @@ pub trait WalletStore: Send + Sync {
         wanted: LeaseRequest<'_>,
         usage: &Usage,
     ) -> Result<LeaseOutcome, CacheError>;
+
+    /// Notes that holdings from `fetched_at` are handed over, to be fetched
+    /// before they expire; `false` if they were before.
+    async fn claim_ahead(
+        &self,
+        address: &Address,
+        fetched_at: Timestamp,
+        usage: &Usage,
+    ) -> Result<bool, CacheError>;
 
     /// Reads the header alone, with every finished write.
     async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError>;

@@ -14,7 +14,7 @@ use super::{
     LeaseRequest, NewStructure, PartHeader, Retention, SKEW, Table, WalletStore,
     calls::Update,
     codec,
-    header::{LONGEST_FAILURE, attributes, read_header},
+    header::{AHEAD, LONGEST_FAILURE, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
     keys,
     writes::{Write, next_generation, while_held},
@@ -209,6 +209,25 @@ impl WalletStore for Wallets {
             Err(header) if ours(&header) => LeaseOutcome::Won(won(&header)),
             Err(header) => LeaseOutcome::Lost(header),
         })
+    }
+
+    async fn claim_ahead(
+        &self,
+        address: &Address,
+        fetched_at: Timestamp,
+        usage: &Usage,
+    ) -> Result<bool, CacheError> {
+        let mut update = Update::default();
+        update.put(AHEAD, time(fetched_at));
+        let numeric = update.numeric();
+        // A header that is gone is not made anew: it would stay for ever.
+        update.require("attribute_exists(pk)");
+        update.require(format!(
+            "NOT attribute_type({AHEAD}, {numeric}) OR {AHEAD} <> :{AHEAD}"
+        ));
+        usage.round_trip();
+        let write = self.write(address, fetched_at, usage);
+        Ok(write.header(update).await?.is_ok())
     }
 
     async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError> {

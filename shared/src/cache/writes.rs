@@ -8,7 +8,7 @@ use super::{
     calls::Update,
     codec::{self, MAX_CACHED},
     dynamodb::{Condition, together},
-    header::{attributes, read_header},
+    header::{AHEAD, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
     keys,
     wallets::{Wallets, read_prices},
@@ -183,6 +183,7 @@ impl<'w> Write<'w> {
     pub(super) async fn forget(self) -> Result<(), CacheError> {
         let mut update = Update::default();
         update.put(EXPIRES_AT, seconds(self.expiry()));
+        update.remove(AHEAD);
         for part in Part::ALL {
             let names = attributes(part);
             next_generation(&mut update, part, self.now);
@@ -196,6 +197,7 @@ impl<'w> Write<'w> {
                 names.took,
                 names.failed_until,
                 names.failure,
+                names.asked_at,
             ] {
                 update.remove(gone);
             }

@@ -15,6 +15,7 @@
 //! Nothing is left running after the answer: dropping the future cancels what
 //! it waits for.
 
+mod ahead;
 mod book;
 mod copies;
 mod failures;
@@ -50,6 +51,7 @@ use crate::{
         scope::Part,
         upstream::Upstream,
     },
+    queue::Queue,
     upstream::{Attempts, Failure, FallbackSource, PriceSource, StructureSource, UpstreamError},
     usage::Usage,
 };
@@ -242,6 +244,9 @@ pub struct Ports {
     pub book: Arc<dyn PriceBook>,
     /// Keeps the shared breakers.
     pub breakers: Arc<dyn Breakers>,
+    /// Takes wallets that are to be fetched before they expire, if anything
+    /// does.
+    pub queue: Option<Arc<dyn Queue>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -255,6 +260,7 @@ pub struct Service {
     assets: AssetCache,
     book: Arc<dyn PriceBook>,
     breakers: Arc<dyn Breakers>,
+    queue: Option<Arc<dyn Queue>>,
     copies: Copies,
     clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
@@ -292,6 +298,7 @@ impl Service {
             assets: AssetCache::new(ports.assets),
             book: ports.book,
             breakers: ports.breakers,
+            queue: ports.queue,
             copies: Copies::default(),
             clock: ports.clock,
             policy,
@@ -373,7 +380,11 @@ impl Service {
         } else {
             self.held(query, &wanted, request).await?
         };
-        let (prices, price_level) = self.priced(query, &held, request).await?;
+        let (priced, ()) = futures::join!(
+            self.priced(query, &held, request),
+            self.hand_over(query, &held, request)
+        );
+        let (prices, price_level) = priced?;
         let now = self.clock.now();
         let mut snapshot = Snapshot {
             parts: held.parts,
