@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cache::{Book, Registry, Retention, Table, Wallets, Watched},
+    cache::{Book, Registry, Retention, Table, Wallets, Watched, watched::WatchList},
     clock::{Clock, SystemClock},
     config::{Config, PriceFallback},
     domain::scope::Scope,
@@ -95,6 +95,10 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         structure: config.structure.whole(),
         prices: config.prices.whole(),
     };
+    let often = config
+        .refresh
+        .often_asked
+        .then(|| -> Arc<dyn WatchList> { Arc::new(Watched::new(table.clone())) });
     let book = Arc::new(Book::new(table.clone(), retention.prices));
     let ports = Ports {
         structures: Arc::new(Zerion::new(http.clone(), config, clock.clone())),
@@ -105,6 +109,7 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         book: book.clone(),
         breakers: book,
         queue: queue(config),
+        often,
         clock,
     };
     Ok(Service::new(ports, Policy::from(config)))

@@ -102,6 +102,9 @@ pub struct RefreshConfig {
     pub queue_endpoint: Option<Url>,
     /// REFRESH_PERIOD_MINUTES: the time from one run to the next.
     pub period: Duration,
+    /// REFRESH_OFTEN_ASKED: whether wallets that are asked for often are
+    /// watched for a while.
+    pub often_asked: bool,
     /// REFRESH_BUDGET: requests to Zerion that one run may cause.
     pub budget: usize,
 }
@@ -208,6 +211,8 @@ impl Config {
                 queue_endpoint: vars.endpoint("AWS_ENDPOINT_URL_SQS")?,
                 // A message is delayed by fifteen minutes at most.
                 period: Duration::from_secs(60 * vars.number("REFRESH_PERIOD_MINUTES", 5, 1..=14)?),
+                often_asked: vars
+                    .choice("REFRESH_OFTEN_ASKED", &[("false", false), ("true", true)])?,
                 budget: vars.number("REFRESH_BUDGET", 2000, 1..=1_000_000)?,
             },
         })

@@ -162,7 +162,7 @@ impl Refresh {
         lost: &AtomicBool,
         usage: &Usage,
     ) -> Result<RunSummary, CacheError> {
-        let wallets = self.watched.list(usage).await?;
+        let wallets = self.watched.list(self.clock.now(), usage).await?;
         let headers = self.watched.headers(&wallets, usage).await?;
         let mut summary = RunSummary {
             watched: wallets.len(),

@@ -392,3 +392,38 @@ async fn a_queue_that_fails_delays_no_answer() {
     assert!(answer.header("cache-status").starts_with("structure; hit"));
     answer.ok();
 }
+
+#[tokio::test]
+async fn wallets_that_are_asked_for_often_are_watched_for_a_while() {
+    let (mut world, queue) = with_queue().await;
+    world.services.config.refresh.often_asked = true;
+    world.restart();
+    let function = function(&world);
+    let by_hand = json!({"action": "watch", "address": address(2)});
+    ask(&function, &by_hand).await.expect("watched");
+    let watched = async || {
+        let list = ask(&function, &event("refresh-list"))
+            .await
+            .expect("a list");
+        let wallets = list["wallets"].as_array().expect("a list").iter();
+        let until = |wallet: &Value| wallet["until"].is_string();
+        wallets.map(until).collect::<Vec<_>>()
+    };
+    for life in 0..3 {
+        for number in [1, 2] {
+            world.get(&address(number), "aggregate").await.ok();
+        }
+        assert_eq!(watched().await, [false], "{life}");
+        world.advance(250);
+        for number in [1, 2] {
+            world.get(&address(number), "aggregate").await.ok();
+        }
+        while let Some(batch) = queue.deliver(world.now()) {
+            ask(&function, &batch).await.expect("an answer");
+        }
+    }
+    // The one that was put there by hand stays as it is.
+    assert_eq!(watched().await, [true, false]);
+    world.advance(1801);
+    assert_eq!(watched().await, [false]);
+}

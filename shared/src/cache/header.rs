@@ -10,6 +10,7 @@ use crate::{
 
 /// Of the whole wallet: the time of the holdings that were handed over.
 pub(super) const AHEAD: &str = "ahead";
+pub(super) const AHEAD_COUNT: &str = "ahead_n";
 
 /// No failure is remembered for longer than this.
 pub(crate) const LONGEST_FAILURE: Duration = Duration::from_secs(30);
@@ -87,6 +88,7 @@ pub(super) fn read_header(item: &Item) -> Header {
         header.parts.insert(part, read);
     }
     header.ahead = item.time(AHEAD);
+    header.ahead_count = item.number(AHEAD_COUNT).unwrap_or(0);
     header
 }
 

@@ -100,8 +100,10 @@ pub struct Header {
     /// Per part.
     pub parts: BTreeMap<Part, PartHeader>,
     /// Holdings of this time have been handed over, to be fetched before they
-    /// expire.
+    /// expire,
     pub ahead: Option<Timestamp>,
+    /// and so had those of this many lives before, one after the other.
+    pub ahead_count: u32,
 }
 
 /// What the header says of a part.
@@ -232,11 +234,13 @@ pub trait WalletStore: Send + Sync {
     ) -> Result<LeaseOutcome, CacheError>;
 
     /// Notes that holdings from `fetched_at` are handed over, to be fetched
-    /// before they expire; `false` if they were before.
+    /// before they expire, and in how many lives this happened; `false` if they
+    /// were before.
     async fn claim_ahead(
         &self,
         address: &Address,
         fetched_at: Timestamp,
+        count: u32,
         usage: &Usage,
     ) -> Result<bool, CacheError>;
 

@@ -14,7 +14,7 @@ use super::{
     LeaseRequest, NewStructure, PartHeader, Retention, SKEW, Table, WalletStore,
     calls::Update,
     codec,
-    header::{AHEAD, LONGEST_FAILURE, attributes, read_header},
+    header::{AHEAD, AHEAD_COUNT, LONGEST_FAILURE, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
     keys,
     writes::{Write, next_generation, while_held},
@@ -215,10 +215,12 @@ impl WalletStore for Wallets {
         &self,
         address: &Address,
         fetched_at: Timestamp,
+        count: u32,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
         let mut update = Update::default();
         update.put(AHEAD, time(fetched_at));
+        update.put(AHEAD_COUNT, number(count));
         let numeric = update.numeric();
         // A header that is gone is not made anew: it would stay for ever.
         update.require("attribute_exists(pk)");

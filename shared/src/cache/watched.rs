@@ -20,6 +20,7 @@ use crate::{
 };
 
 const CURRENCY: &str = "cur";
+const ENDS: &str = "ends";
 const UNTIL: &str = "run_until";
 const OWNER: &str = "run_owner";
 /// Writes at a time.
@@ -32,19 +33,22 @@ pub struct WatchedWallet {
     pub address: Address,
     /// In which currency its prices come.
     pub currency: Currency,
+    /// Until when, if nobody put it on the list by hand.
+    pub until: Option<Timestamp>,
 }
 
 /// Keeps the list of watched wallets, and the lease of the run.
 #[async_trait]
 pub trait WatchList: Send + Sync {
-    /// Adds wallets; one that is there takes the new currency.
+    /// Adds wallets; one that is there takes the new currency. One that is to
+    /// be watched until some time does not replace one without an end.
     async fn watch(&self, wallets: &[WatchedWallet], usage: &Usage) -> Result<(), CacheError>;
 
     /// Removes wallets; those that are not there do not matter.
     async fn unwatch(&self, wallets: &[Address], usage: &Usage) -> Result<(), CacheError>;
 
-    /// All of them, by address.
-    async fn list(&self, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError>;
+    /// All that are watched at `now`, by address.
+    async fn list(&self, now: Timestamp, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError>;
 
     /// The headers of wallets, those that could be read.
     async fn headers(
@@ -96,16 +100,20 @@ where
 #[async_trait]
 impl WatchList for Watched {
     async fn watch(&self, wallets: &[WatchedWallet], usage: &Usage) -> Result<(), CacheError> {
-        // No TTL: a wallet is watched until somebody says otherwise.
         let put = |wallet: &WatchedWallet| {
-            let item = Item::keyed(keys::WATCHED.to_owned(), wallet.address.to_string())
+            let mut item = Item::keyed(keys::WATCHED.to_owned(), wallet.address.to_string())
                 .with(CURRENCY, text(wallet.currency.as_str()));
-            async move {
-                self.0
-                    .put(item, Condition::default(), usage)
-                    .await
-                    .map(drop)
+            // Without one there is no TTL either: it is watched until somebody
+            // says otherwise.
+            let mut condition = Condition::default();
+            if let Some(until) = wallet.until {
+                item = item
+                    .with(ENDS, time(until))
+                    .with(EXPIRES_AT, seconds(until.plus(GRACE)));
+                let free = format!("attribute_not_exists(pk) OR attribute_exists({ENDS})");
+                condition = Condition::new(&free, []);
             }
+            async move { self.0.put(item, condition, usage).await.map(drop) }
         };
         each(wallets.iter().map(put), usage).await
     }
@@ -119,15 +127,17 @@ impl WatchList for Watched {
         each(wallets.iter().map(delete), usage).await
     }
 
-    async fn list(&self, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError> {
+    async fn list(&self, now: Timestamp, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError> {
         let items = self.0.query(keys::WATCHED.to_owned(), true, usage).await?;
         let wallet = |item: &Item| {
             Some(WatchedWallet {
                 address: Address::parse(item.sort_key()).ok()?,
                 currency: item.text(CURRENCY).and_then(Currency::parse)?,
+                until: item.time(ENDS),
             })
         };
         let mut wallets: Vec<_> = items.iter().filter_map(wallet).collect();
+        wallets.retain(|wallet| wallet.until.is_none_or(|until| now < until));
         wallets.sort();
         Ok(wallets)
     }

@@ -8,7 +8,7 @@ use super::{
     calls::Update,
     codec::{self, MAX_CACHED},
     dynamodb::{Condition, together},
-    header::{AHEAD, attributes, read_header},
+    header::{AHEAD, AHEAD_COUNT, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
     keys,
     wallets::{Wallets, read_prices},
@@ -184,6 +184,7 @@ impl<'w> Write<'w> {
         let mut update = Update::default();
         update.put(EXPIRES_AT, seconds(self.expiry()));
         update.remove(AHEAD);
+        update.remove(AHEAD_COUNT);
         for part in Part::ALL {
             let names = attributes(part);
             next_generation(&mut update, part, self.now);

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cache::watched::WatchedWallet,
+    clock::Timestamp,
     domain::{
         address::Address, currency::Currency, query::InvalidParameter, schedule::worth_renewing,
         scope::Scope,
@@ -71,6 +72,8 @@ struct Listed {
 struct ListedWallet {
     address: String,
     currency: Currency,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<Timestamp>,
 }
 
 /// What tells the events of this function apart.
@@ -172,7 +175,11 @@ impl RefreshFunction {
                     }
                     None => Currency::default(),
                 };
-                let wallet = |address| WatchedWallet { address, currency };
+                let wallet = |address| WatchedWallet {
+                    address,
+                    currency,
+                    until: None,
+                };
                 let list: Vec<_> = addresses.into_iter().map(wallet).collect();
                 watched.watch(&list, &usage).await.map_err(unavailable)?;
                 json(&Changed { wallets })
@@ -183,10 +190,12 @@ impl RefreshFunction {
                 json(&Changed { wallets })
             }
             Action::List => {
-                let list = watched.list(&usage).await.map_err(unavailable)?;
+                let now = self.0.clock.now();
+                let list = watched.list(now, &usage).await.map_err(unavailable)?;
                 let wallet = |wallet: WatchedWallet| ListedWallet {
                     address: wallet.address.to_string(),
                     currency: wallet.currency,
+                    until: wallet.until,
                 };
                 let wallets = list.into_iter().map(wallet).collect();
                 json(&Listed { wallets })

@@ -11,6 +11,11 @@ use crate::{
     refresh::message,
 };
 
+/// Whoever is asked for near the end of so many lives, one after the other, is
+/// asked for often,
+const OFTEN: u32 = 3;
+/// and watched for this long.
+const OFTEN_FOR: Duration = Duration::from_secs(1800);
 /// An answer does not wait longer than this for the queue.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -37,9 +42,17 @@ impl Service {
         if !near_its_end {
             return;
         }
+        // Lives one after the other: the last one was handed over as well.
+        let ttl = self.policy.structure.ttl;
+        let before = cached.header.ahead;
+        let count = match before.is_some_and(|at| held.fetched_at <= at.plus(2 * ttl)) {
+            true => cached.header.ahead_count.saturating_add(1),
+            false => 1,
+        };
+        let (address, usage) = (&query.address, &request.usage);
         let claimed = self
             .wallets
-            .claim_ahead(&query.address, held.fetched_at, &request.usage);
+            .claim_ahead(address, held.fetched_at, count, usage);
         match claimed.await {
             Ok(true) => {}
             Ok(false) => return,
@@ -51,7 +64,13 @@ impl Service {
         let wallet = WatchedWallet {
             address: query.address.clone(),
             currency: query.currency,
+            until: Some(self.clock.now().plus(OFTEN_FOR)),
         };
+        if let Some(watched) = self.often.as_ref().filter(|_| count >= OFTEN)
+            && let Err(error) = watched.watch(std::slice::from_ref(&wallet), usage).await
+        {
+            tracing::warn!(%error, "a wallet that is asked for often cannot be watched");
+        }
         let now = Delayed {
             body: message(&wallet),
             after: Duration::ZERO,

@@ -103,7 +103,7 @@ mod tests {
             };
             let header = Header {
                 parts: [(Part::Defi, part)].into(),
-                ahead: None,
+                ..Header::default()
             };
             let read = |part, at| remembered(&header, &[part], at).map(|error| error.failure);
             assert_eq!(read(Part::Defi, now), Some(failure));

@@ -37,6 +37,7 @@ use crate::{
     cache::{
         AssetStoreRef, CachedPart, CachedWallet, WalletStore,
         book::{Breakers, PriceBook},
+        watched::WatchList,
     },
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
@@ -247,6 +248,8 @@ pub struct Ports {
     /// Takes wallets that are to be fetched before they expire, if anything
     /// does.
     pub queue: Option<Arc<dyn Queue>>,
+    /// Where those are watched that are asked for often, if they are.
+    pub often: Option<Arc<dyn WatchList>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
 }
@@ -261,6 +264,7 @@ pub struct Service {
     book: Arc<dyn PriceBook>,
     breakers: Arc<dyn Breakers>,
     queue: Option<Arc<dyn Queue>>,
+    often: Option<Arc<dyn WatchList>>,
     copies: Copies,
     clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
@@ -299,6 +303,7 @@ impl Service {
             book: ports.book,
             breakers: ports.breakers,
             queue: ports.queue,
+            often: ports.often,
             copies: Copies::default(),
             clock: ports.clock,
             policy,
