@@ -24,6 +24,7 @@ mod limits;
 mod prices;
 mod quotes;
 mod registry;
+mod snapshot;
 mod structure;
 mod taking;
 
@@ -32,7 +33,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use thiserror::Error;
 
 use self::copies::Copies;
-pub use self::registry::AssetCache;
+pub use self::{registry::AssetCache, snapshot::Snapshot};
 use crate::{
     cache::{
         AssetStoreRef, CachedPart, CachedWallet, WalletStore,
@@ -43,10 +44,9 @@ use crate::{
     config::{Config, Lifetime},
     domain::{
         address::Address,
-        answer::{Missing, MissingReason, StructureInfo},
+        answer::Missing,
         currency::Currency,
-        holdings::{CorruptHoldings, Holdings},
-        portfolio::Portfolio,
+        holdings::CorruptHoldings,
         price::{OldestPrices, PriceTable},
         query::Query,
         scope::Part,
@@ -177,55 +177,6 @@ pub struct Level {
     pub stored: bool,
     /// Who was asked, or why nothing was stored.
     pub detail: Option<&'static str>,
-}
-
-/// All that an answer is rendered from.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// The parts that the query needs.
-    pub parts: BTreeMap<Part, CachedPart>,
-    /// Prices in the query's currency.
-    pub prices: PriceTable,
-    /// How old the prices may be that are used.
-    pub oldest_prices: OldestPrices,
-    /// When the holdings were fetched.
-    pub fetched_at: Timestamp,
-    /// The level of holdings.
-    pub structure: Level,
-    /// The level of prices.
-    pub price_level: Level,
-    /// Whether they were fetched and are what they were before.
-    pub unchanged: bool,
-    /// What is known to be missing.
-    pub missing: Vec<Missing<'static>>,
-    /// The moment that freshness was judged at.
-    pub now: Timestamp,
-}
-
-impl Snapshot {
-    /// Decodes into what renders the answer.
-    ///
-    /// # Errors
-    /// When the holdings cannot be decoded, which storing them rules out.
-    pub fn portfolio(&self) -> Result<Portfolio<'_>, ServiceError> {
-        let mut parts = Vec::with_capacity(self.parts.len());
-        for (part, cached) in &self.parts {
-            parts.push((*part, Holdings::decode(&cached.bytes)?));
-        }
-        Ok(Portfolio {
-            parts,
-            prices: &self.prices,
-            oldest_prices: self.oldest_prices,
-            structure: StructureInfo {
-                as_of: self.fetched_at,
-                fresh_until: self.structure.fresh_until,
-                stale: self.structure.stale,
-            },
-            prices_fresh_until: self.price_level.fresh_until,
-            prices_stale: self.price_level.stale,
-            missing: self.missing.clone(),
-        })
-    }
 }
 
 /// Everything outside that the service speaks to.
@@ -417,28 +368,6 @@ impl Service {
     /// What an upstream call may take: its own limit, within the deadline.
     fn upstream_timeout(&self, limit: Duration, request: &Request) -> Duration {
         limit.min(self.time_left(request).saturating_sub(RESERVE))
-    }
-}
-
-impl Snapshot {
-    /// A part that the provider does not have for this kind of wallet: empty,
-    /// and said to be so.
-    fn add_uncovered(&mut self, part: Part) {
-        let bytes = Holdings::default().encode();
-        self.parts.insert(
-            part,
-            CachedPart {
-                hash: crate::cache::codec::hash(&bytes),
-                bytes,
-                fetched_at: self.fetched_at,
-            },
-        );
-        self.missing.push(Missing {
-            what: part.as_str(),
-            chain: Some("solana".into()),
-            token: None,
-            reason: MissingReason::NotCoveredByProvider,
-        });
     }
 }
 
