@@ -1,0 +1,7 @@
+//! Fuzzes the way of wallets and prices through the cache.
+
+#![no_main]
+
+use portfolio_fuzz::cache::{MadeUp, round_trip};
+
+libfuzzer_sys::fuzz_target!(|made_up: MadeUp| round_trip(&made_up));

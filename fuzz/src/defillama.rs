@@ -1,0 +1,46 @@
+//! DeFiLlama's prices.
+
+use portfolio::{
+    domain::{
+        book::{BookKey, PAGES},
+        price::{PriceKey, PriceSource},
+    },
+    upstream::defillama::read_prices,
+};
+
+use crate::quotes::{self, Told};
+
+/// Any bytes as an answer: refused, or prices that can be stored.
+pub fn prices(body: &[u8]) {
+    let Ok(quotes) = read_prices(body) else {
+        return;
+    };
+    quotes::check(quotes.into_iter().map(|quote| {
+        assert!(BookKey::Unlisted(quote.key.clone()).page().number < PAGES);
+        Told {
+            key: PriceKey::of_asset(&quote.key),
+            price: quote.price,
+            change: None,
+            as_of: quote.as_of,
+            source: PriceSource::DefiLlama,
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds;
+
+    #[test]
+    fn seeds_are_read() {
+        let mut tokens = 0;
+        for (name, body) in seeds::of("defillama_prices") {
+            prices(&body);
+            let read = read_prices(&body);
+            assert_eq!(read.is_ok(), !name.starts_with("bad-"), "{name}");
+            tokens += read.map_or(0, |quotes| quotes.len());
+        }
+        assert!(tokens > 5);
+    }
+}

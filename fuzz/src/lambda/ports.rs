@@ -1,0 +1,293 @@
+//! A world without a network: a cached wallet and sources that always answer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use portfolio::{
+    cache::{
+        CacheError, CachedPart, CachedPrices, CachedWallet, FailureMark, Header, Lease,
+        LeaseOutcome, LeaseRequest, NewStructure, WalletStore,
+        assets::{AssetStore, Assets},
+        book::{Breakers, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
+        codec,
+    },
+    clock::{ManualClock, Timestamp},
+    config::Config,
+    domain::{
+        address::Address,
+        book::{BookKey, Page},
+        currency::Currency,
+        number::Number,
+        price::{CmcId, PriceTable},
+        scope::{Part, Scope},
+        upstream::Upstream,
+    },
+    lambda::http::HttpHandler,
+    service::{Policy, Ports, Service},
+    upstream::{Attempts, FetchedStructure, PriceSource, Quote, StructureSource, UpstreamError},
+    usage::Usage,
+};
+
+use crate::{NOW, wallet};
+
+/// How old the holdings are: fresh, unless the client asks for newer ones.
+const AGE: Duration = Duration::from_secs(45);
+
+/// The handler of `scope`, new, so that no input leaves anything to the next.
+pub fn handler(scope: Scope) -> HttpHandler {
+    static CONFIG: OnceLock<Config> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| Config::from_lookup(&|_| None).expect("the defaults"));
+    let world = Arc::new(World);
+    let ports = Ports {
+        structures: world.clone(),
+        quotes: world.clone(),
+        fallback: None,
+        wallets: world.clone(),
+        assets: world.clone(),
+        book: world.clone(),
+        breakers: world,
+        queue: None,
+        often: None,
+        clock: Arc::new(ManualClock::at(NOW)),
+    };
+    HttpHandler::new(Service::new(ports, Policy::from(config)), scope, config)
+}
+
+/// Runs to the end.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .expect("a runtime");
+    }
+    RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+struct World;
+
+fn stored() -> &'static CachedWallet {
+    static STORED: OnceLock<CachedWallet> = OnceLock::new();
+    STORED.get_or_init(|| {
+        let fetched_at = NOW.minus(AGE);
+        let stored = wallet::finished(&wallet::sample(), fetched_at);
+        let cached = |(part, bytes): (Part, Vec<u8>)| {
+            let cached = CachedPart {
+                hash: codec::hash(&bytes),
+                bytes,
+                fetched_at,
+            };
+            (part, cached)
+        };
+        CachedWallet {
+            parts: stored.parts.into_iter().map(cached).collect(),
+            prices: Some(CachedPrices {
+                table: stored.prices,
+                hash: 0,
+            }),
+            ..CachedWallet::default()
+        }
+    })
+}
+
+#[async_trait]
+impl StructureSource for World {
+    async fn fetch(
+        &self,
+        _: &Address,
+        _: Scope,
+        _: Currency,
+        _: Duration,
+        _: Attempts,
+    ) -> Result<FetchedStructure, UpstreamError> {
+        Ok(FetchedStructure {
+            draft: wallet::sample(),
+            complete: true,
+        })
+    }
+}
+
+#[async_trait]
+impl PriceSource for World {
+    async fn quotes(
+        &self,
+        ids: &[CmcId],
+        _: Currency,
+        _: Duration,
+    ) -> Result<Vec<Quote>, UpstreamError> {
+        let quote = |id: &CmcId| Quote {
+            id: *id,
+            price: Ok(Number::ONE),
+            change_24h_percent: None,
+            as_of: Some(NOW),
+        };
+        Ok(ids.iter().map(quote).collect())
+    }
+
+    fn max_ids(&self) -> usize {
+        1000
+    }
+}
+
+#[async_trait]
+impl WalletStore for World {
+    /// Prices are there in US dollars; in other currencies they are converted.
+    async fn load(
+        &self,
+        _: &Address,
+        currency: Currency,
+        _: bool,
+        _: &Usage,
+    ) -> Result<CachedWallet, CacheError> {
+        let mut wallet = stored().clone();
+        if currency != Currency::USD {
+            let dollars = wallet.prices.take();
+            let elsewhere = dollars.map(|prices| (Currency::USD, prices.table));
+            wallet.elsewhere.extend(elsewhere);
+        }
+        Ok(wallet)
+    }
+
+    async fn lease(
+        &self,
+        _: &Address,
+        wanted: LeaseRequest<'_>,
+        _: &Usage,
+    ) -> Result<LeaseOutcome, CacheError> {
+        Ok(LeaseOutcome::Won(Lease {
+            generations: wanted.parts.iter().map(|part| (*part, 1)).collect(),
+        }))
+    }
+
+    async fn claim_ahead(
+        &self,
+        _: &Address,
+        _: Timestamp,
+        _: u32,
+        _: &Usage,
+    ) -> Result<bool, CacheError> {
+        Ok(true)
+    }
+
+    async fn header(&self, _: &Address, _: &Usage) -> Result<Header, CacheError> {
+        Ok(Header::default())
+    }
+
+    async fn store(
+        &self,
+        _: &Address,
+        _: &Lease,
+        _: NewStructure<'_>,
+        _: Timestamp,
+        _: &Usage,
+    ) -> Result<bool, CacheError> {
+        Ok(true)
+    }
+
+    async fn renew(
+        &self,
+        _: &Address,
+        _: &Lease,
+        _: Timestamp,
+        _: &Usage,
+    ) -> Result<bool, CacheError> {
+        Ok(true)
+    }
+
+    async fn release(
+        &self,
+        _: &Address,
+        _: &Lease,
+        _: Option<&FailureMark>,
+        _: &Usage,
+    ) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: &Address, _: Timestamp, _: &Usage) -> Result<(), CacheError> {
+        Ok(())
+    }
+
+    async fn store_prices(
+        &self,
+        _: &Address,
+        _: Currency,
+        _: &PriceTable,
+        _: Option<&CachedPrices>,
+        _: Timestamp,
+        _: &Usage,
+    ) -> Result<bool, CacheError> {
+        Ok(true)
+    }
+}
+
+#[async_trait]
+impl AssetStore for World {
+    async fn read(&self, _: &Usage) -> Result<Assets, CacheError> {
+        Ok(wallet::assets())
+    }
+
+    async fn write(&self, _: &Assets, _: Timestamp, _: &Usage) -> Result<usize, CacheError> {
+        Ok(0)
+    }
+}
+
+/// An empty book, whose leases are all to be had.
+#[async_trait]
+impl PriceBook for World {
+    async fn read(
+        &self,
+        _: Currency,
+        pages: &BTreeSet<Page>,
+        _: bool,
+        _: &Usage,
+    ) -> Result<BTreeMap<Page, Prices>, CacheError> {
+        Ok(pages.iter().map(|page| (*page, Prices::new())).collect())
+    }
+
+    async fn lease(
+        &self,
+        _: Currency,
+        wanted: &BTreeMap<Page, BTreeSet<BookKey>>,
+        _: LeaseTerms,
+        _: &Usage,
+    ) -> BTreeMap<Page, PageLease> {
+        let won = || PageLease::Won(1, PageState::default());
+        wanted.keys().map(|page| (*page, won())).collect()
+    }
+
+    async fn states(
+        &self,
+        _: Currency,
+        pages: &BTreeSet<Page>,
+        _: &Usage,
+    ) -> Result<BTreeMap<Page, PageState>, CacheError> {
+        let states = pages.iter().map(|page| (*page, PageState::default()));
+        Ok(states.collect())
+    }
+
+    async fn write(
+        &self,
+        _: Currency,
+        _: &BTreeMap<Page, PageWrite>,
+        _: Timestamp,
+        _: &Usage,
+    ) -> Result<(), CacheError> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Breakers for World {
+    async fn open_until(&self, _: Upstream, _: &Usage) -> Result<Option<Timestamp>, CacheError> {
+        Ok(None)
+    }
+
+    async fn open(&self, _: Upstream, _: Timestamp, _: &Usage) -> Result<(), CacheError> {
+        Ok(())
+    }
+}
