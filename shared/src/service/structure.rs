@@ -1,6 +1,9 @@
 //! The first level: what a wallet holds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     CacheOutcome, Held, Level, Request, Service, ServiceError, TRIED_AGAIN, failures::remembered,
@@ -25,8 +28,8 @@ const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
 /// Whoever finds fresh holdings unreadable looks again for this long: by then
 /// they count as lost, and one fetches them anew.
 const PATIENCE: Duration = Duration::from_millis(6500);
-/// So many holders are waited for: each of them but the last has died, or
-/// could not store what it fetched.
+/// So many holders are waited for, one after the other, that died or could not
+/// store what they fetched.
 const HOLDERS: usize = 3;
 /// Chunks are written right after their header. When a header is older than
 /// this and its chunks are still not there, they are lost, not on their way.
@@ -180,7 +183,7 @@ impl Service {
         request: &Request,
     ) -> Result<Held, ServiceError> {
         let (mut waited, mut unreadable) = (Duration::ZERO, Duration::ZERO);
-        let mut holders = 0;
+        let mut holders = BTreeSet::new();
         let patience = self.upstream_timeout(self.policy.structure_timeout + LEASE, request);
         loop {
             let aside = Usage::default();
@@ -222,6 +225,9 @@ impl Service {
             if let Some(error) = remembered(&header, wanted, self.clock.now()) {
                 return self.despite(error, wanted, Some(&cached));
             }
+            // Each lease counts the generation up.
+            let parts = wanted.iter().filter_map(|part| header.parts.get(part));
+            holders.extend(parts.map(|part| part.generation).max());
             let settled = self.header_is_fresh(wanted, &header, request);
             if !settled {
                 if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
@@ -231,9 +237,8 @@ impl Service {
                     .wait_for_holder(query, wanted, patience.saturating_sub(waited), request)
                     .await;
                 waited += pause;
-                holders += 1;
                 // What the holder fetched cannot be kept: each for itself.
-                if given_up || holders >= HOLDERS {
+                if given_up || holders.len() > HOLDERS {
                     return self
                         .fetch(query, wanted, Some(cached), None, outcome, request)
                         .await;
