@@ -75,17 +75,24 @@ impl<'a> Mapping<'a> {
         assets: &dyn AssetResolver,
     ) -> Self {
         let mut mapping = Self::default();
-        let mut prices: HashMap<CmcId, Number> = HashMap::new();
+        // The lowest and the highest price of each, whatever the order of rows.
+        let mut prices: HashMap<CmcId, (Number, Number)> = HashMap::new();
         for (row, implementations) in rows {
             let key = (asset_key(row), row.chain.as_str());
             let known = mapping.ids.get(&key).copied();
             let Some(id) = known.or_else(|| resolve(&row.chain, implementations, assets)) else {
                 continue;
             };
-            if let Some(price) = row.price
-                && !agree(price, *prices.entry(id).or_insert(price))
-            {
-                mapping.ambiguous.entry(id).or_default();
+            if let Some(price) = row.price {
+                let (low, high) = prices.entry(id).or_insert((price, price));
+                if price.compare(*low, 1).is_lt() {
+                    *low = price;
+                } else if price.compare(*high, 1).is_gt() {
+                    *high = price;
+                }
+                if !agree(*low, *high) {
+                    mapping.ambiguous.entry(id).or_default();
+                }
             }
             mapping.ids.insert(key, id);
         }
@@ -144,5 +151,10 @@ mod tests {
         assert_eq!(ids(&[row("a", "3000"), row("b", "2990")]), [id, id]);
         assert_eq!(ids(&[row("a", "3000"), row("b", "1.5")]), [None, None]);
         assert_eq!(ids(&[row("a", "3000"), row("b", "")]), [id, id]);
+        // Each is near the one between, whichever comes first.
+        let mut rows = [row("a", "1"), row("b", "5"), row("c", "0.3")];
+        assert_eq!(ids(&rows), [None; 3]);
+        rows.reverse();
+        assert_eq!(ids(&rows), [None; 3]);
     }
 }

@@ -1,5 +1,7 @@
 //! HTTP requests in their envelopes.
 
+use std::{collections::BTreeMap, panic::catch_unwind};
+
 use lambda_http::{
     aws_lambda_events::{
         alb::{AlbTargetGroupRequest, AlbTargetGroupResponse},
@@ -69,8 +71,11 @@ pub enum Origin {
 /// # Errors
 /// When it is no HTTP event.
 pub fn decode(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
-    let request: LambdaRequest =
-        serde_json::from_str(event.get()).map_err(|error| UnknownEvent(error.to_string()))?;
+    // A header map panics on more than 24,576 names.
+    let read = catch_unwind(|| serde_json::from_str::<LambdaRequest>(event.get()));
+    let request = read
+        .map_err(|_| UnknownEvent("more headers than can be read".to_owned()))?
+        .map_err(|error| UnknownEvent(error.to_string()))?;
     match request {
         LambdaRequest::ApiGatewayV2(request) => Ok((from_v2(request), Origin::ApiGatewayV2)),
         LambdaRequest::ApiGatewayV1(request) => Ok((from_v1(request), Origin::ApiGatewayV1)),
@@ -138,11 +143,15 @@ fn merged(multi: HeaderMap, single: HeaderMap) -> HeaderMap {
     if multi.is_empty() { single } else { multi }
 }
 
+/// Ordered by name. Read through JSON: the map's own iterator panics on a
+/// parameter without values.
 fn pairs(query: &QueryMap) -> Vec<(String, String)> {
-    query
-        .iter()
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+    let read = serde_json::to_value(query).and_then(serde_json::from_value);
+    let parameters: BTreeMap<String, Vec<String>> = read.unwrap_or_default();
+    let pair = |(name, values): (String, Vec<String>)| {
+        values.into_iter().map(move |value| (name.clone(), value))
+    };
+    parameters.into_iter().flat_map(pair).collect()
 }
 
 fn form_decode(raw: &str) -> Vec<(String, String)> {
@@ -246,6 +255,29 @@ mod tests {
             ("/other/v1/wallets/x/defi", None, "/other/v1/wallets/x/defi"),
         ] {
             assert_eq!(without_stage(path, stage), expected);
+        }
+    }
+
+    #[test]
+    fn an_event_of_too_many_headers_is_refused() {
+        let headers = (0..24_577).map(|number| (format!("x-{number}"), "1".into()));
+        let headers: serde_json::Map<String, serde_json::Value> = headers.collect();
+        let event = serde_json::json!({
+            "httpMethod": "GET", "requestContext": {"elb": {}}, "headers": headers,
+        });
+        assert!(decode(&to_raw_value(&event).unwrap()).is_err());
+    }
+
+    #[test]
+    fn parameters_without_values_are_left_out() {
+        for name in ["queryStringParameters", "multiValueQueryStringParameters"] {
+            let event = serde_json::json!({
+                "httpMethod": "GET", "requestContext": {"elb": {}},
+                name: {"currency": [], "limit": ["1", "2"]},
+            });
+            let (request, _) = decode(&to_raw_value(&event).unwrap()).unwrap();
+            let twice = ["1", "2"].map(|value| ("limit".to_owned(), value.to_owned()));
+            assert_eq!(request.query, twice);
         }
     }
 
