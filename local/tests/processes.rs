@@ -72,14 +72,9 @@ impl Fleet {
     }
 }
 
-/// Starts a process and waits until it listens.
-async fn process(services: &Services) -> (Child, String) {
-    let config = &services.config;
-    let table = config.dynamodb_endpoint.as_ref().expect("a table");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portfolio-local"))
-        .args(["--port", "0"])
-        .envs(services.environment.iter().cloned())
-        .env("AWS_ENDPOINT_URL_DYNAMODB", table.as_str())
+/// Starts a process and waits for a line that begins so: gives what follows.
+async fn started(command: &mut Command, prefix: &str) -> (Child, String) {
+    let mut child = command
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -87,14 +82,26 @@ async fn process(services: &Services) -> (Child, String) {
     let stdout = child.stdout.take().expect("its output");
     let mut lines = BufReader::new(stdout).lines();
     while let Some(line) = lines.next_line().await.expect("text") {
-        if let Some(url) = line.strip_prefix("Gateway") {
-            let url = url.trim().to_owned();
+        if let Some(rest) = line.strip_prefix(prefix) {
+            let rest = rest.trim().to_owned();
             // Whatever else it says must not fill the pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return (child, url);
+            return (child, rest);
         }
     }
     panic!("the process ended");
+}
+
+/// Starts a gateway; gives its URL.
+async fn process(services: &Services) -> (Child, String) {
+    let config = &services.config;
+    let table = config.dynamodb_endpoint.as_ref().expect("a table");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portfolio-local"));
+    command
+        .args(["--port", "0"])
+        .envs(services.environment.iter().cloned())
+        .env("AWS_ENDPOINT_URL_DYNAMODB", table.as_str());
+    started(&mut command, "Gateway").await
 }
 
 fn farmer() -> &'static str {
@@ -200,25 +207,14 @@ async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
 
 /// Starts a DynamoDB in a process of its own.
 async fn database(port: u16) -> Child {
-    let nowhere = "http://127.0.0.1:9".to_owned();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portfolio-local"))
+    let nowhere = "http://127.0.0.1:9";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portfolio-local"));
+    command
         .args(["services", "--dynamodb-port", &port.to_string()])
-        .env("ZERION_BASE_URL", &nowhere)
-        .env("CMC_BASE_URL", &nowhere)
-        .env("DEFILLAMA_BASE_URL", &nowhere)
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("a process");
-    let stdout = child.stdout.take().expect("its output");
-    let mut lines = BufReader::new(stdout).lines();
-    while let Some(line) = lines.next_line().await.expect("text") {
-        if line.starts_with("DynamoDB") {
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return child;
-        }
-    }
-    panic!("the process ended");
+        .env("ZERION_BASE_URL", nowhere)
+        .env("CMC_BASE_URL", nowhere)
+        .env("DEFILLAMA_BASE_URL", nowhere);
+    started(&mut command, "DynamoDB").await.0
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,9 +8,14 @@ use aws_sdk_sqs::{
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     types::SendMessageBatchRequestEntry,
 };
+use serde_json::json;
 use thiserror::Error;
 
-use crate::{aws, config::Config};
+use crate::{
+    aws,
+    config::Config,
+    domain::{address::Address, currency::Currency},
+};
 
 /// Messages in one request, SQS's documented maximum.
 pub const BATCH: usize = 10;
@@ -26,6 +31,17 @@ pub struct Delayed {
     pub body: String,
     /// After how long it is delivered, in whole seconds.
     pub after: Duration,
+}
+
+impl Delayed {
+    /// The payload that has a wallet fetched, its prices in `currency`.
+    pub fn fetch(address: &Address, currency: Currency, after: Duration) -> Self {
+        let (address, currency) = (address.to_string(), currency.as_str());
+        Self {
+            body: json!({"address": address, "currency": currency}).to_string(),
+            after,
+        }
+    }
 }
 
 /// Messages could not be handed over.

@@ -16,7 +16,6 @@ use std::{
 
 use futures::{StreamExt, future::Either, stream};
 use serde::Serialize;
-use serde_json::json;
 
 use crate::{
     cache::{
@@ -196,10 +195,12 @@ impl Refresh {
             } else if messages.len() + moments.len() > self.terms.budget {
                 summary.left += 1;
             } else {
-                messages.extend(moments.iter().map(|at| Delayed {
-                    body: message(&it.wallet),
-                    after: at.since(now),
-                }));
+                let WatchedWallet {
+                    address, currency, ..
+                } = &it.wallet;
+                let moments = moments.iter();
+                messages
+                    .extend(moments.map(|at| Delayed::fetch(address, *currency, at.since(now))));
             }
         }
         let batches = messages.chunks(BATCH).map(|batch| async {
@@ -302,10 +303,4 @@ fn fetched_at(
     let times = parts.map(|part| header.parts.get(part)?.fetched_at);
     let oldest = times.collect::<Option<Vec<_>>>()?.into_iter().min()?;
     (!oldest.is_implausible(now)).then_some(oldest)
-}
-
-/// The payload that has a wallet fetched.
-pub fn message(wallet: &WatchedWallet) -> String {
-    let (address, currency) = (wallet.address.to_string(), wallet.currency.as_str());
-    json!({"address": address, "currency": currency}).to_string()
 }

@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lambda_runtime::Diagnostic;
 use portfolio::{
     app,
-    cache::Table,
+    cache::{Retention, Table, Wallets},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     config::Config,
     domain::scope::Scope,
@@ -236,6 +236,15 @@ impl World {
         Table::connect(self.config(), self.clock.clone())
     }
 
+    /// Wallets in the table, kept as long as the defaults say.
+    pub fn wallets(&self) -> Wallets {
+        let retention = Retention {
+            structure: Duration::from_secs(86_700),
+            prices: Duration::from_secs(960),
+        };
+        Wallets::new(self.table(), retention)
+    }
+
     /// Moves the functions' clock.
     pub fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
@@ -333,6 +342,16 @@ pub fn v2_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)])
         },
         "isBase64Encoded": false,
     })
+}
+
+/// An event of `events/`, by its file's name without the extension.
+///
+/// # Panics
+/// When there is none.
+pub fn event(name: &str) -> Value {
+    let path = format!("{}/../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    serde_json::from_str(&text).expect("JSON")
 }
 
 /// The address of a sample wallet.

@@ -1,10 +1,8 @@
 //! Items that are damaged, of another format, or from a clock that is wrong.
 
-use std::time::Duration;
-
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
-    cache::{CachedWallet, Retention, WalletStore, Wallets},
+    cache::{CachedWallet, WalletStore, Wallets},
     domain::{address::Address, currency::Currency, scope::Part},
     usage::Usage,
 };
@@ -19,12 +17,8 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let world = World::new().await;
-        let retention = Retention {
-            structure: Duration::from_secs(86_700),
-            prices: Duration::from_secs(960),
-        };
         Self {
-            wallets: Wallets::new(world.table(), retention),
+            wallets: world.wallets(),
             address: Address::parse(sample("small")).expect("an address"),
             world,
         }

@@ -1,6 +1,6 @@
 //! The sample events in `events/`, through the functions that they are for.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use portfolio::{
     clock::{Clock, SystemClock},
@@ -8,22 +8,8 @@ use portfolio::{
     lambda::Invocation,
 };
 use portfolio_local::standins::{Fault, Upstream};
-use portfolio_tests::{Answer, World, positions, sample};
+use portfolio_tests::{Answer, World, event, positions, sample};
 use serde_json::{Value, json, value::to_raw_value};
-
-fn event(name: &str) -> Value {
-    let path: PathBuf = [
-        env!("CARGO_MANIFEST_DIR"),
-        "..",
-        "events",
-        &format!("{name}.json"),
-    ]
-    .iter()
-    .collect();
-    let text = std::fs::read_to_string(&path)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).expect("JSON")
-}
 
 async fn invoke(world: &World, name: &str) -> Answer {
     let scope = name

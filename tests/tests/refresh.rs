@@ -8,7 +8,7 @@ use portfolio::{
     lambda::{Invocation, refresh::RefreshFunction},
 };
 use portfolio_local::standins::{Fault, Upstream};
-use portfolio_tests::{World, queue::FakeQueue, rows};
+use portfolio_tests::{World, event, queue::FakeQueue, rows};
 use serde_json::{Value, json, value::to_raw_value};
 
 fn address(number: usize) -> String {
@@ -28,12 +28,6 @@ async fn ask(function: &RefreshFunction, event: &Value) -> Result<Value, String>
     let answer = function.handle(&event, &invocation).await;
     let answer = answer.map_err(|error| error.error_type)?;
     Ok(serde_json::from_str(answer.get()).expect("JSON"))
-}
-
-fn event(name: &str) -> Value {
-    let path = format!("{}/../events/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).expect("an event");
-    serde_json::from_str(&text).expect("JSON")
 }
 
 /// Watches wallets `0..count`, each with a token of its own.

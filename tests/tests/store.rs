@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     cache::{
         CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewStructure,
-        Retention, WalletStore, Wallets, codec,
+        WalletStore, Wallets, codec,
     },
     clock::Timestamp,
     domain::{
@@ -33,12 +33,8 @@ struct Bench {
 impl Bench {
     async fn new() -> Self {
         let world = World::new().await;
-        let retention = Retention {
-            structure: Duration::from_secs(86_700),
-            prices: Duration::from_secs(960),
-        };
         Self {
-            wallets: Wallets::new(world.table(), retention),
+            wallets: world.wallets(),
             address: Address::parse(sample("small")).expect("an address"),
             usage: Usage::default(),
             world,

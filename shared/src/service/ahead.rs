@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::{CacheOutcome, Held, Request, Service};
 use crate::{
-    cache::watched::WatchedWallet,
+    cache::{Header, watched::WatchedWallet},
+    clock::Timestamp,
     domain::{query::Query, schedule::renewed_after},
-    queue::Delayed,
-    refresh::message,
+    queue::{Delayed, Queue},
 };
 
 /// Whoever is asked for near the end of so many lives, one after the other, is
@@ -22,13 +22,6 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 impl Service {
     /// Hands holdings over, once in their life, if a queue takes them.
     pub(super) async fn hand_over(&self, query: &Query, held: &Held, request: &Request) {
-        let handed = tokio::time::timeout(TIMEOUT, self.try_to_hand_over(query, held, request));
-        if handed.await.is_err() {
-            tracing::warn!("a wallet could not be handed over in time");
-        }
-    }
-
-    async fn try_to_hand_over(&self, query: &Query, held: &Held, request: &Request) {
         let (Some(queue), Some(cached)) = (&self.queue, &held.cached) else {
             return;
         };
@@ -42,43 +35,54 @@ impl Service {
         if !near_its_end {
             return;
         }
+        let handed = self.claim_and_send(&**queue, query, held.fetched_at, &cached.header, request);
+        match tokio::time::timeout(TIMEOUT, handed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::warn!(reason, "a wallet cannot be handed over"),
+            Err(_) => tracing::warn!("a wallet could not be handed over in time"),
+        }
+    }
+
+    async fn claim_and_send(
+        &self,
+        queue: &dyn Queue,
+        query: &Query,
+        fetched_at: Timestamp,
+        header: &Header,
+        request: &Request,
+    ) -> Result<(), String> {
         // Lives one after the other: the last one was handed over as well.
         let ttl = self.policy.structure.ttl;
-        let before = cached.header.ahead;
-        let count = match before.is_some_and(|at| held.fetched_at <= at.plus(2 * ttl)) {
-            true => cached.header.ahead_count.saturating_add(1),
+        let count = match header
+            .ahead
+            .is_some_and(|at| fetched_at <= at.plus(2 * ttl))
+        {
+            true => header.ahead_count.saturating_add(1),
             false => 1,
         };
-        let (address, usage) = (&query.address, &request.usage);
-        let claimed = self
-            .wallets
-            .claim_ahead(address, held.fetched_at, count, usage);
-        match claimed.await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => {
-                tracing::warn!(%error, "a wallet cannot be handed over");
-                return;
+        let (address, currency, usage) = (&query.address, query.currency, &request.usage);
+        let claimed = self.wallets.claim_ahead(address, fetched_at, count, usage);
+        if !claimed.await.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        if let Some(watched) = self.often.as_ref().filter(|_| count >= OFTEN) {
+            let wallet = WatchedWallet {
+                address: address.clone(),
+                currency,
+                until: Some(self.clock.now().plus(OFTEN_FOR)),
+            };
+            if let Err(error) = watched.watch(&[wallet], usage).await {
+                tracing::warn!(%error, "a wallet that is asked for often cannot be watched");
             }
         }
-        let wallet = WatchedWallet {
-            address: query.address.clone(),
-            currency: query.currency,
-            until: Some(self.clock.now().plus(OFTEN_FOR)),
-        };
-        if let Some(watched) = self.often.as_ref().filter(|_| count >= OFTEN)
-            && let Err(error) = watched.watch(std::slice::from_ref(&wallet), usage).await
-        {
-            tracing::warn!(%error, "a wallet that is asked for often cannot be watched");
-        }
-        let now = Delayed {
-            body: message(&wallet),
-            after: Duration::ZERO,
-        };
-        match queue.send(&[now]).await {
-            Ok(refused) if refused.is_empty() => {}
-            Ok(_) => tracing::warn!("the queue does not take a wallet"),
-            Err(error) => tracing::warn!(%error, "a wallet cannot be handed over"),
+        let now = Delayed::fetch(address, currency, Duration::ZERO);
+        let refused = queue
+            .send(&[now])
+            .await
+            .map_err(|error| error.to_string())?;
+        match refused.is_empty() {
+            true => Ok(()),
+            false => Err("the queue does not take it".to_owned()),
         }
     }
 }
