@@ -2,6 +2,6 @@
 
 #![no_main]
 
-use portfolio_fuzz::cache::{MadeUp, round_trip};
+use portfolio_fuzz::{cache::round_trip, made_up::MadeUp};
 
 libfuzzer_sys::fuzz_target!(|made_up: MadeUp| round_trip(&made_up));

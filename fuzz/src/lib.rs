@@ -9,6 +9,7 @@ pub mod coinmarketcap;
 pub mod cursor;
 pub mod defillama;
 pub mod lambda;
+pub mod made_up;
 mod quotes;
 #[cfg(test)]
 mod seeds;
