@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod lambda;
+pub mod metrics;
 pub mod queue;
 mod random;
 pub mod refresh;

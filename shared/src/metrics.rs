@@ -1,0 +1,107 @@
+//! What is measured, by the names that CloudWatch, its alarms and its dashboard
+//! know.
+//!
+//! Every number is about one function or one provider: its only dimension.
+//! Wallets are never one, or each would be a metric of its own to be paid for.
+
+use metrics::Unit;
+
+/// What a number is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// A function: `defi`, `wallet`, `aggregate`, `refresh` or `registry`.
+    Function,
+    /// A provider: `zerion`, `coinmarketcap` or `defillama`.
+    Provider,
+}
+
+impl Dimension {
+    /// Its name in CloudWatch.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Function => "Function",
+            Self::Provider => "Provider",
+        }
+    }
+}
+
+/// A metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name in CloudWatch.
+    pub name: &'static str,
+    /// What it is counted in.
+    pub unit: Unit,
+    /// What it is about.
+    pub dimension: Dimension,
+    /// Whether single values are told, for percentiles, instead of a sum.
+    pub values: bool,
+}
+
+/// Declares the metrics, and [`ALL`] of them.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $unit:ident, $dimension:ident, $values:literal;)*) => {
+        $($(#[$doc])* pub const $name: Metric = Metric {
+            name: $text,
+            unit: Unit::$unit,
+            dimension: Dimension::$dimension,
+            values: $values,
+        };)*
+
+        /// All metrics.
+        pub const ALL: &[Metric] = &[$($name),*];
+    };
+}
+
+metrics! {
+    /// HTTP requests and direct invocations answered, errors included.
+    REQUESTS = "Requests", Count, Function, false;
+    /// Those that were answered with a 4xx status.
+    CLIENT_ERRORS = "ClientErrors", Count, Function, false;
+    /// Those that were answered with a 5xx status.
+    SERVER_ERRORS = "ServerErrors", Count, Function, false;
+    /// Time from the event to the answer.
+    LATENCY = "Latency", Milliseconds, Function, true;
+    /// Answers from cached holdings, stale ones included.
+    STRUCTURE_HITS = "StructureHits", Count, Function, false;
+    /// Answers for which holdings were fetched: none were cached.
+    STRUCTURE_MISSES = "StructureMisses", Count, Function, false;
+    /// Answers for which holdings were fetched: the cached ones had expired.
+    STRUCTURE_EXPIRED = "StructureExpired", Count, Function, false;
+    /// Answers from cached prices, stale ones included.
+    PRICES_HITS = "PricesHits", Count, Function, false;
+    /// Answers for which prices were fetched: none were cached.
+    PRICES_MISSES = "PricesMisses", Count, Function, false;
+    /// Answers for which prices were fetched: cached ones had expired.
+    PRICES_EXPIRED = "PricesExpired", Count, Function, false;
+    /// Answers for which prices were fetched: some were cached and fresh.
+    PRICES_PARTIAL = "PricesPartial", Count, Function, false;
+    /// Answers with holdings or prices that are marked stale.
+    STALE_ANSWERS = "StaleAnswers", Count, Function, false;
+    /// Prices that a source gave and that were not believed.
+    REFUSED_PRICES = "RefusedPrices", Count, Function, false;
+    /// Serial waits for DynamoDB.
+    DYNAMODB_ROUND_TRIPS = "DynamoDbRoundTrips", Count, Function, false;
+    /// Read capacity used, in read request units.
+    DYNAMODB_READ_UNITS = "DynamoDbReadUnits", Count, Function, true;
+    /// Write capacity used, in write request units.
+    DYNAMODB_WRITE_UNITS = "DynamoDbWriteUnits", Count, Function, true;
+    /// Calls to DynamoDB that failed, after the SDK's own attempts.
+    DYNAMODB_ERRORS = "DynamoDbErrors", Count, Function, false;
+    /// Wallets of messages and notices that were fetched or found fresh.
+    WALLETS_WARMED = "WalletsWarmed", Count, Function, false;
+    /// Wallets of messages and notices that could not be fetched.
+    WALLETS_FAILED = "WalletsFailed", Count, Function, false;
+    /// Attempts at requests to a provider.
+    UPSTREAM_REQUESTS = "UpstreamRequests", Count, Provider, false;
+    /// Those that failed; a wallet that Zerion does not track is no failure.
+    UPSTREAM_ERRORS = "UpstreamErrors", Count, Provider, false;
+    /// Time from an attempt's begin to the end of its answer's body.
+    UPSTREAM_LATENCY = "UpstreamLatency", Milliseconds, Provider, true;
+    /// Attempts that were answered with a limit on requests or on a plan.
+    UPSTREAM_RATE_LIMITED = "UpstreamRateLimited", Count, Provider, false;
+    /// Requests that were not made, because the provider's breaker is open.
+    BREAKER_OPEN = "BreakerOpen", Count, Provider, false;
+    /// Credits of CoinMarketCap's plan that requests used.
+    CREDITS_USED = "CreditsUsed", Count, Provider, false;
+}
