@@ -5,12 +5,14 @@ mod encoding;
 pub mod event;
 pub mod http;
 pub mod problem;
+mod record;
 pub mod refresh;
 pub mod warm;
 
 use std::{sync::Arc, time::Duration};
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use self::{
@@ -20,8 +22,8 @@ use self::{
     warm::Warmer,
 };
 use crate::{
-    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, secrets,
-    telemetry,
+    app, clock::Timestamp, config::Config, domain::scope::Scope, metrics, registry::RegistryUpdate,
+    secrets, telemetry,
 };
 
 /// A query function: decodes an event by its shape and answers in kind.
@@ -78,6 +80,7 @@ impl QueryFunction {
             deadline: self.0.deadline,
             concurrency: self.0.concurrency,
             max_age: None,
+            log_addresses: self.0.log_addresses,
         }
     }
 }
@@ -97,6 +100,8 @@ pub struct Invocation {
     pub id: String,
     /// When Lambda ends it.
     pub deadline: Option<Timestamp>,
+    /// The trace that it belongs to, as X-Ray writes it.
+    pub trace: Option<String>,
 }
 
 impl Invocation {
@@ -118,15 +123,12 @@ impl Invocation {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    let config = start().await?;
+    let config = start(scope.as_str()).await?;
     let function = Arc::new(app::query_function(&config, scope).map_err(told)?);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    serve(move |event, invocation| {
         let function = function.clone();
-        async move {
-            let invocation = invocation(&event);
-            function.handle(&event.payload, &invocation).await
-        }
-    }))
+        async move { function.handle(&event, &invocation).await }
+    })
     .await
 }
 
@@ -137,9 +139,9 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    let config = start().await?;
+    let config = start("registry").await?;
     let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config).map_err(told)?);
-    lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
+    serve(move |_, _| {
         let update = update.clone();
         async move {
             update.run().await.map_err(|error| Diagnostic {
@@ -147,7 +149,7 @@ pub async fn run_registry() -> Result<(), Error> {
                 error_message: error.to_string(),
             })
         }
-    }))
+    })
     .await
 }
 
@@ -158,20 +160,38 @@ pub async fn run_registry() -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_refresh() -> Result<(), Error> {
-    let config = start().await?;
+    let config = start("refresh").await?;
     let function = Arc::new(app::refresh_function(&config).map_err(told)?);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    serve(move |event, invocation| {
         let function = function.clone();
+        async move { function.handle(&event, &invocation).await }
+    })
+    .await
+}
+
+/// Hands every event to `handle`, and writes what was measured before the
+/// answer goes out: afterwards the sandbox may freeze.
+async fn serve<T, F>(handle: impl Fn(Box<RawValue>, Invocation) -> F) -> Result<(), Error>
+where
+    T: Serialize,
+    F: Future<Output = Result<T, Diagnostic>>,
+{
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| {
+        let invocation = invocation(&event);
+        let id = invocation.id.clone();
+        let answer = handle(event.payload, invocation);
         async move {
-            let invocation = invocation(&event);
-            function.handle(&event.payload, &invocation).await
+            let answer = answer.await;
+            telemetry::write_metrics(Some(&id));
+            answer
         }
     }))
     .await
 }
 
 /// What comes before the first event: logs, configuration, keys.
-async fn start() -> Result<Config, Error> {
+async fn start(function: &'static str) -> Result<Config, Error> {
+    metrics::set_function(function);
     telemetry::init(telemetry::Output::Lambda).map_err(told)?;
     let mut config = Config::from_env().map_err(told)?;
     secrets::resolve(&mut config).await.map_err(told)?;
@@ -194,5 +214,6 @@ fn invocation(event: &LambdaEvent<Box<RawValue>>) -> Invocation {
         deadline: deadline
             .map(Timestamp::from_millis)
             .filter(|deadline| *deadline > PLAUSIBLE),
+        trace: event.context.xray_trace_id.clone(),
     }
 }

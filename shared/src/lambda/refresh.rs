@@ -136,6 +136,7 @@ impl RefreshFunction {
             deadline: terms.deadline,
             concurrency: terms.concurrency,
             max_age: Some(worth_renewing(terms.ttl)),
+            log_addresses: terms.log_addresses,
         }
     }
 
