@@ -74,6 +74,8 @@ pub fn init(output: Output) -> Result<(), ConfigError> {
     // wallets.
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        // Failed invocations, which are told already, with their ids.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_target("portfolio", level);
     let format = var("AWS_LAMBDA_LOG_FORMAT").map(|format| format.to_ascii_lowercase());
     let json = match format.as_deref() {

@@ -131,6 +131,11 @@ async fn every_outcome_is_told_once() {
         .await
         .expect_err("a failure");
     assert_eq!(error["errorType"], "upstream_unavailable");
+    let unknown = runtime.invoke("unknown", json!({"x": 1})).await;
+    assert_eq!(
+        unknown.expect_err("a failure")["errorType"],
+        "unknown_event"
+    );
     let written = Written::by(runtime).await;
 
     for (id, status, structure, prices) in [
@@ -206,6 +211,9 @@ async fn every_outcome_is_told_once() {
         assert_eq!(failures.len(), 1, "{failures:?}");
     }
     assert_eq!(written.failures("hit").len(), 0);
+    let errors = written.lines.iter().filter(|line| line["level"] == "ERROR");
+    let errors: Vec<_> = errors.map(|line| &line["request_id"]).collect();
+    assert_eq!(errors, ["unknown"]);
 }
 
 #[tokio::test]

@@ -46,10 +46,7 @@ impl QueryFunction {
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<Box<RawValue>, Diagnostic> {
-        let decoded = event::decode(event).map_err(|error| Diagnostic {
-            error_type: "unknown_event".to_owned(),
-            error_message: error.to_string(),
-        })?;
+        let decoded = event::decode(event).map_err(|error| unknown(&error, invocation))?;
         let answer = match decoded {
             Event::Http(request, origin) => {
                 let reply = self.0.handle(&request, invocation).await;
@@ -64,7 +61,7 @@ impl QueryFunction {
             }
             Event::Notices(payloads) => {
                 let warmed = self.warmer().notices(&payloads, invocation).await;
-                to_raw_value(&warmed.map_err(failed)?)
+                to_raw_value(&warmed.map_err(|problem| told_and_failed(problem, invocation))?)
             }
         };
         answer.map_err(|error| Diagnostic {
@@ -90,6 +87,29 @@ fn failed(problem: Problem) -> Diagnostic {
     Diagnostic {
         error_type: problem.code.as_str().to_owned(),
         error_message: problem.detail,
+    }
+}
+
+/// A problem as a failed invocation that nothing else tells of.
+fn told_and_failed(problem: Problem, invocation: &Invocation) -> Diagnostic {
+    let (code, detail) = (problem.code.as_str(), &problem.detail);
+    tracing::error!(
+        request_id = invocation.id,
+        code,
+        detail,
+        "the invocation failed"
+    );
+    failed(problem)
+}
+
+/// An event of no known shape as a failed invocation. What it holds is not
+/// repeated in the log.
+fn unknown(error: &dyn std::fmt::Display, invocation: &Invocation) -> Diagnostic {
+    let code = "unknown_event";
+    tracing::error!(request_id = invocation.id, code, "the invocation failed");
+    Diagnostic {
+        error_type: code.to_owned(),
+        error_message: error.to_string(),
     }
 }
 
@@ -144,9 +164,13 @@ pub async fn run_registry() -> Result<(), Error> {
     serve(move |_, _| {
         let update = update.clone();
         async move {
-            update.run().await.map_err(|error| Diagnostic {
-                error_type: error.code().to_owned(),
-                error_message: error.to_string(),
+            update.run().await.map_err(|error| {
+                let code = error.code();
+                tracing::error!(code, %error, "the asset registry could not be brought up to date");
+                Diagnostic {
+                    error_type: code.to_owned(),
+                    error_message: error.to_string(),
+                }
             })
         }
     })
