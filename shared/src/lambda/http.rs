@@ -92,6 +92,7 @@ impl HttpHandler {
         let took = started.elapsed();
         context.usage.phase("total", took);
         Record {
+            function: self.scope.as_str(),
             request_id: id,
             invocation,
             trigger: "http",
@@ -141,6 +142,7 @@ impl HttpHandler {
             .await;
         let code = answered.as_ref().err().map(|problem| problem.code);
         Record {
+            function: self.scope.as_str(),
             request_id: id,
             invocation,
             trigger: "direct",

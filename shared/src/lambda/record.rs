@@ -11,7 +11,7 @@ use crate::{
     metrics::{
         CLIENT_ERRORS, LATENCY, Metric, PRICES_EXPIRED, PRICES_HITS, PRICES_MISSES, PRICES_PARTIAL,
         REQUESTS, SERVER_ERRORS, STALE_ANSWERS, STRUCTURE_EXPIRED, STRUCTURE_HITS,
-        STRUCTURE_MISSES, function,
+        STRUCTURE_MISSES,
     },
     service::{CacheOutcome, Level, Snapshot},
     usage::Usage,
@@ -53,6 +53,8 @@ pub(super) fn span(request_id: &str, invocation: &Invocation) -> Span {
 
 /// How a request ended.
 pub(super) struct Record<'r> {
+    /// The function that answered.
+    pub function: &'static str,
     /// The id that the client knows.
     pub request_id: &'r str,
     /// Lambda's ids.
@@ -90,7 +92,7 @@ impl Record<'_> {
             request_id = self.request_id,
             invocation = self.invocation.id,
             trace_id = self.invocation.trace.as_deref(),
-            function = function(),
+            function = self.function,
             trigger = self.trigger,
             wallet = self.seen.wallet.as_deref(),
             status = self.status,
