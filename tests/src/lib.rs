@@ -4,6 +4,7 @@
 pub mod queue;
 pub mod rows;
 pub mod table;
+pub mod template;
 
 use std::{
     collections::HashMap,
