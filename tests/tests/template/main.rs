@@ -218,7 +218,10 @@ fn limits_on_processes_are_optional() {
             .collect::<Vec<_>>()
     };
     assert_eq!(limits(&[]), [""; 0]);
-    assert_eq!(limits(&[("RefreshConcurrency", "3")]), ["RefreshFunction 3"]);
+    assert_eq!(
+        limits(&[("RefreshConcurrency", "3")]),
+        ["RefreshFunction 3"]
+    );
     let queries = ["AggregateFunction 4", "DefiFunction 4", "WalletFunction 4"];
     assert_eq!(limits(&[("QueryConcurrency", "4")]), queries);
 }
