@@ -5,6 +5,7 @@ pub mod queue;
 pub mod rows;
 pub mod runtime;
 pub mod table;
+pub mod template;
 
 use std::{
     collections::HashMap,
