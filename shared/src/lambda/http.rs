@@ -34,7 +34,7 @@ use crate::{
 
 /// Largest body, uncompressed and escaped as a JSON string: Lambda's answers
 /// end at 6 MB, envelope included.
-const MAX_BODY: usize = 5_000_000;
+pub(crate) const MAX_BODY: usize = 5_000_000;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
