@@ -36,6 +36,10 @@ use crate::{
 /// end at 6 MB, envelope included.
 pub(crate) const MAX_BODY: usize = 5_000_000;
 
+/// What a client is told who asks for another path.
+pub(crate) const PATHS: &str =
+    "There are /v1/wallets/{address}/defi, /wallet, /aggregate and /cache.";
+
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -222,10 +226,7 @@ impl HttpHandler {
     fn route<'r>(&self, request: &'r HttpRequest) -> Result<Route<'r>, Problem> {
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
         let segments: Vec<&str> = path.split('/').collect();
-        let nowhere = Problem::new(
-            Code::NotFound,
-            "There are /v1/wallets/{address}/defi, /wallet, /aggregate and /cache.",
-        );
+        let nowhere = Problem::new(Code::NotFound, PATHS);
         let ["", "v1", "wallets", address, leaf] = segments[..] else {
             return Err(nowhere);
         };

@@ -15,8 +15,16 @@ use utoipa::{
 
 use super::schemas::{text, words};
 use crate::{
-    domain::{address::AddressError, query::InvalidParameter},
-    lambda::problem::{Body, Code, Problem},
+    domain::{
+        address::AddressError,
+        query::{InvalidParameter, MAX_LIMIT},
+    },
+    lambda::{
+        http::PATHS,
+        problem::{Body, Code, Problem},
+    },
+    service::ServiceError,
+    upstream::{Failure, Quota, Upstream, UpstreamError},
 };
 
 /// A validator, as an example.
@@ -118,9 +126,12 @@ pub(super) fn bodiless() -> Vec<(&'static str, Response)> {
 
 /// Problems by status, as components: name, status, description, examples.
 pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
-    let later = |code, detail: &str| Problem {
-        retry_after: Some(Duration::from_secs(5)),
-        ..Problem::new(code, detail)
+    let waiting = Some(Duration::from_secs(30));
+    let failed = |failure| {
+        Problem::from(ServiceError::from(UpstreamError {
+            upstream: Upstream::Zerion,
+            failure,
+        }))
     };
     vec![
         problem(
@@ -130,7 +141,7 @@ pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
                 Problem::from(AddressError::Length(2)),
                 Problem::from(InvalidParameter::new(
                     "limit",
-                    "is not a number from 1 to 5000",
+                    format!("is not a number from 1 to {MAX_LIMIT}"),
                 )),
             ],
         ),
@@ -138,10 +149,7 @@ pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
             "NotFound",
             "There is no such path. A wallet that holds nothing is no 404, but a 200 with zero \
              totals.",
-            &[Problem::new(
-                Code::NotFound,
-                "There are /v1/wallets/{address}/defi, /wallet, /aggregate and /cache.",
-            )],
+            &[Problem::new(Code::NotFound, PATHS)],
         ),
         problem(
             "MethodNotAllowed",
@@ -152,59 +160,42 @@ pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
             "NotTrackable",
             "The data provider does not track this wallet: contracts, burn addresses, exchanges. \
              Do not ask again soon.",
-            &[Problem::new(
-                Code::WalletNotTrackable,
-                "The data provider does not track this wallet; contracts, burn addresses and \
-                 exchange wallets are not tracked.",
-            )],
+            &[failed(Failure::NotTrackable)],
         ),
         problem(
             "RateLimited",
             "The data provider takes no more requests, and nothing older may stand in; or a \
              gateway in front takes no more from you.",
-            &[later(
-                Code::RateLimited,
-                "The data provider limits requests for now.",
-            )],
+            &[failed(Failure::RateLimited {
+                retry_after: waiting,
+                quota: Quota::Requests,
+            })],
         ),
         problem(
             "Internal",
             "Our fault. Report it with its `request_id`.",
-            &[Problem::new(
-                Code::Internal,
-                "The request could not be answered.",
-            )],
+            &[Problem::from(ServiceError::Internal(String::new()))],
         ),
         problem(
             "UpstreamError",
             "The data provider refused or answered nonsense.",
-            &[Problem::new(
-                Code::UpstreamError,
-                "The data provider's answer could not be read.",
-            )],
+            &[failed(Failure::Malformed(String::new()))],
         ),
         problem(
             "Unavailable",
             "The data provider has trouble or is still gathering what the wallet holds, and \
              nothing older may stand in; or there is no price at all to value holdings by.",
             &[
-                later(
-                    Code::UpstreamUnavailable,
-                    "The data provider is not available at the moment.",
-                ),
-                later(
-                    Code::WalletPreparing,
-                    "The data provider is still gathering this wallet's data.",
-                ),
+                failed(Failure::Unavailable(String::new())),
+                failed(Failure::Preparing {
+                    retry_after: waiting,
+                }),
             ],
         ),
         problem(
             "DeadlineExceeded",
             "There was no answer in time. Ask again.",
-            &[Problem::new(
-                Code::DeadlineExceeded,
-                "The data provider did not answer within the time limit.",
-            )],
+            &[Problem::from(ServiceError::Deadline)],
         ),
     ]
 }
