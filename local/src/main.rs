@@ -40,6 +40,8 @@ enum Command {
     /// Only DynamoDB and the stand-ins, for functions that run elsewhere (SAM
     /// local, cargo lambda).
     Services,
+    /// Only prints the description of the HTTP API (OpenAPI 3.1).
+    Openapi,
 }
 
 /// A wallet that is known to hold something, for the real services.
@@ -49,6 +51,10 @@ const WELL_KNOWN: &str = "0xd8da6bf26964af9d7eed9e03e53415d37aa96045";
 async fn main() -> Result<(), Box<dyn Error>> {
     portfolio::telemetry::init(Output::Terminal)?;
     let arguments = Arguments::parse();
+    if let Some(Command::Openapi) = arguments.command {
+        print!("{}", portfolio::openapi::json()?);
+        return Ok(());
+    }
     let ports = Ports {
         dynamodb: SocketAddr::new(arguments.host, arguments.dynamodb_port),
         upstream: SocketAddr::new(arguments.host, arguments.upstream_port),

@@ -15,6 +15,8 @@ pub mod config;
 pub mod domain;
 pub mod lambda;
 pub mod metrics;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod queue;
 mod random;
 pub mod refresh;

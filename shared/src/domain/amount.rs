@@ -9,6 +9,8 @@ use super::{number::Number, number::write_scaled, quantity::Mantissa};
 
 /// Decimal places that every amount carries.
 pub const SCALE: u32 = 18;
+/// Most digits before the point of what a user writes.
+pub const MAX_WHOLE_DIGITS: usize = 60;
 
 /// An amount of money in fixed point: an integer count of 10^-18 currency
 /// units. Sums are exact and cannot overflow: what an `i128` (± 1.7 × 10^20
@@ -32,10 +34,10 @@ impl Amount {
     }
 
     /// Parses plain decimal text of at least zero, at most 18 decimal places
-    /// and at most 60 whole digits, as users write thresholds.
+    /// and at most [`MAX_WHOLE_DIGITS`], as users write thresholds.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        if whole.len() > 60 {
+        if whole.len() > MAX_WHOLE_DIGITS {
             return None;
         }
         Self::parse_digits(text, whole, fraction)

@@ -17,16 +17,24 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// A 200 body. Amounts are decimal strings, times RFC 3339 in UTC.
+/// A wallet's portfolio, or a page of it: the body of a 200. Amounts are
+/// decimal strings, times RFC 3339 in UTC.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Portfolio))]
 pub struct Answer<'a> {
+    /// The wallet: an EVM address in lower case, a Solana address as it is.
     pub(super) address: &'a Address,
     pub(super) scope: Scope,
+    /// What every amount is in.
     pub(super) currency: Currency,
     pub(super) totals: Totals<'a>,
+    /// Plain balances; absent from `/defi`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub(super) wallet: Option<WalletSection<'a>>,
+    /// Positions in protocols; absent from `/wallet`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub(super) defi: Option<DefiSection<'a>>,
     pub(super) structure: StructureInfo,
     pub(super) prices: PricesInfo,
@@ -34,15 +42,23 @@ pub struct Answer<'a> {
     pub(super) page: Page,
 }
 
-/// Sums over the whole selection, whatever the page.
+/// Sums over the whole selection (address, path, `chains`), whatever the page,
+/// `min_value` and `hidden`.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Totals<'a> {
+    /// Assets less debt.
     pub(super) net_worth: Amount,
+    /// All that is owned.
     pub(super) assets: Amount,
+    /// All that is owed, as a positive amount.
     pub(super) debt: Amount,
     pub(super) change_24h: Change,
+    /// The net worth by chain.
     pub(super) by_chain: Vec<Share<'a>>,
+    /// The net worth by protocol; plain balances count under `wallet`.
     pub(super) by_protocol: Vec<Share<'a>>,
+    /// The net worth by the provider's type of position.
     pub(super) by_type: Vec<Share<'a>>,
 }
 
@@ -55,90 +71,163 @@ impl Totals<'_> {
 
 /// Change of the net worth over 24 hours by price changes alone.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(super) struct Change {
+    /// In the answer's currency.
     pub absolute: Amount,
     /// Of the net worth 24 hours ago; null where that was zero.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub percent: Option<Amount>,
 }
 
 /// One chain's, protocol's or type's net value.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(super) struct Share<'a> {
+    /// Of the chain, the protocol or the type.
     pub id: &'a str,
+    /// A protocol's name; absent from the others.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub name: Option<&'a str>,
+    /// Below zero where more is owed than owned.
     pub value: Amount,
 }
 
+/// Plain token balances.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(super) struct WalletSection<'a> {
+    /// The net value of all of them, on whichever page.
     pub value: Amount,
+    /// Those of this page, the largest value first.
     pub positions: Vec<PositionBody<'a>>,
 }
 
+/// Positions in protocols.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(super) struct DefiSection<'a> {
+    /// The net value of all of them, on whichever page.
     pub value: Amount,
+    /// Those with positions on this page, by net value.
     pub protocols: Vec<ProtocolBody<'a>>,
 }
 
+/// A protocol and what the wallet has in it.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Protocol))]
 pub(super) struct ProtocolBody<'a> {
+    /// The provider's id of it, such as `aave-v3`.
     pub id: &'a str,
+    /// As people know it.
     pub name: &'a str,
+    /// Where its own application is.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub url: Option<&'a str>,
+    /// Where an image of it is.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub icon: Option<&'a str>,
+    /// The net value of all of its positions.
     pub value: Amount,
+    /// Those with positions on this page, by net value.
     pub groups: Vec<GroupBody<'a>>,
 }
 
+/// Positions that belong together, such as both sides of a pool.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Group))]
 pub(super) struct GroupBody<'a> {
+    /// The provider's id of it.
     pub id: &'a str,
+    /// Such as the pool's name.
     pub name: &'a str,
+    /// The net value of all of its positions.
     pub value: Amount,
+    /// Those of this page, the largest value first.
     pub positions: Vec<PositionBody<'a>>,
 }
 
+/// So much of one token in one place.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Position))]
 pub(super) struct PositionBody<'a> {
+    /// The provider's id of it, unique within a wallet as a rule.
     pub id: Cow<'a, str>,
+    /// The provider's word for it: `wallet`, `deposit`, `staked`, `locked`,
+    /// `reward`, `loan`, `investment`, and whatever it adds. Expect new ones.
     pub r#type: &'a str,
     pub kind: Kind,
+    /// Id of the chain it is on.
     pub chain: &'a str,
+    /// What the provider calls it.
     pub name: &'a str,
     pub token: TokenBody<'a>,
+    /// How many tokens, digit for digit as the provider sent it; null where it
+    /// sent nothing readable.
     #[serde(serialize_with = "quantity")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::openapi::Decimal>))]
     pub quantity: Option<&'a Quantity<'a>>,
+    /// The same in the token's smallest unit; null if the provider sent none.
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::openapi::Digits>))]
     pub quantity_raw: Option<Cow<'a, str>>,
+    /// Quantity × price, positive for debt as well; null without a price.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub value: Option<Amount>,
+    /// Null where there is none that may be used.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub price: Option<PriceBody>,
+    /// Why `value` is null; null where it is not.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub unpriced_reason: Option<UnpricedReason>,
+    /// Whether the provider would display it. Only `hidden=true` lists what it
+    /// would not.
     pub displayable: bool,
+    /// Whether the provider takes it for trash. Only `hidden=true` lists that.
     pub trash: bool,
 }
 
+/// A token on one chain.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Token))]
 pub(super) struct TokenBody<'a> {
+    /// The provider's id, the same on every chain that the token is on.
     #[serde(serialize_with = "optional_text")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub id: Option<&'a Ident<'a>>,
+    /// Not unique, and anybody may take any.
     pub symbol: &'a str,
+    /// Not unique either.
     pub name: &'a str,
+    /// Where an image of it is.
     #[serde(serialize_with = "icon")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub icon: &'a Icon<'a>,
+    /// Its contract or mint; null for a chain's native coin.
     #[serde(serialize_with = "optional_text")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub address: Option<&'a Ident<'a>>,
+    /// By how many places `quantity_raw` is shifted.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub decimals: Option<u16>,
+    /// Whether the provider vouches for it.
     pub verified: bool,
 }
 
+/// What one token costs.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Price))]
 pub(super) struct PriceBody {
+    /// In the answer's currency.
     #[serde(serialize_with = "text")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
     pub amount: Number,
     pub source: PriceSource,
+    /// When it was right.
     pub as_of: Timestamp,
+    /// Its change over 24 hours; null where the source does not tell.
     #[serde(serialize_with = "maybe_text")]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::openapi::SignedDecimal>))]
     pub change_24h_percent: Option<Number>,
 }
 
@@ -155,6 +244,7 @@ impl From<&Price> for PriceBody {
 
 /// Whether a position is owned or owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Owned.
@@ -163,8 +253,12 @@ pub enum Kind {
     Debt,
 }
 
-/// Why a position has no value.
+/// Why a position has no value: `no_price`: nobody knows one; `price_too_old`:
+/// the last one is older than stale prices may be; `price_refused`: the newest
+/// is not believed, and there is none before it that may be used;
+/// `quantity_unreadable`: the provider sent no readable quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UnpricedReason {
     /// No source knows a price.
@@ -180,6 +274,7 @@ pub enum UnpricedReason {
 
 /// When the holdings were fetched and how long they count as fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StructureInfo {
     /// When they were fetched; the older of two parts.
     pub as_of: Timestamp,
@@ -191,6 +286,7 @@ pub struct StructureInfo {
 
 /// How old the prices are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PricesInfo {
     /// The oldest price that was used.
     pub as_of: Timestamp,
@@ -204,29 +300,44 @@ pub struct PricesInfo {
 
 /// What the answer cannot contain.
 #[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(super) struct Coverage<'a> {
+    /// Whether nothing is missing.
     pub complete: bool,
-    /// Positions that the provider hides (not displayable, or trash).
+    /// Positions that the provider hides (not displayable, or trash): as many
+    /// would be added by `hidden=true`.
     pub hidden: usize,
+    /// What is missing, and why.
     pub missing: Vec<Missing<'a>>,
 }
 
 /// Something that the answer lacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Missing<'a> {
     /// `defi`, `wallet`, or `price` for a token's newest price.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Gap))]
     pub what: &'static str,
     /// The chain it is missing on; null for all.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub chain: Option<Cow<'a, str>>,
     /// The token whose price it is: its id, else its contract, else its symbol.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
     pub token: Option<Cow<'a, str>>,
     /// Why.
     pub reason: MissingReason,
 }
 
-/// Why something is missing from an answer.
+/// Why something is missing: `not_covered_by_provider`: it does not list this;
+/// `fetched_incompletely`: what it sent could not be read to its end. Or why a
+/// token's newest price is not believed, so that the one before it stays:
+/// `price_refused_jump`: more than five times the known one, or less than a
+/// fifth of it; `price_refused_outdated`: an old one by its source's own date;
+/// `price_refused_not_positive`: null, zero or negative;
+/// `price_refused_unsure`: not trusted by its own source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MissingReason {
     /// The provider says that it does not list it.
@@ -255,10 +366,16 @@ impl From<Refusal> for MissingReason {
     }
 }
 
+/// Which part of the list this is.
 #[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub(super) struct Page {
+    /// Positions per page, as asked for.
     pub limit: u32,
+    /// Positions on all pages together.
     pub total: usize,
+    /// The next page's `cursor`; null on the last page.
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub next: Option<String>,
 }
 

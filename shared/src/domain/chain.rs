@@ -61,6 +61,12 @@ impl Chain {
         Some(&CHAINS[at])
     }
 
+    /// Every chain's id.
+    #[cfg(feature = "openapi")]
+    pub(crate) fn ids() -> impl Iterator<Item = &'static str> {
+        CHAINS.iter().map(|chain| chain.id)
+    }
+
     /// The chain that CoinMarketCap means by a platform's slug and name.
     pub fn by_platform(slug: &str, name: &str) -> Option<&'static Self> {
         let (slug, name) = (slug.to_ascii_lowercase(), name.to_ascii_lowercase());

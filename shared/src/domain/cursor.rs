@@ -13,7 +13,7 @@ use super::{amount::Amount, query::Query};
 
 /// Longest cursor that is read, in characters: about what gateways let through
 /// as a whole URL.
-const MAX_LENGTH: usize = 8192;
+pub(crate) const MAX_LENGTH: usize = 8192;
 const VERSION: u8 = 1;
 
 /// The last position of a page.

@@ -36,6 +36,7 @@ impl PriceKey {
 
 /// Who said what something costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PriceSource {
     /// The price that came with the structure.

@@ -13,7 +13,18 @@ pub const DEFAULT_LIMIT: u32 = 1000;
 /// Most positions per page.
 pub const MAX_LIMIT: u32 = 5000;
 /// Most chains in one filter.
-const MAX_CHAINS: usize = 100;
+pub(crate) const MAX_CHAINS: usize = 100;
+/// Longest id of a chain, in characters.
+pub(crate) const MAX_CHAIN_LENGTH: usize = 64;
+/// What may be asked for.
+pub const PARAMETERS: [&str; 6] = [
+    "currency",
+    "chains",
+    "min_value",
+    "hidden",
+    "limit",
+    "cursor",
+];
 
 /// A validated request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,10 +136,10 @@ impl Query {
                 }
                 "cursor" => cursor = Some(value),
                 _ => {
-                    return Err(invalid(
-                        "is not known; there are currency, chains, min_value, hidden, limit and cursor"
-                            .to_owned(),
-                    ));
+                    return Err(invalid(format!(
+                        "is not known; there are {}",
+                        PARAMETERS.join(", ")
+                    )));
                 }
             }
         }
@@ -180,7 +191,7 @@ impl Query {
 fn parse_chains(text: &str) -> Result<Vec<String>, String> {
     let mut chains: Vec<String> = text.split(',').map(|id| id.trim().to_owned()).collect();
     for id in &chains {
-        let plausible = (1..=64).contains(&id.len())
+        let plausible = (1..=MAX_CHAIN_LENGTH).contains(&id.len())
             && id
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');

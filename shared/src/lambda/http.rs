@@ -36,7 +36,11 @@ use crate::{
 
 /// Largest body, uncompressed and escaped as a JSON string: Lambda's answers
 /// end at 6 MB, envelope included.
-const MAX_BODY: usize = 5_000_000;
+pub(crate) const MAX_BODY: usize = 5_000_000;
+
+/// What a client is told who asks for another path.
+pub(crate) const PATHS: &str =
+    "There are /v1/wallets/{address}/defi, /wallet, /aggregate and /cache.";
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
@@ -249,10 +253,7 @@ impl HttpHandler {
     fn route<'r>(&self, request: &'r HttpRequest) -> Result<Route<'r>, Problem> {
         let path = request.path.strip_suffix('/').unwrap_or(&request.path);
         let segments: Vec<&str> = path.split('/').collect();
-        let nowhere = Problem::new(
-            Code::NotFound,
-            "There are /v1/wallets/{address}/defi, /wallet, /aggregate and /cache.",
-        );
+        let nowhere = Problem::new(Code::NotFound, PATHS);
         let ["", "v1", "wallets", address, leaf] = segments[..] else {
             return Err(nowhere);
         };

@@ -42,6 +42,21 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::InvalidAddress,
+        Self::InvalidParameter,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::WalletNotTrackable,
+        Self::RateLimited,
+        Self::UpstreamUnavailable,
+        Self::WalletPreparing,
+        Self::UpstreamError,
+        Self::DeadlineExceeded,
+        Self::Internal,
+    ];
+
     /// The code, the status and the title.
     fn parts(self) -> (&'static str, StatusCode, &'static str) {
         match self {
@@ -99,6 +114,11 @@ impl Code {
         }
     }
 
+    /// Its HTTP status.
+    pub fn status(self) -> StatusCode {
+        self.parts().1
+    }
+
     /// The word that clients see.
     pub fn as_str(self) -> &'static str {
         self.parts().0
@@ -123,13 +143,22 @@ pub struct Problem {
     pub allowed: Option<Method>,
 }
 
+/// An error (RFC 9457).
 #[derive(Serialize)]
-struct Body<'p> {
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Problem))]
+pub(crate) struct Body<'p> {
+    /// `urn:portfolio:problem:` and the code.
+    #[cfg_attr(feature = "openapi", schema(format = "uri"))]
     r#type: String,
+    /// The same for every problem of this code.
     title: &'p str,
+    /// The HTTP status.
     status: u16,
+    /// What happened this time, for people to read.
     detail: &'p str,
+    #[cfg_attr(feature = "openapi", schema(value_type = Code))]
     code: &'p str,
+    /// Name it when you report the problem.
     request_id: &'p str,
 }
 
