@@ -123,11 +123,6 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         self.parts().0
     }
-
-    /// The HTTP status that goes with it.
-    pub fn status(self) -> StatusCode {
-        self.parts().1
-    }
 }
 
 /// A problem on its way to a client.
