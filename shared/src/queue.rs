@@ -72,7 +72,7 @@ impl Sqs {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
             .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(endpoint))
+            .http_client(aws::http_client(config, endpoint))
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(
                 TimeoutConfig::builder()

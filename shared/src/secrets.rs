@@ -42,7 +42,7 @@ pub async fn resolve(config: &mut Config) -> Result<(), SecretError> {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(region))
         .credentials_provider(aws::credentials(endpoint))
-        .http_client(aws::http_client(endpoint));
+        .http_client(aws::http_client(config, endpoint));
     if let Some(url) = endpoint {
         sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
     }

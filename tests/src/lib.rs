@@ -4,6 +4,7 @@
 pub mod queue;
 pub mod rows;
 pub mod table;
+pub mod tls;
 
 use std::{
     collections::HashMap,

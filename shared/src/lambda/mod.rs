@@ -20,8 +20,12 @@ use self::{
     warm::Warmer,
 };
 use crate::{
-    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, secrets,
-    telemetry,
+    app,
+    cache::Table,
+    clock::{SystemClock, Timestamp},
+    config::Config,
+    domain::scope::Scope,
+    secrets, telemetry,
 };
 
 /// A query function: decodes an event by its shape and answers in kind.
@@ -118,8 +122,9 @@ impl Invocation {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    let config = start().await?;
-    let function = Arc::new(app::query_function(&config, scope).map_err(told)?);
+    let (config, table) = start().await?;
+    let function = app::query_function_on(&table, &config, scope);
+    let function = Arc::new(function.map_err(told)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
         async move {
@@ -137,8 +142,9 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    let config = start().await?;
-    let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config).map_err(told)?);
+    let (config, table) = start().await?;
+    let update = app::registry_update_on(&table, &config);
+    let update = Arc::new(update.map_err(told)?);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
         let update = update.clone();
         async move {
@@ -158,8 +164,9 @@ pub async fn run_registry() -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_refresh() -> Result<(), Error> {
-    let config = start().await?;
-    let function = Arc::new(app::refresh_function(&config).map_err(told)?);
+    let (config, table) = start().await?;
+    let function = app::refresh_function_on(&table, &config);
+    let function = Arc::new(function.map_err(told)?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
         async move {
@@ -170,12 +177,15 @@ pub async fn run_refresh() -> Result<(), Error> {
     .await
 }
 
-/// What comes before the first event: logs, configuration, keys.
-async fn start() -> Result<Config, Error> {
+/// What comes before the first event: logs, configuration, and at the same
+/// time the keys and the connection to the table.
+async fn start() -> Result<(Config, Table), Error> {
     telemetry::init(telemetry::Output::Lambda).map_err(told)?;
     let mut config = Config::from_env().map_err(told)?;
-    secrets::resolve(&mut config).await.map_err(told)?;
-    Ok(config)
+    let table = Table::connect(&config, Arc::new(SystemClock));
+    let (keys, ()) = futures::join!(secrets::resolve(&mut config), table.open());
+    keys.map_err(told)?;
+    Ok((config, table))
 }
 
 /// Why the function cannot start, in the log and as the reason that Lambda
