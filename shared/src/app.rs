@@ -51,6 +51,14 @@ pub fn query_function_on(
     Ok(QueryFunction::new(HttpHandler::new(service, scope, config)))
 }
 
+/// The function that keeps watched wallets fresh, on the machine's clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn refresh_function(config: &Config) -> Result<RefreshFunction, Failure> {
+    refresh_function_with(config, Arc::new(SystemClock))
+}
+
 /// The function that keeps watched wallets fresh, on any clock.
 ///
 /// # Errors

@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     domain::scope::Scope,
     secrets, telemetry,
+    upstream::Failure,
 };
 
 /// A query function: decodes an event by its shape and answers in kind.
@@ -122,9 +123,8 @@ impl Invocation {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    let (config, table) = start().await?;
-    let function = app::query_function_on(&table, &config, scope);
-    let function = Arc::new(function.map_err(told)?);
+    let build = |config: &_, table: &_| app::query_function_on(table, config, scope);
+    let function = Arc::new(start(build).await?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
         async move {
@@ -142,9 +142,8 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    let (config, table) = start().await?;
-    let update = app::registry_update_on(&table, &config);
-    let update = Arc::new(update.map_err(told)?);
+    let build = |config: &_, table: &_| app::registry_update_on(table, config);
+    let update = Arc::new(start(build).await?);
     lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
         let update = update.clone();
         async move {
@@ -164,9 +163,8 @@ pub async fn run_registry() -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_refresh() -> Result<(), Error> {
-    let (config, table) = start().await?;
-    let function = app::refresh_function_on(&table, &config);
-    let function = Arc::new(function.map_err(told)?);
+    let build = |config: &_, table: &_| app::refresh_function_on(table, config);
+    let function = Arc::new(start(build).await?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let function = function.clone();
         async move {
@@ -177,15 +175,19 @@ pub async fn run_refresh() -> Result<(), Error> {
     .await
 }
 
-/// What comes before the first event: logs, configuration, and at the same
-/// time the keys and the connection to the table.
-async fn start() -> Result<(Config, Table), Error> {
+/// What comes before the first event: logs, configuration, keys and the parts
+/// of the function, and while these are put together the connection to the
+/// table.
+async fn start<F>(build: impl FnOnce(&Config, &Table) -> Result<F, Failure>) -> Result<F, Error> {
     telemetry::init(telemetry::Output::Lambda).map_err(told)?;
     let mut config = Config::from_env().map_err(told)?;
     let table = Table::connect(&config, Arc::new(SystemClock));
-    let (keys, ()) = futures::join!(secrets::resolve(&mut config), table.open());
-    keys.map_err(told)?;
-    Ok((config, table))
+    let built = async {
+        secrets::resolve(&mut config).await.map_err(told)?;
+        build(&config, &table).map_err(told)
+    };
+    let ((), built) = futures::join!(table.open(), built);
+    built
 }
 
 /// Why the function cannot start, in the log and as the reason that Lambda
