@@ -110,7 +110,7 @@ async fn read(table: &Table, event: &RawValue) -> Box<RawValue> {
     let mut body = Vec::new();
     for item in page.items() {
         let blobs = item.values().filter_map(|value| value.as_b().ok());
-        body.extend(blobs.map(Blob::as_ref).flatten());
+        body.extend(blobs.flat_map(Blob::as_ref));
     }
     assert!(!body.is_empty() && page.last_evaluated_key().is_none());
     let body = STANDARD.encode(body);

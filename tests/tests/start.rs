@@ -1,10 +1,7 @@
 //! What happens before the first event: certificates, and the connection to
 //! the table.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use portfolio::{app, cache::Table, config::Config, domain::scope::Scope};
 use portfolio_tests::{World, sample, table::TableFault, tls::TlsFront};
@@ -29,11 +26,12 @@ fn with_bundle(path: &str) -> Result<Config, portfolio::config::ConfigError> {
 
 #[tokio::test]
 async fn a_function_starts_without_a_table() {
-    let (world, faulty) = World::with_faulty_table(&[("DYNAMODB_TIMEOUT_MS", "300")]).await;
+    let (world, faulty) = World::with_faulty_table(&[]).await;
     faulty.set(Some(TableFault::Slow(60_000)), None);
     // Nobody listens at the second one.
     for url in [faulty.url.as_str(), "http://127.0.0.1:9"] {
-        let config = at(&world, url);
+        let mut config = at(&world, url);
+        config.dynamodb_timeout = Duration::from_millis(300);
         let began = Instant::now();
         let process = started(&world, &config).await;
         assert!(began.elapsed() < Duration::from_secs(2), "{url}");
@@ -71,7 +69,7 @@ async fn the_first_request_reads_once_over_the_connection_that_is_there() {
 
 #[tokio::test]
 async fn a_certificate_of_nobody_known_is_refused() {
-    let world = Arc::new(World::new().await);
+    let world = World::new().await;
     let table = world.config().dynamodb_endpoint.as_ref().expect("a table");
     let (front, other) = (TlsFront::before(table).await, TlsFront::before(table).await);
     let bundle = other.bundle("");
