@@ -36,7 +36,19 @@ pub fn query_function_with(
     scope: Scope,
     clock: Arc<dyn Clock>,
 ) -> Result<QueryFunction, Failure> {
-    let service = service(config, clock)?;
+    query_function_on(&Table::connect(config, clock), config, scope)
+}
+
+/// The query function of `scope`, on a table and its clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn query_function_on(
+    table: &Table,
+    config: &Config,
+    scope: Scope,
+) -> Result<QueryFunction, Failure> {
+    let service = service_on(table, config)?;
     Ok(QueryFunction::new(HttpHandler::new(service, scope, config)))
 }
 
@@ -56,7 +68,14 @@ pub fn refresh_function_with(
     config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<RefreshFunction, Failure> {
-    let table = Table::connect(config, clock.clone());
+    refresh_function_on(&Table::connect(config, clock), config)
+}
+
+/// The function that keeps watched wallets fresh, on a table and its clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn refresh_function_on(table: &Table, config: &Config) -> Result<RefreshFunction, Failure> {
     let terms = RefreshTerms {
         ttl: config.structure.ttl,
         period: config.refresh.period,
@@ -66,11 +85,11 @@ pub fn refresh_function_with(
         log_addresses: config.log_addresses,
     };
     Ok(RefreshFunction::new(Refresh {
-        service: Arc::new(service(config, clock.clone())?),
-        watched: Arc::new(Watched::new(table)),
+        service: Arc::new(service_on(table, config)?),
+        watched: Arc::new(Watched::new(table.clone())),
         queue: queue(config),
         terms,
-        clock,
+        clock: table.clock(),
     }))
 }
 
@@ -83,6 +102,11 @@ fn queue(config: &Config) -> Option<Arc<dyn Queue>> {
 /// # Errors
 /// When the HTTP client cannot be built.
 pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failure> {
+    service_on(&Table::connect(config, clock), config)
+}
+
+fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
+    let clock = table.clock();
     let http = HttpClient::new()?;
     let fallback: Option<Arc<dyn FallbackSource>> = match config.price_fallback {
         PriceFallback::DefiLlama => Some(Arc::new(DefiLlama::new(
@@ -92,7 +116,6 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         ))),
         PriceFallback::None => None,
     };
-    let table = Table::connect(config, clock.clone());
     let retention = Retention {
         structure: config.structure.whole(),
         prices: config.prices.whole(),
@@ -113,7 +136,7 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         quotes: Arc::new(CoinMarketCap::new(http, config, keys, clock.clone())),
         fallback,
         wallets: Arc::new(Wallets::new(table.clone(), retention)),
-        assets: Arc::new(Registry::new(table)),
+        assets: Arc::new(Registry::new(table.clone())),
         book: book.clone(),
         breakers: book,
         queue: queue(config),
@@ -128,9 +151,17 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
 /// # Errors
 /// When the HTTP client cannot be built.
 pub fn registry_update(config: &Config) -> Result<RegistryUpdate, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    registry_update_on(&Table::connect(config, Arc::new(SystemClock)), config)
+}
+
+/// The update of the asset registry, on a table and its clock.
+///
+/// # Errors
+/// When the HTTP client cannot be built.
+pub fn registry_update_on(table: &Table, config: &Config) -> Result<RegistryUpdate, Failure> {
+    let clock = table.clock();
     let keys = Arc::new(KeyRing::new(config, clock.clone()));
     let map = CoinMarketCap::new(HttpClient::new()?, config, keys, clock.clone());
-    let store = Arc::new(Registry::new(Table::connect(config, clock.clone())));
+    let store = Arc::new(Registry::new(table.clone()));
     Ok(RegistryUpdate::new(map, store, clock))
 }

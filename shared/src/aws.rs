@@ -1,25 +1,94 @@
-//! What the clients of AWS services share: credentials and the connection.
+//! What the clients of AWS services share: credentials, the connection, and
+//! whose certificates it accepts.
+
+use std::{fmt, sync::Arc};
 
 use aws_sdk_dynamodb::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use reqwest::Url;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+use crate::config::Config;
+
+/// What certifies AWS's endpoints under [`AMAZON`]. Reading the system's
+/// certificates instead would take longer than the rest of a start.
+const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
+/// The domain of AWS's regions but those of China and of separate clouds.
+const AMAZON: &str = ".amazonaws.com";
+/// How the names of regions begin that have domains of their own.
+const ELSEWHERE: [&str; 4] = ["cn-", "eusc-", "us-iso", "eu-iso"];
+
+/// Certificates of one's own authorities, as PEM, in place of all others.
+#[derive(Clone)]
+pub struct CaBundle(Arc<[u8]>);
+
+impl fmt::Debug for CaBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CaBundle({} bytes)", self.0.len())
+    }
+}
+
+impl CaBundle {
+    /// Reads a file of them.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds none or one that cannot be used.
+    pub fn read(path: &str) -> Result<Self, String> {
+        let pem = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            // The SDK would panic.
+            let certificate = certificate.map_err(|_| format!("{path} is no PEM file"))?;
+            let added = roots.add(certificate);
+            added.map_err(|_| format!("{path} has a certificate that cannot be used"))?;
+        }
+        if roots.is_empty() {
+            return Err(format!("{path} has no certificate"));
+        }
+        Ok(Self(pem.into()))
+    }
+}
 
 /// Endpoints on plain HTTP are local ones.
 fn is_local(endpoint: Option<&Url>) -> bool {
     endpoint.is_some_and(|url| url.scheme() == "http")
 }
 
-/// A client on the one TLS stack; without TLS, and without reading the
-/// system's certificates, for local endpoints.
-pub(crate) fn http_client(endpoint: Option<&Url>) -> SharedHttpClient {
+/// Whether Amazon's own authorities certify an endpoint: the one that is
+/// given, else the region's.
+fn is_amazons(endpoint: Option<&Url>, region: &str) -> bool {
+    match endpoint {
+        Some(url) => url.host_str().is_some_and(|host| host.ends_with(AMAZON)),
+        None => !ELSEWHERE.iter().any(|prefix| region.starts_with(prefix)),
+    }
+}
+
+/// Whose certificates are accepted.
+fn roots(config: &Config, endpoint: Option<&Url>) -> TrustStore {
+    match &config.ca_bundle {
+        Some(bundle) => TrustStore::empty().with_pem_certificate(&*bundle.0),
+        None if is_amazons(endpoint, &config.region) => {
+            TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
+        }
+        None => TrustStore::default(),
+    }
+}
+
+/// A client on the one TLS stack; without TLS for local endpoints.
+pub(crate) fn http_client(config: &Config, endpoint: Option<&Url>) -> SharedHttpClient {
     if is_local(endpoint) {
         return Builder::new().build_http();
     }
+    let tls = TlsContext::builder().with_trust_store(roots(config, endpoint));
     Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls.build().unwrap_or_default())
         .build_https()
 }
 
@@ -33,5 +102,46 @@ pub(crate) fn credentials(endpoint: Option<&Url>) -> Credentials {
         }
         _ if is_local(endpoint) => Credentials::new("local", "local", None, None, "local"),
         _ => Credentials::new("", "", None, None, "missing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amazons_roots_are_all_there() {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(AMAZON_ROOTS) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        assert_eq!(roots.len(), 5);
+        // The same keys as in the list that upstreams are checked with.
+        for root in &roots.roots {
+            assert!(webpki_roots::TLS_SERVER_ROOTS.iter().any(|known| {
+                known.subject == root.subject
+                    && known.subject_public_key_info == root.subject_public_key_info
+            }));
+        }
+    }
+
+    #[test]
+    fn other_domains_have_other_roots() {
+        let at = |url: &str| is_amazons(Some(&url.parse().unwrap()), "us-east-1");
+        assert!(at("https://dynamodb.us-east-1.amazonaws.com"));
+        assert!(at("https://dynamodb.us-gov-west-1.amazonaws.com/"));
+        assert!(!at("https://dynamodb.cn-north-1.amazonaws.com.cn"));
+        assert!(!at("https://dynamodb.example.com"));
+        assert!(!at("https://evilamazonaws.com"));
+        for (region, amazons) in [
+            ("eu-central-1", true),
+            ("us-gov-east-1", true),
+            ("cn-northwest-1", false),
+            ("eusc-de-east-1", false),
+            ("us-isob-east-1", false),
+            ("eu-isoe-west-1", false),
+        ] {
+            assert_eq!(is_amazons(None, region), amazons, "{region}");
+        }
     }
 }

@@ -6,6 +6,8 @@ use reqwest::Url;
 use secrecy::SecretString;
 use thiserror::Error;
 
+use crate::aws::CaBundle;
+
 /// Where variables come from; tests pass their own.
 pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
 
@@ -57,6 +59,9 @@ pub struct Config {
     pub dynamodb_endpoint: Option<Url>,
     /// AWS_REGION, else AWS_DEFAULT_REGION, else us-east-1.
     pub region: String,
+    /// AWS_CA_BUNDLE: a file of certificates that AWS's endpoints are checked
+    /// with, instead of the usual ones.
+    pub ca_bundle: Option<CaBundle>,
     /// UPSTREAM_SECRET_ARN: where the keys are, instead of the variables.
     pub secret_arn: Option<String>,
     /// AWS_ENDPOINT_URL_SECRETS_MANAGER, else AWS_ENDPOINT_URL, else AWS itself.
@@ -150,6 +155,7 @@ impl Config {
         Ok(Self {
             table: vars.table_name()?,
             dynamodb_endpoint: vars.endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
+            ca_bundle: vars.ca_bundle()?,
             secret_arn: vars.get("UPSTREAM_SECRET_ARN"),
             secrets_endpoint: vars.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
             region: vars
@@ -244,6 +250,13 @@ impl Vars<'_> {
                 reason: format!("'{value}' is not a DynamoDB table's name or ARN"),
             })
         }
+    }
+
+    fn ca_bundle(&self) -> Result<Option<CaBundle>, ConfigError> {
+        let name = "AWS_CA_BUNDLE";
+        let read = self.get(name).map(|path| CaBundle::read(&path));
+        read.transpose()
+            .map_err(|reason| ConfigError { name, reason })
     }
 
     /// The SDK's own variables: of one service, else of all.
@@ -384,6 +397,8 @@ mod tests {
             ("UPSTREAM_CONCURRENCY", "0"),
             ("RESPONSE_CACHE", "none"),
             ("LOG_ADDRESSES", "yes"),
+            ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
+            ("AWS_CA_BUNDLE", file!()),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!(error.name, name);

@@ -1,11 +1,13 @@
 //! The queue that wallets are handed over through, to be fetched later.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
 use aws_sdk_sqs::{
     Client,
-    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{
+        BehaviorVersion, Config as SdkConfig, Region, retry::RetryConfig, timeout::TimeoutConfig,
+    },
     types::SendMessageBatchRequestEntry,
 };
 use serde_json::json;
@@ -59,7 +61,10 @@ pub trait Queue: Send + Sync {
 
 /// An SQS queue.
 pub struct Sqs {
-    client: Client,
+    /// Built when it is first used: it costs as much as half of a start, and
+    /// most processes never hand anything over.
+    client: OnceLock<Client>,
+    sdk: SdkConfig,
     url: String,
 }
 
@@ -68,11 +73,11 @@ impl Sqs {
     pub fn configured(config: &Config) -> Option<Self> {
         let url = config.refresh.queue_url.as_ref()?;
         let endpoint = config.refresh.queue_endpoint.as_ref();
-        let mut sdk = aws_sdk_sqs::Config::builder()
+        let mut sdk = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
             .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(endpoint))
+            .http_client(aws::http_client(config, endpoint))
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(
                 TimeoutConfig::builder()
@@ -84,7 +89,8 @@ impl Sqs {
             sdk = sdk.endpoint_url(endpoint.as_str().trim_end_matches('/'));
         }
         Some(Self {
-            client: Client::from_conf(sdk.build()),
+            client: OnceLock::new(),
+            sdk: sdk.build(),
             url: url.to_string(),
         })
     }
@@ -104,7 +110,9 @@ impl Queue for Sqs {
                 .map_err(|error| QueueError(error.to_string()))?;
             entries.push(entry);
         }
-        let request = self.client.send_message_batch().queue_url(&self.url);
+        let client = || Client::from_conf(self.sdk.clone());
+        let client = self.client.get_or_init(client);
+        let request = client.send_message_batch().queue_url(&self.url);
         let answer = request.set_entries(Some(entries)).send().await;
         let answer = answer.map_err(|error| {
             use aws_sdk_sqs::error::ProvideErrorMetadata;

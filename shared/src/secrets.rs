@@ -74,7 +74,7 @@ impl Secret {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region))
             .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(endpoint));
+            .http_client(aws::http_client(config, endpoint));
         if let Some(url) = endpoint {
             sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
         }

@@ -6,6 +6,7 @@ pub mod rows;
 pub mod runtime;
 pub mod table;
 pub mod template;
+pub mod tls;
 
 use std::{
     collections::HashMap,

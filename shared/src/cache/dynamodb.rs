@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CacheError, items::Item};
+use super::{CacheError, items::Item, keys};
 use crate::{
     aws, breaker::Breaker, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS, sync::locked,
     usage::Usage,
@@ -48,7 +48,7 @@ impl Table {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
             .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(endpoint))
+            .http_client(aws::http_client(config, endpoint))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(attempt)
@@ -75,6 +75,17 @@ impl Table {
         }
     }
 
+    /// Opens the connection, so that no request waits for it, by a read of the
+    /// smallest partition. Takes no longer than any operation; without a table
+    /// that answers a process starts all the same.
+    pub async fn open(&self) {
+        let usage = Usage::default();
+        let read = self.query(keys::BREAKERS.to_owned(), false, &usage);
+        if let Err(error) = read.await {
+            tracing::warn!(%error, "started without the table");
+        }
+    }
+
     /// Waits for a call, unless the last ones kept failing.
     pub(super) async fn guarded<T, E: ProvideErrorMetadata>(
         &self,
@@ -97,6 +108,11 @@ impl Table {
     /// The client, for what this module does not wrap.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The clock that it goes by.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     /// The table's name.

@@ -22,8 +22,13 @@ use self::{
     warm::Warmer,
 };
 use crate::{
-    app, clock::Timestamp, config::Config, domain::scope::Scope, metrics, registry::RegistryUpdate,
-    secrets, telemetry,
+    app,
+    cache::Table,
+    clock::{SystemClock, Timestamp},
+    config::Config,
+    domain::scope::Scope,
+    metrics, secrets, telemetry,
+    upstream::Failure,
 };
 
 /// A query function: decodes an event by its shape and answers in kind.
@@ -143,8 +148,8 @@ impl Invocation {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    let config = start(scope.as_str()).await?;
-    let function = Arc::new(app::query_function(&config, scope).map_err(told)?);
+    let build = |config: &_, table: &_| app::query_function_on(table, config, scope);
+    let function = Arc::new(start(scope.as_str(), build).await?);
     serve(move |event, invocation| {
         let function = function.clone();
         async move { function.handle(&event, &invocation).await }
@@ -159,8 +164,8 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    let config = start("registry").await?;
-    let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config).map_err(told)?);
+    let build = |config: &_, table: &_| app::registry_update_on(table, config);
+    let update = Arc::new(start("registry", build).await?);
     serve(move |_, _| {
         let update = update.clone();
         async move {
@@ -184,8 +189,8 @@ pub async fn run_registry() -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_refresh() -> Result<(), Error> {
-    let config = start("refresh").await?;
-    let function = Arc::new(app::refresh_function(&config).map_err(told)?);
+    let build = |config: &_, table: &_| app::refresh_function_on(table, config);
+    let function = Arc::new(start("refresh", build).await?);
     serve(move |event, invocation| {
         let function = function.clone();
         async move { function.handle(&event, &invocation).await }
@@ -213,13 +218,23 @@ where
     .await
 }
 
-/// What comes before the first event: logs, configuration, keys.
-async fn start(function: &'static str) -> Result<Config, Error> {
+/// What comes before the first event: logs, configuration, keys and the parts
+/// of the function, and while these are put together the connection to the
+/// table.
+async fn start<F>(
+    function: &'static str,
+    build: impl FnOnce(&Config, &Table) -> Result<F, Failure>,
+) -> Result<F, Error> {
     metrics::set_function(function);
     telemetry::init(telemetry::Output::Lambda).map_err(told)?;
     let mut config = Config::from_env().map_err(told)?;
-    secrets::resolve(&mut config).await.map_err(told)?;
-    Ok(config)
+    let table = Table::connect(&config, Arc::new(SystemClock));
+    let built = async {
+        secrets::resolve(&mut config).await.map_err(told)?;
+        build(&config, &table).map_err(told)
+    };
+    let ((), built) = futures::join!(table.open(), built);
+    built
 }
 
 /// Why the function cannot start, in the log and as the reason that Lambda

@@ -1,0 +1,112 @@
+//! What happens before the first event: certificates, and the connection to
+//! the table.
+
+use std::time::{Duration, Instant};
+
+use portfolio::{app, cache::Table, config::Config, domain::scope::Scope};
+use portfolio_tests::{World, sample, table::TableFault, tls::TlsFront};
+
+/// The world's configuration with a table elsewhere.
+fn at(world: &World, url: &str) -> Config {
+    let mut config = world.config().clone();
+    config.dynamodb_endpoint = Some(url.parse().expect("a URL"));
+    config
+}
+
+/// A process as Lambda starts it.
+async fn started(world: &World, config: &Config) -> portfolio::lambda::QueryFunction {
+    let table = Table::connect(config, world.clock.clone());
+    table.open().await;
+    app::query_function_on(&table, config, Scope::Aggregate).expect("a function")
+}
+
+fn with_bundle(path: &str) -> Result<Config, portfolio::config::ConfigError> {
+    Config::from_lookup(&|name| (name == "AWS_CA_BUNDLE").then(|| path.to_owned()))
+}
+
+#[tokio::test]
+async fn a_function_starts_without_a_table() {
+    let (world, faulty) = World::with_faulty_table(&[]).await;
+    faulty.set(Some(TableFault::Slow(60_000)), None);
+    // Nobody listens at the second one.
+    for url in [faulty.url.as_str(), "http://127.0.0.1:9"] {
+        let mut config = at(&world, url);
+        config.dynamodb_timeout = Duration::from_millis(300);
+        let began = Instant::now();
+        let process = started(&world, &config).await;
+        assert!(began.elapsed() < Duration::from_secs(2), "{url}");
+        let answer = world.get_from(&process, sample("farmer")).await;
+        assert_eq!(answer.status, 200);
+        let status = answer.header("cache-status");
+        assert!(status.contains("detail=uncached"), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_request_reads_once_over_the_connection_that_is_there() {
+    let (world, faulty) = World::with_faulty_table(&[]).await;
+    world.get(sample("farmer"), "aggregate").await.ok();
+    let front = TlsFront::before(&faulty.url).await;
+    let mut config = at(&world, front.url.as_str());
+    let bundle = front.bundle("");
+    let read = with_bundle(bundle.to_str().expect("a path of text"));
+    config.ca_bundle = read.expect("certificates").ca_bundle;
+    let (before, _) = faulty.counts();
+
+    let process = started(&world, &config).await;
+    let (opened, _) = faulty.counts();
+    assert_eq!((opened - before, front.connections()), (1, 1));
+    let standins = world.stats();
+
+    let answer = world.get_from(&process, sample("farmer")).await;
+    let status = answer.header("cache-status");
+    assert!(status.starts_with("structure; hit"), "{status}");
+    let (answered, _) = faulty.counts();
+    assert_eq!((answered - opened, front.connections()), (1, 1));
+    assert_eq!(world.stats().zerion.requests, standins.zerion.requests);
+    std::fs::remove_file(bundle).expect("a file");
+}
+
+#[tokio::test]
+async fn a_certificate_of_nobody_known_is_refused() {
+    let world = World::new().await;
+    let table = world.config().dynamodb_endpoint.as_ref().expect("a table");
+    let (front, other) = (TlsFront::before(table).await, TlsFront::before(table).await);
+    let bundle = other.bundle("");
+    let read = with_bundle(bundle.to_str().expect("a path of text"));
+    let mut config = at(&world, front.url.as_str());
+    config.ca_bundle = read.expect("certificates").ca_bundle;
+    let process = started(&world, &config).await;
+    let answer = world.get_from(&process, sample("farmer")).await;
+    let status = answer.header("cache-status");
+    assert!(status.contains("detail=uncached"), "{status}");
+    std::fs::remove_file(bundle).expect("a file");
+}
+
+#[test]
+fn a_bundle_that_cannot_be_used_stops_the_start_and_is_named() {
+    let reason = |path: &str| with_bundle(path).expect_err("no configuration").to_string();
+    let missing = reason("/nowhere/ca.pem");
+    assert!(
+        missing.starts_with("AWS_CA_BUNDLE: /nowhere/ca.pem: No such file"),
+        "{missing}"
+    );
+    let empty = reason("/dev/null");
+    assert_eq!(empty, "AWS_CA_BUNDLE: /dev/null has no certificate");
+    let path = std::env::temp_dir().join(format!("portfolio-{}.pem", std::process::id()));
+    for (content, told) in [
+        ("-----BEGIN CERTIFICATE-----\n", "is no PEM file"),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "has a certificate that cannot be used",
+        ),
+    ] {
+        std::fs::write(&path, content).expect("a file");
+        let said = reason(path.to_str().expect("a path of text"));
+        assert!(
+            said.starts_with("AWS_CA_BUNDLE: ") && said.ends_with(told),
+            "{said}"
+        );
+    }
+    std::fs::remove_file(path).expect("a file");
+}
