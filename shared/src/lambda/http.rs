@@ -64,6 +64,7 @@ impl HttpHandler {
     }
 
     /// Answers; whatever goes wrong becomes a problem.
+    #[expect(clippy::disallowed_methods, reason = "measures one request")]
     pub async fn handle(&self, request: &HttpRequest, invocation: &Invocation) -> HttpReply {
         let id = request
             .request_id
@@ -155,6 +156,7 @@ impl HttpHandler {
         answered
     }
 
+    #[expect(clippy::disallowed_methods, reason = "measures phases of one request")]
     async fn answer(&self, request: &HttpRequest, context: &Request) -> Result<HttpReply, Problem> {
         let parameters = request
             .query
