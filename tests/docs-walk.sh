@@ -26,7 +26,7 @@
 # target/sam-local: what tests/sam-local.sh has compiled is not compiled again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-documents=(README.md)
+documents=(README.md CONTRIBUTING.md docs/OPERATIONS.md docs/COSTS.md)
 only=${1:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -176,6 +176,21 @@ section() {
         echo "ok    $place (${SECONDS}s)"
     done
 }
+
+# Links within the repository lead somewhere.
+for document in *.md docs/*.md docs/adr/*.md fuzz/*.md; do
+    while read -r link; do
+        [ -e "$(dirname "$document")/$link" ] || { echo "$document: there is no $link"; exit 1; }
+    done < <(sed -n 's/](/\n](/gp' "$document" | sed -n 's/^](\([^)# ]*\)[^)]*).*/\1/p' | grep -vE '^(https?:.*|)$')
+done
+
+# Who is woken by an alarm is to find what to do under its name.
+while read -r alarm; do
+    grep -qE "^###.* $alarm(,|\$)" docs/OPERATIONS.md || {
+        echo "docs/OPERATIONS.md has no heading for the alarm $alarm"
+        exit 1
+    }
+done < <(sed -n 's/.*AlarmName: .*}-//p' template.yaml)
 
 for document in "${documents[@]}"; do
     blocks "$document"
