@@ -116,9 +116,9 @@ section() {
     # Not local: the trap outlives the function.
     pids=() output="" place=""
     local block mark line until count found
-    set -m
     exec 4>&1
-    # What runs in the background has children: its whole group goes.
+    # What runs in the background has children, and a group of its own for them:
+    # the whole group goes.
     trap 'code=$?
         for pid in "${pids[@]}"; do kill -- "-$pid" 2>/dev/null || true; done
         # Bash would tell of each of them.
@@ -147,8 +147,10 @@ section() {
                     echo "something else answers at $until"
                     exit 1
                 fi
+                set -m
                 # shellcheck disable=SC1090
                 source "$block" >"$output" 2>&1 3<&- 4>&- </dev/null &
+                set +m
                 pids+=("$!")
                 wait_for "$!" "$output" "$until"
                 # It may still be printing.
