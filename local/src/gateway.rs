@@ -111,7 +111,10 @@ impl Gateway {
             event["isBase64Encoded"] = true.into();
         }
         let event = to_raw_value(&event).map_err(|error| error.to_string())?;
-        let invocation = Invocation { id, deadline: None };
+        let invocation = Invocation {
+            id,
+            ..Invocation::default()
+        };
         let reply = self
             .function(&path)
             .handle(&event, &invocation)

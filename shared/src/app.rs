@@ -11,6 +11,7 @@ use crate::{
     queue::{Queue, Sqs},
     refresh::{Refresh, RefreshTerms},
     registry::RegistryUpdate,
+    secrets::KeyRing,
     service::{Policy, Ports, Service},
     upstream::{
         Failure, FallbackSource, HttpClient, coinmarketcap::CoinMarketCap, defillama::DefiLlama,
@@ -62,6 +63,7 @@ pub fn refresh_function_with(
         budget: config.refresh.budget,
         concurrency: config.upstream_concurrency,
         deadline: config.request_deadline,
+        log_addresses: config.log_addresses,
     };
     Ok(RefreshFunction::new(Refresh {
         service: Arc::new(service(config, clock.clone())?),
@@ -99,10 +101,16 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
         .refresh
         .often_asked
         .then(|| -> Arc<dyn WatchList> { Arc::new(Watched::new(table.clone())) });
+    let keys = Arc::new(KeyRing::new(config, clock.clone()));
     let book = Arc::new(Book::new(table.clone(), retention.prices));
     let ports = Ports {
-        structures: Arc::new(Zerion::new(http.clone(), config, clock.clone())),
-        quotes: Arc::new(CoinMarketCap::new(http, config, clock.clone())),
+        structures: Arc::new(Zerion::new(
+            http.clone(),
+            config,
+            keys.clone(),
+            clock.clone(),
+        )),
+        quotes: Arc::new(CoinMarketCap::new(http, config, keys, clock.clone())),
         fallback,
         wallets: Arc::new(Wallets::new(table.clone(), retention)),
         assets: Arc::new(Registry::new(table)),
@@ -121,7 +129,8 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
 /// When the HTTP client cannot be built.
 pub fn registry_update(config: &Config) -> Result<RegistryUpdate, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let map = CoinMarketCap::new(HttpClient::new()?, config, clock.clone());
+    let keys = Arc::new(KeyRing::new(config, clock.clone()));
+    let map = CoinMarketCap::new(HttpClient::new()?, config, keys, clock.clone());
     let store = Arc::new(Registry::new(Table::connect(config, clock.clone())));
     Ok(RegistryUpdate::new(map, store, clock))
 }

@@ -89,6 +89,9 @@ pub struct Config {
     pub upstream_concurrency: usize,
     /// RESPONSE_CACHE.
     pub response_cache: ResponseCache,
+    /// LOG_ADDRESSES: whether logs name wallets by their addresses instead of by
+    /// fingerprints.
+    pub log_addresses: bool,
     /// How watched wallets are kept fresh.
     pub refresh: RefreshConfig,
 }
@@ -207,6 +210,7 @@ impl Config {
                     ("private", ResponseCache::Private),
                 ],
             )?,
+            log_addresses: vars.flag("LOG_ADDRESSES")?,
             refresh: RefreshConfig {
                 queue_url: match vars.get("REFRESH_QUEUE_URL") {
                     Some(_) => Some(vars.url("REFRESH_QUEUE_URL", "")?),
@@ -215,8 +219,7 @@ impl Config {
                 queue_endpoint: vars.endpoint("AWS_ENDPOINT_URL_SQS")?,
                 // A message is delayed by fifteen minutes at most.
                 period: Duration::from_secs(60 * vars.number("REFRESH_PERIOD_MINUTES", 5, 1..=14)?),
-                often_asked: vars
-                    .choice("REFRESH_OFTEN_ASKED", &[("false", false), ("true", true)])?,
+                often_asked: vars.flag("REFRESH_OFTEN_ASKED")?,
                 budget: vars.number("REFRESH_BUDGET", 2000, 1..=1_000_000)?,
             },
         })
@@ -310,6 +313,10 @@ impl Vars<'_> {
             .map(Duration::from_millis)
     }
 
+    fn flag(&self, name: &'static str) -> Result<bool, ConfigError> {
+        self.choice(name, &[("false", false), ("true", true)])
+    }
+
     /// The first choice is the default.
     fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Result<T, ConfigError> {
         let Some(value) = self.get(name) else {
@@ -355,6 +362,7 @@ mod tests {
         assert_eq!(config.cmc_max_ids, 1000);
         assert_eq!(config.upstream_concurrency, 10);
         assert!(config.dynamodb_endpoint.is_none());
+        assert!(!config.log_addresses);
     }
 
     #[test]
@@ -379,6 +387,7 @@ mod tests {
             ("CMC_MAX_IDS", "0"),
             ("UPSTREAM_CONCURRENCY", "0"),
             ("RESPONSE_CACHE", "none"),
+            ("LOG_ADDRESSES", "yes"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!(error.name, name);

@@ -4,7 +4,11 @@
 //! Every number is about one function or one provider: its only dimension.
 //! Wallets are never one, or each would be a metric of its own to be paid for.
 
-use metrics::Unit;
+use std::sync::OnceLock;
+
+use ::metrics::{Key, Label, Level, Metadata, Unit, with_recorder};
+
+use crate::domain::upstream::Upstream;
 
 /// What a number is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,77 @@ pub struct Metric {
     pub values: bool,
 }
 
+/// The function that this process is.
+static FUNCTION: OnceLock<&'static str> = OnceLock::new();
+
+/// Says which function this process is; the first one counts.
+pub fn set_function(name: &'static str) {
+    let _ = FUNCTION.set(name);
+}
+
+/// The function that this process is, if it is one.
+pub fn function() -> &'static str {
+    FUNCTION.get().copied().unwrap_or("local")
+}
+
+impl Metric {
+    /// Tells the recorder its unit.
+    pub(crate) fn describe(&self) {
+        let (name, unit) = (self.name.into(), Some(self.unit));
+        with_recorder(|recorder| match self.values {
+            true => recorder.describe_histogram(name, unit, "".into()),
+            false => recorder.describe_counter(name, unit, "".into()),
+        });
+    }
+
+    /// Adds to a number about this function.
+    pub fn add(&self, by: u64) {
+        debug_assert_eq!(self.dimension, Dimension::Function, "{}", self.name);
+        self.add_to(function(), by);
+    }
+
+    /// Adds to a number about a provider.
+    pub fn add_for(&self, provider: Upstream, by: u64) {
+        debug_assert_eq!(self.dimension, Dimension::Provider, "{}", self.name);
+        self.add_to(provider.as_str(), by);
+    }
+
+    /// Tells a value about this function, in the metric's unit.
+    pub fn record(&self, value: f64) {
+        debug_assert_eq!(self.dimension, Dimension::Function, "{}", self.name);
+        self.record_for(function(), value);
+    }
+
+    /// Tells a value about a provider, in the metric's unit.
+    pub fn record_of(&self, provider: Upstream, value: f64) {
+        debug_assert_eq!(self.dimension, Dimension::Provider, "{}", self.name);
+        self.record_for(provider.as_str(), value);
+    }
+
+    /// What is zero is not told: it costs as much as any number.
+    fn add_to(&self, about: &'static str, by: u64) {
+        debug_assert!(!self.values, "{}", self.name);
+        if by > 0 {
+            let key = self.key(about);
+            with_recorder(|recorder| recorder.register_counter(&key, &METADATA).increment(by));
+        }
+    }
+
+    fn record_for(&self, about: &'static str, value: f64) {
+        debug_assert!(self.values, "{}", self.name);
+        let key = self.key(about);
+        with_recorder(|recorder| recorder.register_histogram(&key, &METADATA).record(value));
+        crate::telemetry::recorded();
+    }
+
+    fn key(&self, about: &'static str) -> Key {
+        let label = Label::from_static_parts(self.dimension.name(), about);
+        Key::from_parts(self.name, vec![label])
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("portfolio", Level::INFO, None);
+
 /// Declares the metrics, and [`ALL`] of them.
 macro_rules! metrics {
     ($($(#[$doc:meta])* $name:ident = $text:literal, $unit:ident, $dimension:ident, $values:literal;)*) => {
@@ -66,7 +141,8 @@ metrics! {
     STRUCTURE_HITS = "StructureHits", Count, Function, false;
     /// Answers for which holdings were fetched: none were cached.
     STRUCTURE_MISSES = "StructureMisses", Count, Function, false;
-    /// Answers for which holdings were fetched: the cached ones had expired.
+    /// Answers for which holdings were fetched: the cached ones had expired, or
+    /// were one part of what was asked for.
     STRUCTURE_EXPIRED = "StructureExpired", Count, Function, false;
     /// Answers from cached prices, stale ones included.
     PRICES_HITS = "PricesHits", Count, Function, false;
@@ -94,7 +170,8 @@ metrics! {
     WALLETS_FAILED = "WalletsFailed", Count, Function, false;
     /// Attempts at requests to a provider.
     UPSTREAM_REQUESTS = "UpstreamRequests", Count, Provider, false;
-    /// Those that failed; a wallet that Zerion does not track is no failure.
+    /// Those that failed. Limits are counted apart; a wallet that Zerion does not
+    /// track, or is still preparing, is an answer.
     UPSTREAM_ERRORS = "UpstreamErrors", Count, Provider, false;
     /// Time from an attempt's begin to the end of its answer's body.
     UPSTREAM_LATENCY = "UpstreamLatency", Milliseconds, Provider, true;

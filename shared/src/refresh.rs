@@ -30,6 +30,7 @@ use crate::{
         scope::{Part, Scope},
         upstream::Upstream,
     },
+    metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
     queue::{BATCH, Delayed, Queue},
     random::random,
     service::{Renewed, Request, Service},
@@ -63,6 +64,8 @@ pub struct RefreshTerms {
     pub concurrency: usize,
     /// What one wallet may take.
     pub deadline: Duration,
+    /// Whether logs name wallets by their addresses.
+    pub log_addresses: bool,
 }
 
 /// What a run did.
@@ -88,6 +91,24 @@ pub struct RunSummary {
     pub duration_ms: u128,
     /// Whether another run was under way, so that this one did nothing.
     pub overlapping: bool,
+}
+
+impl RunSummary {
+    fn log(&self, message: &str) {
+        tracing::info!(
+            function = function(),
+            watched = self.watched,
+            queued = self.queued,
+            refreshed = self.refreshed,
+            unchanged = self.unchanged,
+            fresh = self.fresh,
+            failed = self.failed,
+            left = self.left,
+            upstream_requests = self.upstream_requests,
+            duration_ms = self.duration_ms,
+            "{message}"
+        );
+    }
 }
 
 /// Runs over the watched wallets.
@@ -138,7 +159,10 @@ impl Refresh {
         }
         let mut summary = summary?;
         summary.duration_ms = self.clock.now().since(started).as_millis();
-        tracing::info!(?summary, "watched wallets are fresh");
+        summary.log("watched wallets are fresh");
+        usage.measure();
+        WALLETS_WARMED.add((summary.refreshed + summary.unchanged + summary.fresh) as u64);
+        WALLETS_FAILED.add(summary.failed as u64);
         Ok(summary)
     }
 
@@ -256,6 +280,11 @@ impl Refresh {
                 let mut query = Query::all(it.wallet.address, Scope::Aggregate);
                 query.currency = it.wallet.currency;
                 let renewed = self.service.renew(&query, &request).await;
+                request.usage.measure();
+                if let Err(error) = &renewed {
+                    let wallet = query.address.in_logs(self.terms.log_addresses);
+                    tracing::warn!(%error, wallet, "a watched wallet could not be refreshed");
+                }
                 let calls = request.usage.totals().upstream_calls;
                 if calls == 0 {
                     requests.fetch_sub(1, Ordering::Relaxed);
@@ -274,16 +303,13 @@ impl Refresh {
                         Ok(Renewed::Changed) => summary.refreshed += 1,
                         Ok(Renewed::Unchanged) => summary.unchanged += 1,
                         Ok(Renewed::Fresh) => summary.fresh += 1,
-                        Err(error) => {
-                            tracing::warn!(%error, "a watched wallet could not be refreshed");
-                            summary.failed += 1;
-                        }
+                        Err(_) => summary.failed += 1,
                     }
                 }
             }
             done += 1;
             if done % PROGRESS == 0 {
-                tracing::info!(?summary, "watched wallets are being refreshed");
+                summary.log("watched wallets are being refreshed");
             }
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     },
     clock::Clock,
     domain::chain::{Chain, Native, is_native},
+    metrics::function,
     upstream::{
         UpstreamError,
         coinmarketcap::{CoinMarketCap, MAP_PAGE, MapCoin},
@@ -103,7 +104,15 @@ impl RegistryUpdate {
             changes: assets.changes_since(&stored),
             items_written: self.store.write(&assets, now, &usage).await?,
         };
-        tracing::info!(?summary, "the asset registry is up to date");
+        usage.measure();
+        tracing::info!(
+            function = function(),
+            coins = summary.coins,
+            assets = summary.assets,
+            changes = ?summary.changes,
+            items_written = summary.items_written,
+            "the asset registry is up to date"
+        );
         Ok(summary)
     }
 

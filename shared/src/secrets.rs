@@ -1,4 +1,10 @@
-//! The upstreams' keys from Secrets Manager, read once when a process starts.
+//! The upstreams' keys: from Secrets Manager, read when a process starts and
+//! again when an upstream refuses one.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use aws_sdk_secretsmanager::{
     Client,
@@ -9,8 +15,20 @@ pub use secrecy::ExposeSecret;
 use secrecy::SecretString;
 use serde::Deserialize;
 use thiserror::Error;
+use tokio::sync::Mutex as AsyncMutex;
 
-use crate::{aws, config::Config};
+use crate::{
+    aws,
+    clock::{Clock, Timestamp},
+    config::Config,
+    sync::locked,
+};
+
+/// A key that is refused is looked up again, but not more often than this:
+/// mostly it is simply wrong.
+const LOOKED_UP_AGAIN: Duration = Duration::from_secs(60);
+/// What that may take, within a request.
+const LOOK_UP: Duration = Duration::from_secs(2);
 
 /// The keys could not be had. Holds nothing of the secret.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -32,33 +50,116 @@ struct Keys {
 /// # Errors
 /// When the secret cannot be read, or is no JSON with both keys.
 pub async fn resolve(config: &mut Config) -> Result<(), SecretError> {
-    let Some(arn) = config.secret_arn.clone() else {
-        return Ok(());
-    };
-    let endpoint = config.secrets_endpoint.as_ref();
-    // arn:aws:secretsmanager:<region>:<account>:secret:<name>
-    let region = arn.split(':').nth(3).unwrap_or(&config.region).to_owned();
-    let mut sdk = aws_sdk_secretsmanager::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(region))
-        .credentials_provider(aws::credentials(endpoint))
-        .http_client(aws::http_client(endpoint));
-    if let Some(url) = endpoint {
-        sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
+    if let Some(secret) = Secret::configured(config) {
+        let keys = secret.read().await?;
+        config.zerion.key = keys.zerion;
+        config.coinmarketcap.key = keys.coinmarketcap;
     }
-    let answer = Client::from_conf(sdk.build())
-        .get_secret_value()
-        .secret_id(arn)
-        .send()
-        .await
-        .map_err(|error| SecretError(reason(&error)))?;
-    let text = answer.secret_string().unwrap_or_default();
-    let keys: Keys = serde_json::from_str(text).map_err(|_| {
-        SecretError("the secret is no JSON with ZERION_API_KEY and CMC_API_KEY".to_owned())
-    })?;
-    config.zerion.key = keys.zerion;
-    config.coinmarketcap.key = keys.coinmarketcap;
     Ok(())
+}
+
+/// The secret that holds the keys.
+struct Secret {
+    client: Client,
+    arn: String,
+}
+
+impl Secret {
+    fn configured(config: &Config) -> Option<Self> {
+        let arn = config.secret_arn.clone()?;
+        let endpoint = config.secrets_endpoint.as_ref();
+        // arn:aws:secretsmanager:<region>:<account>:secret:<name>
+        let region = arn.split(':').nth(3).unwrap_or(&config.region).to_owned();
+        let mut sdk = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region))
+            .credentials_provider(aws::credentials(endpoint))
+            .http_client(aws::http_client(endpoint));
+        if let Some(url) = endpoint {
+            sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
+        }
+        let client = Client::from_conf(sdk.build());
+        Some(Self { client, arn })
+    }
+
+    async fn read(&self) -> Result<Keys, SecretError> {
+        let asked = self.client.get_secret_value().secret_id(&self.arn).send();
+        let answer = asked.await.map_err(|error| SecretError(reason(&error)))?;
+        let text = answer.secret_string().unwrap_or_default();
+        serde_json::from_str(text).map_err(|_| {
+            SecretError("the secret is no JSON with ZERION_API_KEY and CMC_API_KEY".to_owned())
+        })
+    }
+}
+
+/// The keys in use, shared by the clients of all upstreams.
+pub struct KeyRing {
+    keys: Mutex<Keys>,
+    /// Where they are from, if they can be looked up again, and when that was
+    /// done last.
+    origin: Option<(Config, AsyncMutex<Option<Timestamp>>)>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Whose key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOf {
+    /// Zerion's.
+    Zerion,
+    /// CoinMarketCap's.
+    CoinMarketCap,
+}
+
+impl KeyRing {
+    /// The keys of a configuration that is [`resolve`]d.
+    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
+        let keys = Keys {
+            zerion: config.zerion.key.clone(),
+            coinmarketcap: config.coinmarketcap.key.clone(),
+        };
+        let origin = config.secret_arn.is_some();
+        Self {
+            keys: Mutex::new(keys),
+            origin: origin.then(|| (config.clone(), AsyncMutex::default())),
+            clock,
+        }
+    }
+
+    /// A key.
+    pub fn get(&self, whose: KeyOf) -> SecretString {
+        let keys = locked(&self.keys);
+        match whose {
+            KeyOf::Zerion => keys.zerion.clone(),
+            KeyOf::CoinMarketCap => keys.coinmarketcap.clone(),
+        }
+    }
+
+    /// Another key in place of one that was refused, if the secret has one by
+    /// now. Whoever comes meanwhile waits for the one look.
+    pub async fn instead_of(&self, refused: &SecretString, whose: KeyOf) -> Option<SecretString> {
+        let (config, looked) = self.origin.as_ref()?;
+        let mut looked = looked.lock().await;
+        let differs = |key: &SecretString| key.expose_secret() != refused.expose_secret();
+        let now = self.clock.now();
+        let current = self.get(whose);
+        if differs(&current) {
+            return Some(current);
+        }
+        if looked.is_some_and(|at| now < at.plus(LOOKED_UP_AGAIN)) {
+            return None;
+        }
+        *looked = Some(now);
+        let secret = Secret::configured(config)?;
+        match tokio::time::timeout(LOOK_UP, secret.read()).await {
+            Ok(Ok(keys)) => *locked(&self.keys) = keys,
+            Ok(Err(error)) => tracing::error!(%error, "a refused key cannot be looked up"),
+            Err(_) => tracing::error!("a refused key could not be looked up in time"),
+        }
+        let current = self.get(whose);
+        let changed = differs(&current);
+        tracing::warn!(?whose, changed, "a key was refused and looked up again");
+        changed.then_some(current)
+    }
 }
 
 fn reason<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {

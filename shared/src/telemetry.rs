@@ -1,5 +1,17 @@
-//! Logs: JSON lines as Lambda collects them, or text for a terminal.
+//! Logs and metrics: JSON lines as Lambda collects them, or text for a terminal.
+//!
+//! Metrics are lines as well, in CloudWatch's embedded format: CloudWatch reads
+//! them out of the log, so that nothing is sent anywhere while a client waits.
 
+use std::{
+    io::Write,
+    sync::{
+        OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use metrics_cloudwatch_embedded::{Builder, Collector};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -8,7 +20,27 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::ConfigError;
+use crate::{
+    clock::{Clock, SystemClock},
+    config::ConfigError,
+    metrics,
+};
+
+/// Where metrics are in CloudWatch, unless METRICS_NAMESPACE says otherwise.
+const NAMESPACE: &str = "Portfolio";
+/// A document holds this many values of a metric at most.
+const MOST_VALUES: usize = 100;
+
+/// Where this process's metrics are gathered, and the level that their lines
+/// carry.
+struct Gathered {
+    collector: &'static Collector,
+    level: String,
+}
+
+static GATHERED: OnceLock<Gathered> = OnceLock::new();
+/// Values since the last lines were written.
+static VALUES: AtomicUsize = AtomicUsize::new(0);
 
 /// How log lines look unless AWS_LAMBDA_LOG_FORMAT (`JSON` or `Text`) says
 /// otherwise, and where they go.
@@ -20,10 +52,11 @@ pub enum Output {
     Terminal,
 }
 
-/// Starts logging at LOG_LEVEL (else AWS_LAMBDA_LOG_LEVEL, else `info`).
+/// Starts logging at LOG_LEVEL (else AWS_LAMBDA_LOG_LEVEL, else `info`), and in
+/// Lambda gathering metrics for [`write_metrics`].
 ///
 /// # Errors
-/// When the level is none.
+/// When the level or the format is none.
 #[expect(
     clippy::disallowed_methods,
     reason = "before there is a configuration, so that its errors are logged"
@@ -45,6 +78,8 @@ pub fn init(output: Output) -> Result<(), ConfigError> {
     // wallets.
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
+        // Failed invocations, which are told already, with their ids.
+        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
         .with_target("portfolio", level);
     let format = var("AWS_LAMBDA_LOG_FORMAT").map(|format| format.to_ascii_lowercase());
     let json = match format.as_deref() {
@@ -66,10 +101,61 @@ pub fn init(output: Output) -> Result<(), ConfigError> {
     let registry = tracing_subscriber::registry().with(filter);
     // A second start in one process keeps the first one's settings.
     let _ = if json {
-        let lines = lines.json().flatten_event(true).with_current_span(false);
+        let lines = lines.json().flatten_event(true).with_span_list(false);
         registry.with(lines).try_init()
     } else {
         registry.with(lines).try_init()
     };
+    if output == Output::Lambda {
+        gather(var("METRICS_NAMESPACE"), level);
+    }
     Ok(())
+}
+
+fn gather(namespace: Option<String>, level: LevelFilter) {
+    let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
+    // A second start in one process finds the first one's.
+    let Ok(collector) = Builder::new().cloudwatch_namespace(namespace).init() else {
+        return;
+    };
+    for metric in metrics::ALL {
+        metric.describe();
+    }
+    // Lambda drops lines below the level that it is set to, and takes lines
+    // without one for INFO. These are to pass as long as anything does.
+    let level = match level.into_level() {
+        Some(level) => level.as_str().to_owned(),
+        None => "FATAL".to_owned(),
+    };
+    let _ = GATHERED.set(Gathered { collector, level });
+}
+
+/// Writes what was measured since the last time to standard output: a line per
+/// function and provider. `request_id` goes with it, to be found again.
+pub fn write_metrics(request_id: Option<&str>) {
+    let Some(Gathered { collector, level }) = GATHERED.get() else {
+        return;
+    };
+    VALUES.store(0, Ordering::Relaxed);
+    collector
+        .set_property("level", level.as_str())
+        .set_property("timestamp", SystemClock.now().to_string());
+    match request_id {
+        Some(id) => collector.set_property("request_id", id),
+        None => collector.remove_property("request_id"),
+    };
+    // At once, so that no other line comes in between.
+    let mut lines = Vec::new();
+    if let Err(error) = collector.flush(&mut lines) {
+        tracing::error!(%error, "metrics cannot be written");
+    }
+    let _ = std::io::stdout().lock().write_all(&lines);
+}
+
+/// Counts a value, and writes before there are more of a metric than a line
+/// holds.
+pub(crate) fn recorded() {
+    if VALUES.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_VALUES {
+        write_metrics(None);
+    }
 }

@@ -6,7 +6,10 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use crate::sync::locked;
+use crate::{
+    metrics::{DYNAMODB_READ_UNITS, DYNAMODB_ROUND_TRIPS, DYNAMODB_WRITE_UNITS, REFUSED_PRICES},
+    sync::locked,
+};
 
 /// Counters of one request; shared by reference while it runs.
 #[derive(Debug, Default)]
@@ -78,6 +81,17 @@ impl Usage {
             upstream_calls: self.upstream_calls.load(Ordering::Relaxed),
             refused_prices: self.refused_prices.load(Ordering::Relaxed),
         }
+    }
+
+    /// Counts what DynamoDB did, and what was refused, as metrics.
+    pub fn measure(&self) {
+        let totals = self.totals();
+        DYNAMODB_ROUND_TRIPS.add(u64::from(totals.round_trips));
+        if totals.calls > 0 {
+            DYNAMODB_READ_UNITS.record(totals.read_units);
+            DYNAMODB_WRITE_UNITS.record(totals.write_units);
+        }
+        REFUSED_PRICES.add(u64::from(totals.refused_prices));
     }
 
     /// The phases so far, in the order in which they ended.

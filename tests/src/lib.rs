@@ -3,7 +3,9 @@
 
 pub mod queue;
 pub mod rows;
+pub mod runtime;
 pub mod table;
+pub mod template;
 
 use std::{
     collections::HashMap,
@@ -164,6 +166,13 @@ impl World {
         world
     }
 
+    /// Functions that live so many seconds ago: what these functions store is old to those of the present.
+    pub fn in_the_past(&mut self, seconds: u64) {
+        let then = SystemClock.now().minus(Duration::from_secs(seconds));
+        self.clock = Arc::new(ManualClock::at(then));
+        self.restart();
+    }
+
     /// A world whose functions reach the table through `FaultyTable`.
     ///
     /// # Panics
@@ -304,7 +313,7 @@ async fn hand(process: &QueryFunction, event: &Value) -> Result<Value, Diagnosti
     let event = to_raw_value(event).expect("JSON");
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
-        deadline: None,
+        ..Invocation::default()
     };
     let reply = process.handle(&event, &invocation).await?;
     Ok(serde_json::from_str(reply.get()).expect("JSON"))

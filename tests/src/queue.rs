@@ -1,7 +1,10 @@
 //! A queue that takes messages by SQS's protocol and hands them out when their
 //! time has come, by the clock of the world.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{Json, Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse};
 use portfolio::clock::{Clock, Timestamp};
@@ -17,12 +20,14 @@ pub struct FakeQueue {
     /// What REFRESH_QUEUE_URL and AWS_ENDPOINT_URL_SQS must be.
     pub url: String,
     messages: Arc<Mutex<Vec<Message>>>,
+    used: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
 struct Shared {
     clock: Arc<dyn Clock>,
     messages: Arc<Mutex<Vec<Message>>>,
+    used: Arc<AtomicBool>,
 }
 
 impl FakeQueue {
@@ -31,10 +36,11 @@ impl FakeQueue {
     /// # Panics
     /// When it cannot be started.
     pub async fn start(clock: Arc<dyn Clock>) -> Self {
-        let messages = Arc::default();
+        let (messages, used) = (Arc::default(), Arc::default());
         let shared = Shared {
             clock,
             messages: Arc::clone(&messages),
+            used: Arc::clone(&used),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -43,7 +49,13 @@ impl FakeQueue {
         Self {
             url: format!("http://{address}/123456789012/portfolio-refresh"),
             messages,
+            used,
         }
+    }
+
+    /// Whether it was sent messages since the last time.
+    pub fn take_used(&self) -> bool {
+        self.used.swap(false, Ordering::Relaxed)
     }
 
     /// Takes at most ten messages whose time has come by `now`, as the event
@@ -86,6 +98,7 @@ async fn send(State(shared): State<Shared>, headers: HeaderMap, body: Bytes) -> 
     let request: Value = serde_json::from_slice(&body).expect("JSON");
     let target = headers.get("x-amz-target").map(|value| value.as_bytes());
     assert_eq!(target, Some(&b"AmazonSQS.SendMessageBatch"[..]));
+    shared.used.store(true, Ordering::Relaxed);
     let entries = request["Entries"].as_array().cloned().unwrap_or_default();
     assert!((1..=10).contains(&entries.len()));
     let mut messages = shared

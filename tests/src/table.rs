@@ -1,6 +1,8 @@
 //! A DynamoDB that fails on demand, in front of the embedded one.
 
 use std::{
+    collections::BTreeSet,
+    mem,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -55,6 +57,7 @@ struct Shared {
     every: AtomicU64,
     requests: AtomicU64,
     met: AtomicU64,
+    operations: Mutex<BTreeSet<String>>,
 }
 
 impl FaultyTable {
@@ -72,6 +75,7 @@ impl FaultyTable {
             every: AtomicU64::new(1),
             requests: AtomicU64::default(),
             met: AtomicU64::default(),
+            operations: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -94,6 +98,12 @@ impl FaultyTable {
         (count(&self.shared.requests), count(&self.shared.met))
     }
 
+    /// The operations that were asked for since the last time, such as `Query`.
+    pub fn take_operations(&self) -> BTreeSet<String> {
+        let operations = &self.shared.operations;
+        mem::take(&mut operations.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Sets or clears the fault, of one operation or of all.
     pub fn set(&self, fault: Option<TableFault>, operation: Option<&'static str>) {
         let fault = fault.map(|fault| (fault, operation));
@@ -113,6 +123,11 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let operation = target.rsplit('.').next().unwrap_or_default();
+    shared
+        .operations
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(operation.to_owned());
     let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
     let fault = fault.filter(|(_, only)| only.is_none_or(|only| only == operation));
     let number = shared.requests.fetch_add(1, Ordering::Relaxed);

@@ -260,6 +260,7 @@ async fn a_batch_ends_before_lambda_ends_it() {
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: Some(SystemClock.now().plus(Duration::from_millis(2000))),
+        ..Invocation::default()
     };
     let event = to_raw_value(&batch(&bodies)).expect("JSON");
     let answer = function

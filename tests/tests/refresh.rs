@@ -24,6 +24,7 @@ async fn ask(function: &RefreshFunction, event: &Value) -> Result<Value, String>
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: None,
+        ..Invocation::default()
     };
     let answer = function.handle(&event, &invocation).await;
     let answer = answer.map_err(|error| error.error_type)?;
@@ -261,6 +262,7 @@ async fn a_run_ends_before_lambda_ends_it() {
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: Some(SystemClock.now().plus(Duration::from_millis(4000))),
+        ..Invocation::default()
     };
     let run = to_raw_value(&json!({"action": "run"})).expect("JSON");
     let answer = function.handle(&run, &invocation).await.expect("a summary");

@@ -1,7 +1,14 @@
 //! Keys from Secrets Manager.
 
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use portfolio::{config::Config, secrets::resolve};
+use portfolio_local::standins::SAMPLES;
+use portfolio_tests::World;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -79,4 +86,95 @@ async fn what_is_wrong_is_said_without_the_secret() {
         .expect_err("no secret")
         .to_string();
     assert!(error.contains("ResourceNotFoundException"), "{error}");
+}
+
+/// A Secrets Manager whose secret changes, and how often it was asked.
+#[derive(Clone, Default)]
+struct Rotating {
+    secret: Arc<Mutex<String>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Rotating {
+    async fn start(&self) -> String {
+        let answer = |State(it): State<Self>| async move {
+            it.asked.fetch_add(1, Ordering::SeqCst);
+            let secret = it.secret.lock().expect("a secret").clone();
+            Json(json!({"ARN": ARN, "Name": "portfolio", "SecretString": secret}))
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = Router::new()
+            .route("/", post(answer))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn set(&self, zerion: &str, coinmarketcap: &str) {
+        let secret = json!({"ZERION_API_KEY": zerion, "CMC_API_KEY": coinmarketcap});
+        *self.secret.lock().expect("a secret") = secret.to_string();
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// A world whose functions started with keys that are revoked by now, and the
+/// keys that are not.
+async fn with_revoked_keys(manager: &Rotating) -> (World, String, String) {
+    let mut world = World::new().await;
+    let url = manager.start().await;
+    let config = &mut world.services.config;
+    config.secret_arn = Some(ARN.to_owned());
+    config.secrets_endpoint = Some(url.parse().expect("a URL"));
+    let good = |key: &str| {
+        let found = world.services.environment.iter().find(|it| it.0 == key);
+        found.expect("a key").1.clone()
+    };
+    let keys = (good("ZERION_API_KEY"), good("CMC_API_KEY"));
+    let config = &mut world.services.config;
+    config.zerion.key = "revoked".into();
+    config.coinmarketcap.key = "revoked".into();
+    world.restart();
+    (world, keys.0, keys.1)
+}
+
+#[tokio::test]
+async fn a_refused_key_is_looked_up_again() {
+    let manager = Rotating::default();
+    let (world, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
+    manager.set(&zerion, &coinmarketcap);
+    let requests = SAMPLES[..5]
+        .iter()
+        .map(|sample| world.get(sample.address, "aggregate"));
+    for answer in futures::future::join_all(requests).await {
+        answer.ok();
+    }
+    assert_eq!(manager.asked(), 1, "one look serves all");
+    world.advance(90);
+    let answer = world.get(SAMPLES[0].address, "aggregate").await.ok();
+    assert_eq!(
+        answer["prices"]["stale"], false,
+        "the other key is the new one, too"
+    );
+    assert_eq!(manager.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_key_that_stays_wrong_is_not_looked_up_all_the_time() {
+    let manager = Rotating::default();
+    let (world, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
+    manager.set("revoked", "revoked");
+    for sample in &SAMPLES[..5] {
+        let answer = world.get(sample.address, "aggregate").await;
+        assert_eq!(answer.status, 502);
+        world.advance(3);
+    }
+    assert_eq!(manager.asked(), 1);
+    manager.set(&zerion, &coinmarketcap);
+    world.advance(60);
+    world.get(SAMPLES[0].address, "aggregate").await.ok();
+    assert_eq!(manager.asked(), 2);
 }

@@ -40,6 +40,7 @@ fn answer(event: &RawValue) -> Option<String> {
     let invocation = Invocation {
         id: "invocation".to_owned(),
         deadline: None,
+        ..Invocation::default()
     };
     let reply = ports::block_on(function.handle(event, &invocation));
     let reply = match (decoded, reply) {

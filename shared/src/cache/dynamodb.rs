@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{CacheError, items::Item};
-use crate::{aws, breaker::Breaker, clock::Clock, config::Config, sync::locked, usage::Usage};
+use crate::{
+    aws, breaker::Breaker, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS, sync::locked,
+    usage::Usage,
+};
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
@@ -84,6 +87,9 @@ impl Table {
         };
         let answer = call.await;
         let failed = answer.as_ref().is_err_and(is_trouble);
+        if answer.as_ref().is_err_and(|error| !is_conditional(error)) {
+            DYNAMODB_ERRORS.add(1);
+        }
         locked(&self.breaker).note(permit, failed, self.clock.now());
         Ok(answer)
     }

@@ -86,6 +86,21 @@ impl Address {
         &self.text
     }
 
+    /// Sixteen hexadecimal digits that tell wallets apart without naming them:
+    /// the beginning of the canonical text's Keccak-256.
+    pub fn fingerprint(&self) -> String {
+        let hash = Keccak256::digest(self.text.as_bytes());
+        hash[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// How logs name the wallet: whose it is stays unsaid unless that is wanted.
+    pub fn in_logs(&self, in_clear: bool) -> String {
+        match in_clear {
+            true => self.text.clone(),
+            false => self.fingerprint(),
+        }
+    }
+
     /// Which kind of chain it belongs to.
     pub fn family(&self) -> Family {
         self.family

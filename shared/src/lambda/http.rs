@@ -12,6 +12,7 @@ use lambda_http::http::{
 };
 
 use serde_json::value::RawValue;
+use tracing::Instrument;
 
 use super::{
     Invocation, caching,
@@ -21,6 +22,7 @@ use super::{
         payload::read_message,
     },
     problem::{Code, Problem},
+    record::{Record, Seen, span},
 };
 use crate::{
     config::{Config, ResponseCache},
@@ -49,6 +51,7 @@ pub struct HttpHandler {
     pub(super) deadline: Duration,
     pub(super) concurrency: usize,
     cache: ResponseCache,
+    pub(super) log_addresses: bool,
 }
 
 impl HttpHandler {
@@ -60,6 +63,7 @@ impl HttpHandler {
             deadline: config.request_deadline,
             concurrency: config.upstream_concurrency,
             cache: config.response_cache,
+            log_addresses: config.log_addresses,
         }
     }
 
@@ -77,36 +81,29 @@ impl HttpHandler {
             max_age: revalidates(&request.headers).then_some(TRIED_AGAIN),
             ..Request::default()
         };
-        // A panic is a bug, but one client's: it gets a problem, and the
-        // sandbox lives on.
-        let answered = AssertUnwindSafe(self.answer(request, &context))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| {
-                tracing::error!(request_id = id, "panicked");
-                Err(panicked())
-            });
-        let mut reply = match answered {
-            Ok(reply) => reply,
-            Err(problem) => problem_reply(&problem, id),
+        let mut seen = Seen::default();
+        let answered = self
+            .sheltered(self.answer(request, &context, &mut seen))
+            .instrument(span(id, invocation))
+            .await;
+        let mut reply = match &answered {
+            Ok(reply) => reply.clone(),
+            Err(problem) => problem_reply(problem, id),
         };
-        context.usage.phase("total", started.elapsed());
-        let totals = context.usage.totals();
-        tracing::info!(
-            request_id = id,
-            scope = self.scope.as_str(),
-            status = reply.status.as_u16(),
-            cache = reply
-                .headers
-                .get(CACHE_STATUS)
-                .and_then(|value| value.to_str().ok()),
-            round_trips = totals.round_trips,
-            read_units = totals.read_units,
-            write_units = totals.write_units,
-            upstream_calls = totals.upstream_calls,
-            refused_prices = totals.refused_prices,
-            "answered"
-        );
+        let took = started.elapsed();
+        context.usage.phase("total", took);
+        Record {
+            function: self.scope.as_str(),
+            request_id: id,
+            invocation,
+            trigger: "http",
+            status: reply.status.as_u16(),
+            code: answered.err().map(|problem| problem.code),
+            seen: &seen,
+            usage: &context.usage,
+            took,
+        }
+        .tell();
         let headers = &mut reply.headers;
         set(
             headers,
@@ -122,6 +119,7 @@ impl HttpHandler {
     ///
     /// # Errors
     /// What a client would be told.
+    #[expect(clippy::disallowed_methods, reason = "measures one request")]
     pub async fn direct(
         &self,
         payload: &RawValue,
@@ -131,33 +129,60 @@ impl HttpHandler {
             deadline: invocation.deadline_of(self.service.now(), self.deadline),
             ..Request::default()
         };
-        let answered = AssertUnwindSafe(async {
+        let (started, mut seen) = (Instant::now(), Seen::default());
+        let answered = async {
             let query = read_message(self.scope, payload.get())?;
+            seen.wallet(&query.address, self.log_addresses);
             let snapshot = self.service.portfolio(&query, &context).await?;
+            seen.answer(&snapshot);
             render(&query, &snapshot)
-        });
-        let answered = answered.catch_unwind().await.unwrap_or_else(|_| {
-            tracing::error!(request_id = invocation.id, "panicked");
-            Err(panicked())
-        });
-        let outcome = match &answered {
-            Ok(_) => "answered",
-            Err(problem) => problem.code.as_str(),
         };
-        let totals = context.usage.totals();
-        tracing::info!(
-            request_id = invocation.id,
-            scope = self.scope.as_str(),
-            outcome,
-            round_trips = totals.round_trips,
-            upstream_calls = totals.upstream_calls,
-            "direct invocation"
-        );
+        let id = &*invocation.id;
+        let answered = self
+            .sheltered(answered)
+            .instrument(span(id, invocation))
+            .await;
+        let code = answered.as_ref().err().map(|problem| problem.code);
+        Record {
+            function: self.scope.as_str(),
+            request_id: id,
+            invocation,
+            trigger: "direct",
+            status: code.map_or(StatusCode::OK, Code::status).as_u16(),
+            code,
+            seen: &seen,
+            usage: &context.usage,
+            took: started.elapsed(),
+        }
+        .tell();
         answered
     }
 
+    /// A panic is a bug, but one client's: it gets a problem, and the sandbox
+    /// lives on.
+    async fn sheltered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        AssertUnwindSafe(answer)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| {
+                tracing::error!("panicked");
+                Err(Problem::new(
+                    Code::Internal,
+                    "The request could not be answered.",
+                ))
+            })
+    }
+
     #[expect(clippy::disallowed_methods, reason = "measures phases of one request")]
-    async fn answer(&self, request: &HttpRequest, context: &Request) -> Result<HttpReply, Problem> {
+    async fn answer(
+        &self,
+        request: &HttpRequest,
+        context: &Request,
+        seen: &mut Seen,
+    ) -> Result<HttpReply, Problem> {
         let parameters = request
             .query
             .iter()
@@ -166,6 +191,7 @@ impl HttpHandler {
             Route::Portfolio(address) => Address::parse(address)?,
             Route::Cache(address) => {
                 let address = Address::parse(address)?;
+                seen.wallet(&address, self.log_addresses);
                 if let Some((name, _)) = parameters.into_iter().next() {
                     return Err(InvalidParameter::new(name, "is not known here").into());
                 }
@@ -173,10 +199,12 @@ impl HttpHandler {
                 return Ok(forgotten());
             }
         };
+        seen.wallet(&address, self.log_addresses);
         let query = Query::parse(address, self.scope, parameters)?;
         let started = Instant::now();
         let snapshot = self.service.portfolio(&query, context).await?;
         context.usage.phase("portfolio", started.elapsed());
+        seen.answer(&snapshot);
 
         let etag = caching::etag(&query, &snapshot);
         let mut headers = HeaderMap::new();
@@ -264,10 +292,6 @@ fn revalidates(headers: &HeaderMap) -> bool {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|word| word.trim().eq_ignore_ascii_case("no-cache"))
-}
-
-fn panicked() -> Problem {
-    Problem::new(Code::Internal, "The request could not be answered.")
 }
 
 fn forgotten() -> HttpReply {

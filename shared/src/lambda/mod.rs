@@ -5,12 +5,14 @@ mod encoding;
 pub mod event;
 pub mod http;
 pub mod problem;
+mod record;
 pub mod refresh;
 pub mod warm;
 
 use std::{sync::Arc, time::Duration};
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
+use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
 use self::{
@@ -20,8 +22,8 @@ use self::{
     warm::Warmer,
 };
 use crate::{
-    app, clock::Timestamp, config::Config, domain::scope::Scope, registry::RegistryUpdate, secrets,
-    telemetry,
+    app, clock::Timestamp, config::Config, domain::scope::Scope, metrics, registry::RegistryUpdate,
+    secrets, telemetry,
 };
 
 /// A query function: decodes an event by its shape and answers in kind.
@@ -44,10 +46,7 @@ impl QueryFunction {
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<Box<RawValue>, Diagnostic> {
-        let decoded = event::decode(event).map_err(|error| Diagnostic {
-            error_type: "unknown_event".to_owned(),
-            error_message: error.to_string(),
-        })?;
+        let decoded = event::decode(event).map_err(|error| unknown(&error, invocation))?;
         let answer = match decoded {
             Event::Http(request, origin) => {
                 let reply = self.0.handle(&request, invocation).await;
@@ -62,7 +61,7 @@ impl QueryFunction {
             }
             Event::Notices(payloads) => {
                 let warmed = self.warmer().notices(&payloads, invocation).await;
-                to_raw_value(&warmed.map_err(failed)?)
+                to_raw_value(&warmed.map_err(|problem| told_and_failed(problem, invocation))?)
             }
         };
         answer.map_err(|error| Diagnostic {
@@ -78,6 +77,7 @@ impl QueryFunction {
             deadline: self.0.deadline,
             concurrency: self.0.concurrency,
             max_age: None,
+            log_addresses: self.0.log_addresses,
         }
     }
 }
@@ -90,6 +90,29 @@ fn failed(problem: Problem) -> Diagnostic {
     }
 }
 
+/// A problem as a failed invocation that nothing else tells of.
+fn told_and_failed(problem: Problem, invocation: &Invocation) -> Diagnostic {
+    let (code, detail) = (problem.code.as_str(), &problem.detail);
+    tracing::error!(
+        request_id = invocation.id,
+        code,
+        detail,
+        "the invocation failed"
+    );
+    failed(problem)
+}
+
+/// An event of no known shape as a failed invocation. What it holds is not
+/// repeated in the log.
+fn unknown(error: &dyn std::fmt::Display, invocation: &Invocation) -> Diagnostic {
+    let code = "unknown_event";
+    tracing::error!(request_id = invocation.id, code, "the invocation failed");
+    Diagnostic {
+        error_type: code.to_owned(),
+        error_message: error.to_string(),
+    }
+}
+
 /// What an invocation gives besides the event.
 #[derive(Clone, Debug, Default)]
 pub struct Invocation {
@@ -97,6 +120,8 @@ pub struct Invocation {
     pub id: String,
     /// When Lambda ends it.
     pub deadline: Option<Timestamp>,
+    /// The trace that it belongs to, as X-Ray writes it.
+    pub trace: Option<String>,
 }
 
 impl Invocation {
@@ -118,15 +143,12 @@ impl Invocation {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    let config = start().await?;
+    let config = start(scope.as_str()).await?;
     let function = Arc::new(app::query_function(&config, scope).map_err(told)?);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    serve(move |event, invocation| {
         let function = function.clone();
-        async move {
-            let invocation = invocation(&event);
-            function.handle(&event.payload, &invocation).await
-        }
-    }))
+        async move { function.handle(&event, &invocation).await }
+    })
     .await
 }
 
@@ -137,17 +159,21 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    let config = start().await?;
+    let config = start("registry").await?;
     let update: Arc<RegistryUpdate> = Arc::new(app::registry_update(&config).map_err(told)?);
-    lambda_runtime::run(service_fn(move |_: LambdaEvent<Box<RawValue>>| {
+    serve(move |_, _| {
         let update = update.clone();
         async move {
-            update.run().await.map_err(|error| Diagnostic {
-                error_type: error.code().to_owned(),
-                error_message: error.to_string(),
+            update.run().await.map_err(|error| {
+                let code = error.code();
+                tracing::error!(code, %error, "the asset registry could not be brought up to date");
+                Diagnostic {
+                    error_type: code.to_owned(),
+                    error_message: error.to_string(),
+                }
             })
         }
-    }))
+    })
     .await
 }
 
@@ -158,20 +184,38 @@ pub async fn run_registry() -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_refresh() -> Result<(), Error> {
-    let config = start().await?;
+    let config = start("refresh").await?;
     let function = Arc::new(app::refresh_function(&config).map_err(told)?);
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    serve(move |event, invocation| {
         let function = function.clone();
+        async move { function.handle(&event, &invocation).await }
+    })
+    .await
+}
+
+/// Hands every event to `handle`, and writes what was measured before the
+/// answer goes out: afterwards the sandbox may freeze.
+async fn serve<T, F>(handle: impl Fn(Box<RawValue>, Invocation) -> F) -> Result<(), Error>
+where
+    T: Serialize,
+    F: Future<Output = Result<T, Diagnostic>>,
+{
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Box<RawValue>>| {
+        let invocation = invocation(&event);
+        let id = invocation.id.clone();
+        let answer = handle(event.payload, invocation);
         async move {
-            let invocation = invocation(&event);
-            function.handle(&event.payload, &invocation).await
+            let answer = answer.await;
+            telemetry::write_metrics(Some(&id));
+            answer
         }
     }))
     .await
 }
 
 /// What comes before the first event: logs, configuration, keys.
-async fn start() -> Result<Config, Error> {
+async fn start(function: &'static str) -> Result<Config, Error> {
+    metrics::set_function(function);
     telemetry::init(telemetry::Output::Lambda).map_err(told)?;
     let mut config = Config::from_env().map_err(told)?;
     secrets::resolve(&mut config).await.map_err(told)?;
@@ -194,5 +238,6 @@ fn invocation(event: &LambdaEvent<Box<RawValue>>) -> Invocation {
         deadline: deadline
             .map(Timestamp::from_millis)
             .filter(|deadline| *deadline > PLAUSIBLE),
+        trace: event.context.xray_trace_id.clone(),
     }
 }

@@ -103,6 +103,11 @@ impl Code {
     pub fn as_str(self) -> &'static str {
         self.parts().0
     }
+
+    /// The HTTP status that goes with it.
+    pub fn status(self) -> StatusCode {
+        self.parts().1
+    }
 }
 
 /// A problem on its way to a client.
@@ -150,7 +155,7 @@ impl Problem {
 
     /// Its HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.code.parts().1
+        self.code.status()
     }
 
     /// The `application/problem+json` body.
@@ -204,7 +209,9 @@ impl From<ServiceError> for Problem {
                     None,
                 );
             }
-            ServiceError::Internal(_) => {
+            ServiceError::Internal(reason) => {
+                // The client is not told: this is where it would be lost.
+                tracing::error!(reason, "internal error");
                 return Self::new(Code::Internal, "The request could not be answered.");
             }
         };

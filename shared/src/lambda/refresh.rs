@@ -10,8 +10,8 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     Invocation,
     event::{self, Event, UnknownEvent},
-    failed,
     problem::{Code, Problem},
+    told_and_failed, unknown,
     warm::Warmer,
 };
 use crate::{
@@ -100,10 +100,8 @@ impl RefreshFunction {
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<Box<RawValue>, Diagnostic> {
-        let unknown = |error: &dyn std::fmt::Display| Diagnostic {
-            error_type: "unknown_event".to_owned(),
-            error_message: error.to_string(),
-        };
+        let unknown = |error: &dyn std::fmt::Display| unknown(error, invocation);
+        let failed = |problem| told_and_failed(problem, invocation);
         let shape: Shape<'_> =
             serde_json::from_str(event.get()).map_err(|error| unknown(&error))?;
         let answer = if shape.action.is_some() {
@@ -136,6 +134,7 @@ impl RefreshFunction {
             deadline: terms.deadline,
             concurrency: terms.concurrency,
             max_age: Some(worth_renewing(terms.ttl)),
+            log_addresses: terms.log_addresses,
         }
     }
 

@@ -5,14 +5,17 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
 
 use futures::{FutureExt, StreamExt, stream};
 use serde::Serialize;
+use tracing::Instrument;
 
 use super::{
     Invocation,
     event::{Message, payload::read_message},
     problem::{Code, Problem},
+    record::span,
 };
 use crate::{
     domain::{address::Address, query::Query, scope::Scope},
+    metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
     service::{CacheOutcome, Renewed, Request, Service, UPSTREAM_ERROR},
     upstream::Attempts,
 };
@@ -30,6 +33,8 @@ pub struct Warmer<'w> {
     /// Holdings alone are wanted, none older than this. Without it holdings and
     /// prices, as a client wants them.
     pub max_age: Option<Duration>,
+    /// Whether logs name them by their addresses.
+    pub log_addresses: bool,
 }
 
 /// What became of a wallet.
@@ -150,7 +155,19 @@ impl Warmer<'_> {
                 Err(_) => summary.failed += 1,
             }
         }
-        tracing::info!(?summary, request_id = invocation.id, "warmed");
+        WALLETS_WARMED.add((summary.fetched + summary.fresh) as u64);
+        WALLETS_FAILED.add(summary.failed as u64);
+        tracing::info!(
+            request_id = invocation.id,
+            trace_id = invocation.trace.as_deref(),
+            function = function(),
+            payloads = summary.payloads,
+            fetched = summary.fetched,
+            fresh = summary.fresh,
+            failed = summary.failed,
+            upstream_calls = summary.upstream_calls,
+            "warmed"
+        );
         (outcomes, summary)
     }
 
@@ -170,14 +187,18 @@ impl Warmer<'_> {
                 ..Request::default()
             };
             // A panic is a bug, but one wallet's.
+            let span = span(&invocation.id, invocation);
+            span.record("wallet", query.address.in_logs(self.log_addresses));
             let outcome = AssertUnwindSafe(self.one(&query, &request))
                 .catch_unwind()
+                .instrument(span)
                 .await
                 .unwrap_or_else(|_| {
                     tracing::error!("panicked");
                     Err(Problem::new(Code::Internal, "It could not be warmed."))
                 });
             calls += u64::from(request.usage.totals().upstream_calls);
+            request.usage.measure();
             done.push((at, outcome));
         }
         (done, calls)

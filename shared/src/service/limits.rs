@@ -7,6 +7,7 @@ use super::{Request, Service};
 use crate::{
     clock::Timestamp,
     domain::upstream::Upstream,
+    metrics::BREAKER_OPEN,
     upstream::{Failure, Quota, UpstreamError},
     usage::Usage,
 };
@@ -43,6 +44,7 @@ fn pause_until(
 
 /// The failure in place of asking an upstream that is left alone.
 pub(super) fn left_alone(upstream: Upstream, until: Timestamp, now: Timestamp) -> UpstreamError {
+    BREAKER_OPEN.add_for(upstream, 1);
     UpstreamError {
         upstream,
         failure: Failure::RateLimited {

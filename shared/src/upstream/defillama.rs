@@ -40,7 +40,12 @@ impl DefiLlama {
         Self {
             http,
             base: config.defillama_base.clone(),
-            guard: Guard::new(config.upstream_concurrency, config.price_timeout, clock),
+            guard: Guard::new(
+                Upstream::DefiLlama,
+                config.upstream_concurrency,
+                config.price_timeout,
+                clock,
+            ),
         }
     }
 

@@ -8,8 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Attempts, Failure, bulkhead::Bulkhead};
-use crate::{breaker::Breaker, clock::Clock, random::random, sync::locked};
+use super::{Attempts, Failure, Upstream, bulkhead::Bulkhead, measured::Attempt};
+use crate::{breaker::Breaker, clock::Clock, metrics::BREAKER_OPEN, random::random, sync::locked};
 
 /// An upstream is left alone after half of at least so many calls failed,
 const ENOUGH: usize = 10;
@@ -22,6 +22,7 @@ const SHORT: Duration = Duration::from_secs(1);
 
 /// Guards the calls to one upstream.
 pub(super) struct Guard {
+    upstream: Upstream,
     bulkhead: Bulkhead,
     breaker: Mutex<Breaker>,
     /// How long a call may take.
@@ -30,10 +31,16 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// A guard that lets `concurrency` calls through at a time, which may take
-    /// as long as is `usual`.
-    pub fn new(concurrency: usize, usual: Duration, clock: Arc<dyn Clock>) -> Self {
+    /// A guard of `upstream` that lets `concurrency` calls through at a time,
+    /// which may take as long as is `usual`.
+    pub fn new(
+        upstream: Upstream,
+        concurrency: usize,
+        usual: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
+            upstream,
             bulkhead: Bulkhead::new(concurrency),
             breaker: Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)),
             usual,
@@ -62,8 +69,13 @@ impl Guard {
             // Asked only when there is room: much may have failed meanwhile.
             let guarded = |left: Duration| async move {
                 let permit = locked(&self.breaker).allow(self.clock.now());
-                let permit = permit.map_err(|wait| Failure::LeftAlone { retry_after: wait })?;
+                let permit = permit.map_err(|wait| {
+                    BREAKER_OPEN.add_for(self.upstream, 1);
+                    Failure::LeftAlone { retry_after: wait }
+                })?;
+                let measured = Attempt::begin(self.upstream);
                 let outcome = attempt(left).await;
+                measured.end(outcome.as_ref().err());
                 let trouble = |failure: &Failure| self.is_trouble(failure, left);
                 let failed = outcome.as_ref().is_err_and(trouble);
                 locked(&self.breaker).note(permit, failed, self.clock.now());
@@ -123,7 +135,8 @@ mod tests {
 
     fn guard() -> (Guard, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
-        (Guard::new(4, Duration::from_secs(5), clock.clone()), clock)
+        let usual = Duration::from_secs(5);
+        (Guard::new(Upstream::Zerion, 4, usual, clock.clone()), clock)
     }
 
     async fn attempts(guard: &Guard, failure: Failure) -> (usize, Result<(), Failure>) {

@@ -5,7 +5,9 @@ pub mod coinmarketcap;
 pub mod defillama;
 mod guard;
 mod http;
+mod keyed;
 mod lenient;
+mod measured;
 pub mod zerion;
 
 use std::time::Duration;

@@ -16,11 +16,14 @@ use super::{
     Attempts, Failure, HttpClient, PriceSource, Quota, Quote, Upstream, UpstreamError,
     guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
+    keyed::with_key,
 };
 use crate::{
     clock::Clock,
     config::{CmcPriceApi, Config},
     domain::{currency::Currency, price::CmcId},
+    metrics::CREDITS_USED,
+    secrets::{KeyOf, KeyRing},
 };
 
 pub use self::wire::{MapCoin, MapPage, MapPlatform, read_map, read_quotes};
@@ -41,7 +44,7 @@ const LONGEST_RESET: Duration = Duration::from_secs(31 * 86_400);
 pub struct CoinMarketCap {
     http: HttpClient,
     base: Url,
-    key: SecretString,
+    keys: Arc<KeyRing>,
     api: CmcPriceApi,
     max_ids: usize,
     guard: Guard,
@@ -49,14 +52,20 @@ pub struct CoinMarketCap {
 
 impl CoinMarketCap {
     /// A client as configured.
-    pub fn new(http: HttpClient, config: &Config, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        http: HttpClient,
+        config: &Config,
+        keys: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (concurrency, usual) = (config.upstream_concurrency, config.price_timeout);
         Self {
             http,
             base: config.coinmarketcap.base.clone(),
-            key: config.coinmarketcap.key.clone(),
+            keys,
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
-            guard: Guard::new(config.upstream_concurrency, config.price_timeout, clock),
+            guard: Guard::new(Upstream::CoinMarketCap, concurrency, usual, clock),
         }
     }
 
@@ -77,16 +86,6 @@ impl CoinMarketCap {
             .map_err(error)
     }
 
-    /// The key's header, marked so that nothing prints it.
-    fn authorisation(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        if let Ok(mut key) = HeaderValue::from_str(self.key.expose_secret()) {
-            key.set_sensitive(true);
-            headers.insert("x-cmc_pro_api_key", key);
-        }
-        headers
-    }
-
     async fn get(
         &self,
         path: &str,
@@ -96,22 +95,38 @@ impl CoinMarketCap {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(Some(query));
-        let attempt = |left| {
+        let attempt = |key: SecretString, left| {
             let request = self
                 .http
                 .get(url.clone())
                 .header("accept", "application/json")
-                .headers(self.authorisation());
+                .headers(authorisation(&key));
             async move {
                 let response = send(request, left).await?;
-                match refusal(&response) {
+                let said = wire::said(&response.body);
+                CREDITS_USED.add_for(Upstream::CoinMarketCap, said.credits);
+                match refusal(&response, said.error_code) {
                     Some(failure) => Err(failure),
                     None => Ok(response),
                 }
             }
         };
-        self.guard.call(timeout, Attempts::Two, attempt).await
+        let call = |key: SecretString, left| {
+            self.guard
+                .call(left, Attempts::Two, move |left| attempt(key.clone(), left))
+        };
+        with_key(&self.keys, KeyOf::CoinMarketCap, timeout, call).await
     }
+}
+
+/// The key's header, marked so that nothing prints it.
+fn authorisation(key: &SecretString) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(mut key) = HeaderValue::from_str(key.expose_secret()) {
+        key.set_sensitive(true);
+        headers.insert("x-cmc_pro_api_key", key);
+    }
+    headers
 }
 
 fn error(failure: Failure) -> UpstreamError {
@@ -153,9 +168,8 @@ impl PriceSource for CoinMarketCap {
 }
 
 /// The error in the body counts even on HTTP 200.
-fn refusal(response: &HttpResponse) -> Option<Failure> {
+fn refusal(response: &HttpResponse, code: Option<i64>) -> Option<Failure> {
     let status = response.status.as_u16();
-    let code = wire::error_code(&response.body);
     if status == 200 && matches!(code, None | Some(0)) {
         return None;
     }

@@ -34,13 +34,29 @@ struct StatusEnvelope {
 struct Status {
     #[serde(default, deserialize_with = "text")]
     error_code: Option<String>,
+    #[serde(default, deserialize_with = "lenient")]
+    credit_count: Option<u64>,
 }
 
-/// The status object's error code, a number or a string of one; `None` where
-/// there is no status.
-pub(super) fn error_code(body: &[u8]) -> Option<i64> {
-    let envelope: StatusEnvelope = serde_json::from_slice(body).ok()?;
-    envelope.status?.error_code?.parse().ok()
+/// What the status object says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said {
+    /// The error code, sent as a number or as a string of one.
+    pub error_code: Option<i64>,
+    /// The credits that the answer cost; refusals may cost some as well.
+    pub credits: u64,
+}
+
+/// The status object, wherever there is one.
+pub(super) fn said(body: &[u8]) -> Said {
+    let envelope: Option<StatusEnvelope> = serde_json::from_slice(body).ok();
+    let Some(status) = envelope.and_then(|envelope| envelope.status) else {
+        return Said::default();
+    };
+    Said {
+        error_code: status.error_code.and_then(|code| code.parse().ok()),
+        credits: status.credit_count.unwrap_or(0),
+    }
 }
 
 #[derive(Deserialize)]
@@ -256,9 +272,19 @@ mod tests {
 
     #[test]
     fn reads_error_codes_of_both_types() {
-        assert_eq!(error_code(br#"{"status":{"error_code":1008}}"#), Some(1008));
-        assert_eq!(error_code(br#"{"status":{"error_code":"500"}}"#), Some(500));
-        assert_eq!(error_code(br#"{"data":[]}"#), None);
+        let read = |body: &[u8]| {
+            let said = said(body);
+            (said.error_code, said.credits)
+        };
+        assert_eq!(
+            read(br#"{"status":{"error_code":1008,"credit_count":0}}"#),
+            (Some(1008), 0)
+        );
+        assert_eq!(
+            read(br#"{"status":{"error_code":"500","credit_count":3}}"#),
+            (Some(500), 3)
+        );
+        assert_eq!(read(br#"{"data":[]}"#), (None, 0));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use super::{
     UpstreamError,
     guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
+    keyed::with_key,
 };
 use crate::{
     clock::Clock,
@@ -29,6 +30,7 @@ use crate::{
         draft::Draft,
         scope::{Part, Scope},
     },
+    secrets::{KeyOf, KeyRing},
 };
 
 pub use self::row::read_page;
@@ -40,26 +42,37 @@ const MAX_PAGES: usize = 100;
 pub struct Zerion {
     http: HttpClient,
     base: Url,
-    key: SecretString,
+    keys: Arc<KeyRing>,
     guard: Guard,
 }
 
 impl Zerion {
     /// A client as configured.
-    pub fn new(http: HttpClient, config: &Config, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        http: HttpClient,
+        config: &Config,
+        keys: Arc<KeyRing>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let (concurrency, usual) = (config.upstream_concurrency, config.zerion_timeout);
         Self {
             http,
             base: config.zerion.base.clone(),
-            key: config.zerion.key.clone(),
-            guard: Guard::new(config.upstream_concurrency, config.zerion_timeout, clock),
+            keys,
+            guard: Guard::new(Upstream::Zerion, concurrency, usual, clock),
         }
     }
 
-    async fn page(&self, url: Url, timeout: Duration) -> Result<HttpResponse, Failure> {
+    async fn page(
+        &self,
+        url: Url,
+        key: &SecretString,
+        timeout: Duration,
+    ) -> Result<HttpResponse, Failure> {
         let request = self
             .http
             .get(url)
-            .basic_auth(self.key.expose_secret(), Some(""))
+            .basic_auth(key.expose_secret(), Some(""))
             .header("accept", "application/json");
         let response = send(request, timeout).await?;
         match refusal(&response) {
@@ -73,6 +86,7 @@ impl Zerion {
         &self,
         first: Url,
         only: Option<Part>,
+        key: SecretString,
         timeout: Duration,
     ) -> Result<FetchedStructure, Failure> {
         let mut draft = Draft::default();
@@ -81,7 +95,7 @@ impl Zerion {
         let until = Instant::now() + timeout;
         for page in 0..MAX_PAGES {
             let left = until.saturating_duration_since(Instant::now());
-            let response = match self.page(url.clone(), left).await {
+            let response = match self.page(url.clone(), &key, left).await {
                 Ok(response) => response,
                 Err(failure) if page == 0 => return Err(failure),
                 // What the first pages hold is still worth showing, marked.
@@ -141,10 +155,13 @@ impl StructureSource for Zerion {
     ) -> Result<FetchedStructure, UpstreamError> {
         let (filter, only) = filter(address, scope);
         let url = url(&self.base, address, filter, currency);
-        self.guard
-            .call(timeout, attempts, |left| {
-                self.pages(url.clone(), only, left)
+        let call = |key: SecretString, left| {
+            let url = &url;
+            self.guard.call(left, attempts, move |left| {
+                self.pages(url.clone(), only, key.clone(), left)
             })
+        };
+        with_key(&self.keys, KeyOf::Zerion, timeout, call)
             .await
             .map_err(|failure| UpstreamError {
                 upstream: Upstream::Zerion,
