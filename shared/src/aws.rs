@@ -94,6 +94,10 @@ pub(crate) fn http_client(config: &Config, endpoint: Option<&Url>) -> SharedHttp
 
 /// Lambda hands its role's credentials over in the environment. Local
 /// endpoints take any.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Lambda's own variables, not configuration"
+)]
 pub(crate) fn credentials(endpoint: Option<&Url>) -> Credentials {
     let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     match (var("AWS_ACCESS_KEY_ID"), var("AWS_SECRET_ACCESS_KEY")) {

@@ -144,6 +144,10 @@ impl Lifetime {
 
 impl Config {
     /// Reads the process's environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads configuration"
+    )]
     pub fn from_env() -> Result<Self, ConfigError> {
         Self::from_lookup(&|name| std::env::var(name).ok())
     }

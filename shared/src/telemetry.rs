@@ -57,6 +57,10 @@ pub enum Output {
 ///
 /// # Errors
 /// When the level or the format is none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "before there is a configuration, so that its errors are logged"
+)]
 pub fn init(output: Output) -> Result<(), ConfigError> {
     let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let level = var("LOG_LEVEL")

@@ -72,6 +72,7 @@ impl HttpHandler {
     }
 
     /// Answers; whatever goes wrong becomes a problem.
+    #[expect(clippy::disallowed_methods, reason = "measures one request")]
     pub async fn handle(&self, request: &HttpRequest, invocation: &Invocation) -> HttpReply {
         let id = request
             .request_id
@@ -122,6 +123,7 @@ impl HttpHandler {
     ///
     /// # Errors
     /// What a client would be told.
+    #[expect(clippy::disallowed_methods, reason = "measures one request")]
     pub async fn direct(
         &self,
         payload: &RawValue,
@@ -178,6 +180,7 @@ impl HttpHandler {
             })
     }
 
+    #[expect(clippy::disallowed_methods, reason = "measures phases of one request")]
     async fn answer(
         &self,
         request: &HttpRequest,

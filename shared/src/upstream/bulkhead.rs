@@ -19,6 +19,7 @@ impl Bulkhead {
 
     /// Runs `work` when there is room, with what is left of `timeout` after
     /// the wait.
+    #[expect(clippy::disallowed_methods, reason = "within one request")]
     pub(super) async fn enter<T, F>(
         &self,
         timeout: Duration,
@@ -40,6 +41,7 @@ impl Bulkhead {
 mod tests {
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "measures paused time")]
     #[tokio::test(start_paused = true)]
     async fn bounds_what_is_under_way_and_how_long_the_others_wait() {
         let bulkhead = Bulkhead::new(2);

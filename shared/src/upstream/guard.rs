@@ -50,6 +50,7 @@ impl Guard {
 
     /// Makes a call, and again where that helps: at most so many, within
     /// `timeout`.
+    #[expect(clippy::disallowed_methods, reason = "within one request")]
     pub async fn call<T, F>(
         &self,
         timeout: Duration,

@@ -34,6 +34,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// When the TLS configuration cannot be built.
+    #[expect(clippy::disallowed_methods, reason = "the one client")]
     pub fn new() -> Result<Self, Failure> {
         let broken = |error: &dyn std::fmt::Display| Failure::Unavailable(error.to_string());
         let provider = Arc::new(rustls::crypto::ring::default_provider());

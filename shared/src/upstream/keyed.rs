@@ -10,6 +10,7 @@ use crate::secrets::{KeyOf, KeyRing};
 
 /// Makes a call with a key, and once more within `timeout` where the key was
 /// refused and its secret holds another one by now.
+#[expect(clippy::disallowed_methods, reason = "within one request")]
 pub(super) async fn with_key<T, F>(
     keys: &KeyRing,
     whose: KeyOf,

@@ -15,6 +15,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Begins one.
+    #[expect(clippy::disallowed_methods, reason = "measures one call")]
     pub fn begin(upstream: Upstream) -> Self {
         UPSTREAM_REQUESTS.add_for(upstream, 1);
         Self {

@@ -81,6 +81,7 @@ impl Zerion {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "within one request")]
     async fn pages(
         &self,
         first: Url,
