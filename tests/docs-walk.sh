@@ -14,6 +14,8 @@
 #   walk: run unless tested           not if WALK_TESTED is set: CI has just done so
 #   walk: background until TEXT       starts it, and waits for this in its output
 #   walk: background until http://…   or until something answers there
+#   walk: first line in background until TEXT, rest unless tested
+#                                     the one and then the other
 #   walk: needs …                     does not run it: it needs what a walk lacks
 #
 # A block without such a comment is an error. What a block exports holds until
@@ -115,7 +117,7 @@ wait_for() {
 section() {
     # Not local: the trap outlives the function.
     pids=() output="" place=""
-    local block mark line until count found
+    local block mark line until rest count found
     exec 4>&1
     # What runs in the background has children, and a group of its own for them:
     # the whole group goes.
@@ -141,8 +143,14 @@ section() {
         fi
         sed 's/^/  $ /' "$block"
         case $mark in
-            'background until '*)
-                until=${mark#background until }
+            'background until '* | 'first line in background until '*)
+                rest=
+                if [[ $mark == 'first line'* ]]; then
+                    mark=${mark%, rest unless tested} rest="$block.rest"
+                    tail -n +2 "$block" >"$rest"
+                    sed -i '2,$d' "$block"
+                fi
+                until=${mark#*background until }
                 if [[ $until == http* ]] && command curl -s -o /dev/null "$until"; then
                     echo "something else answers at $until"
                     exit 1
@@ -159,6 +167,11 @@ section() {
                 while IFS= read -r line; do
                     grep -qxF -- "$line" "${place%:*}" || { echo "it prints what the document does not say: $line"; exit 1; }
                 done < <(grep -oE 'curl -.*' "$output")
+                if [ -n "$rest" ] && [ -z "${WALK_TESTED:-}" ]; then
+                    output="$rest.out"
+                    # shellcheck disable=SC1090
+                    source "$rest" >"$output" 2>&1 3<&- 4>&- </dev/null
+                fi
                 ;;
             'run unless tested' | run | 'run, prints '*)
                 # shellcheck disable=SC1090
