@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     chain::Chain,
-    ident::{Icon, Ident},
+    ident::{IDENT_TEXT, Icon, Ident},
     price::{CmcId, PriceKey},
     quantity::Quantity,
 };
@@ -189,20 +189,14 @@ impl<'a> Holdings<'a> {
         if let Some(id) = token.cmc {
             return PriceKey::Cmc(id);
         }
-        let mut name = String::with_capacity(64);
-        // Writing to a string cannot fail.
-        let _ = match (&token.id, &token.address) {
-            (Some(id), _) => write!(name, "{id}"),
-            (None, Some(address)) => write!(name, "{}:{address}", self.chain(token)),
-            (None, None) => write!(
-                name,
-                "{}:{}:{}",
-                self.chain(token),
-                token.symbol,
-                token.name
-            ),
-        };
-        PriceKey::of_asset(&name)
+        if let Some(id) = &token.id {
+            return PriceKey::of_asset(id.text(&mut [0; IDENT_TEXT]));
+        }
+        let chain = self.chain(token);
+        PriceKey::of_asset(&match &token.address {
+            Some(address) => format!("{chain}:{address}"),
+            None => format!("{chain}:{}:{}", token.symbol, token.name),
+        })
     }
 
     /// What the fallback source calls the token: `chain:contract`, for native

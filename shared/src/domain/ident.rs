@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize, Serializer};
 /// Where Zerion keeps the pictures of tokens.
 const ICON_PREFIX: &str = "https://cdn.zerion.io/";
 const ICON_SUFFIX: &str = ".png";
+/// Bytes of the longest such address.
+const LONGEST_ICON: usize = ICON_PREFIX.len() + IDENT_TEXT + ICON_SUFFIX.len();
 
 /// An opaque identifier, such as a contract or a fungible's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,12 +29,11 @@ impl<'a> Ident<'a> {
         {
             return Self::Hex(bytes);
         }
-        let dashes = [8, 13, 18, 23];
         if text.len() == 36
             && text
                 .bytes()
                 .enumerate()
-                .all(|(at, byte)| (byte == b'-') == dashes.contains(&at))
+                .all(|(at, byte)| (byte == b'-') == DASHES.contains(&at))
             && let Some(bytes) = unhex::<16>(text.bytes().filter(|byte| *byte != b'-'))
         {
             return Self::Uuid(bytes);
@@ -68,34 +69,52 @@ fn unhex<const N: usize>(digits: impl Iterator<Item = u8>) -> Option<[u8; N]> {
     (count == 2 * N).then_some(bytes)
 }
 
-fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [0_u8; 40];
-    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 0x0f)];
+/// Bytes that any packed identifier fits into as text.
+pub const IDENT_TEXT: usize = 42;
+/// Where the dashes of a UUID stand.
+const DASHES: [usize; 4] = [8, 13, 18, 23];
+
+impl Ident<'_> {
+    /// The text, put into `buffer` where it is packed. Answers hold thousands:
+    /// this takes a fraction of the time that formatting does.
+    pub fn text<'b>(&'b self, buffer: &'b mut [u8; IDENT_TEXT]) -> &'b str {
+        let text = match self {
+            Self::Text(text) => return text,
+            Self::Hex(bytes) => {
+                buffer[..2].copy_from_slice(b"0x");
+                let digits = bytes.iter().flat_map(hex);
+                for (place, digit) in buffer[2..].iter_mut().zip(digits) {
+                    *place = digit;
+                }
+                &buffer[..]
+            }
+            Self::Uuid(bytes) => {
+                let mut digits = bytes.iter().flat_map(hex);
+                for (at, place) in buffer[..36].iter_mut().enumerate() {
+                    *place = match DASHES.contains(&at) {
+                        true => b'-',
+                        false => digits.next().unwrap_or(b'0'),
+                    };
+                }
+                &buffer[..36]
+            }
+        };
+        str::from_utf8(text).unwrap_or_default()
     }
-    f.write_str(str::from_utf8(&text[..2 * bytes.len()]).unwrap_or_default())
+}
+
+/// A byte's two digits.
+fn hex(byte: &u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [
+        DIGITS[usize::from(byte >> 4)],
+        DIGITS[usize::from(byte & 0x0f)],
+    ]
 }
 
 impl fmt::Display for Ident<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Hex(bytes) => {
-                f.write_str("0x")?;
-                write_hex(f, bytes)
-            }
-            Self::Uuid(bytes) => {
-                for (at, part) in [0..4, 4..6, 6..8, 8..10, 10..16].into_iter().enumerate() {
-                    if at > 0 {
-                        f.write_str("-")?;
-                    }
-                    write_hex(f, &bytes[part])?;
-                }
-                Ok(())
-            }
-        }
+        f.write_str(self.text(&mut [0; IDENT_TEXT]))
     }
 }
 
@@ -129,7 +148,7 @@ impl<'a> Icon<'a> {
 
 impl Serialize for AsText<'_, Ident<'_>> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self.0)
+        serializer.serialize_str(self.0.text(&mut [0; IDENT_TEXT]))
     }
 }
 
@@ -138,7 +157,11 @@ impl Serialize for AsText<'_, Icon<'_>> {
         match self.0 {
             Icon::None => serializer.serialize_none(),
             Icon::Zerion(name) => {
-                serializer.collect_str(&format_args!("{ICON_PREFIX}{name}{ICON_SUFFIX}"))
+                let mut url = String::with_capacity(LONGEST_ICON);
+                url.push_str(ICON_PREFIX);
+                url.push_str(name.text(&mut [0; IDENT_TEXT]));
+                url.push_str(ICON_SUFFIX);
+                serializer.serialize_str(&url)
             }
             Icon::Url(url) => serializer.serialize_str(url),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use sha3::{Digest, Keccak256};
+use sha2::{Digest, Sha256};
 
 use super::{belief::Refusal, number::Number, rate::Rate};
 use crate::clock::Timestamp;
@@ -27,7 +27,8 @@ impl PriceKey {
     /// The key of an asset that CoinMarketCap does not list, by a name that is
     /// unique to it (the fungible's id, or chain and contract).
     pub fn of_asset(name: &str) -> Self {
-        let hash = Keccak256::digest(name.as_bytes());
+        // For each token of each answer: processors have instructions for it.
+        let hash = Sha256::digest(name.as_bytes());
         let mut first = [0; 8];
         first.copy_from_slice(&hash[..8]);
         Self::Asset(u64::from_be_bytes(first))
