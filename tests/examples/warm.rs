@@ -3,7 +3,7 @@
 //! DynamoDB and returns their bytes as they are.
 //!
 //! ```text
-//! cargo run --profile load -p portfolio-tests --example warm
+//! cargo run --release -p portfolio-tests --example warm
 //! ```
 //!
 //! Both take the same event and give an answer as Lambda hands it over, by

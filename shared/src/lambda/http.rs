@@ -313,7 +313,11 @@ pub(super) fn render(query: &Query, snapshot: &Snapshot) -> Result<String, Probl
         let answer = portfolio.answer(query, limit)?;
         let json = serde_json::to_string(&answer)
             .map_err(|_| Problem::new(Code::Internal, "The answer could not be written."))?;
-        let size = escaped_size(&json);
+        // Escaping at most doubles it.
+        let size = match json.len() * 2 <= MAX_BODY {
+            true => json.len(),
+            false => escaped_size(&json),
+        };
         if size <= MAX_BODY || limit == 1 {
             return Ok(json);
         }
