@@ -19,14 +19,6 @@ use crate::{
     },
 };
 
-/// The query function of `scope`, on the machine's clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn query_function(config: &Config, scope: Scope) -> Result<QueryFunction, Failure> {
-    query_function_with(config, scope, Arc::new(SystemClock))
-}
-
 /// The query function of `scope`, on any clock.
 ///
 /// # Errors
@@ -50,14 +42,6 @@ pub fn query_function_on(
 ) -> Result<QueryFunction, Failure> {
     let service = service_on(table, config)?;
     Ok(QueryFunction::new(HttpHandler::new(service, scope, config)))
-}
-
-/// The function that keeps watched wallets fresh, on the machine's clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn refresh_function(config: &Config) -> Result<RefreshFunction, Failure> {
-    refresh_function_with(config, Arc::new(SystemClock))
 }
 
 /// The function that keeps watched wallets fresh, on any clock.

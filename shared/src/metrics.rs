@@ -4,7 +4,7 @@
 //! Every number is about one function or one provider: its only dimension.
 //! Wallets are never one, or each would be a metric of its own to be paid for.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use ::metrics::{Key, Label, Level, Metadata, Unit, with_recorder};
 
@@ -55,6 +55,12 @@ pub fn function() -> &'static str {
     FUNCTION.get().copied().unwrap_or("local")
 }
 
+/// A time in the unit of metrics and logs, to the microsecond.
+#[expect(clippy::float_arithmetic, reason = "milliseconds with fractions")]
+pub(crate) fn milliseconds(took: Duration) -> f64 {
+    took.as_micros() as f64 / 1000.0
+}
+
 impl Metric {
     /// Tells the recorder its unit.
     pub(crate) fn describe(&self) {
@@ -80,13 +86,13 @@ impl Metric {
     /// Tells a value about this function, in the metric's unit.
     pub fn record(&self, value: f64) {
         debug_assert_eq!(self.dimension, Dimension::Function, "{}", self.name);
-        self.record_for(function(), value);
+        self.record_to(function(), value);
     }
 
     /// Tells a value about a provider, in the metric's unit.
-    pub fn record_of(&self, provider: Upstream, value: f64) {
+    pub fn record_for(&self, provider: Upstream, value: f64) {
         debug_assert_eq!(self.dimension, Dimension::Provider, "{}", self.name);
-        self.record_for(provider.as_str(), value);
+        self.record_to(provider.as_str(), value);
     }
 
     /// What is zero is not told: it costs as much as any number.
@@ -98,7 +104,7 @@ impl Metric {
         }
     }
 
-    fn record_for(&self, about: &'static str, value: f64) {
+    fn record_to(&self, about: &'static str, value: f64) {
         debug_assert!(self.values, "{}", self.name);
         let key = self.key(about);
         with_recorder(|recorder| recorder.register_histogram(&key, &METADATA).record(value));

@@ -167,7 +167,8 @@ impl World {
         world
     }
 
-    /// Functions that live so many seconds ago: what these functions store is old to those of the present.
+    /// Starts the functions anew, with a clock that stands so many seconds ago:
+    /// what they store is old to a process of the present.
     pub fn in_the_past(&mut self, seconds: u64) {
         let then = SystemClock.now().minus(Duration::from_secs(seconds));
         self.clock = Arc::new(ManualClock::at(then));

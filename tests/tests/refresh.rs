@@ -1,6 +1,6 @@
 //! Wallets that are fetched before anybody asks.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use portfolio::{
     app,
@@ -252,7 +252,8 @@ async fn a_thousand_wallets_whatever_happens_to_the_runs() {
 #[tokio::test]
 async fn a_run_ends_before_lambda_ends_it() {
     let world = World::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
-    let function = app::refresh_function(world.config()).expect("a function");
+    let function = app::refresh_function_with(world.config(), Arc::new(SystemClock));
+    let function = function.expect("a function");
     watch(&world, &function, 40).await;
     let slow = Fault {
         delay_ms: Some(300),

@@ -14,33 +14,64 @@ use tokio::net::TcpListener;
 
 const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:portfolio-AbCdEf";
 
-/// A Secrets Manager that holds one secret.
+/// A Secrets Manager that holds one secret, and how often that was read.
+#[derive(Clone, Default)]
+struct Manager {
+    secret: Arc<Mutex<String>>,
+    reads: Arc<AtomicUsize>,
+}
+
+impl Manager {
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = Router::new()
+            .route("/", post(answer))
+            .with_state(self.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
+    fn set(&self, zerion: &str, coinmarketcap: &str) {
+        let secret = json!({"ZERION_API_KEY": zerion, "CMC_API_KEY": coinmarketcap});
+        *self.secret.lock().expect("a secret") = secret.to_string();
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+async fn answer(
+    State(manager): State<Manager>,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, Json<Value>) {
+    let asked: Value = serde_json::from_str(&body).expect("JSON");
+    let signed = headers["authorization"]
+        .to_str()
+        .expect("text")
+        .contains("eu-west-1");
+    if headers["x-amz-target"] != "secretsmanager.GetSecretValue"
+        || !signed
+        || asked["SecretId"] != ARN
+    {
+        let refused = json!({"__type": "ResourceNotFoundException", "Message": "none"});
+        return (StatusCode::BAD_REQUEST, Json(refused));
+    }
+    manager.reads.fetch_add(1, Ordering::SeqCst);
+    let secret = manager.secret.lock().expect("a secret").clone();
+    (
+        StatusCode::OK,
+        Json(json!({"ARN": ARN, "Name": "portfolio", "SecretString": secret})),
+    )
+}
+
+/// The URL of one that holds `secret`.
 async fn secrets_manager(secret: &str) -> String {
-    let answer = |State(secret): State<String>, headers: HeaderMap, body: String| async move {
-        let asked: Value = serde_json::from_str(&body).expect("JSON");
-        let signed = headers["authorization"]
-            .to_str()
-            .expect("text")
-            .contains("eu-west-1");
-        if headers["x-amz-target"] != "secretsmanager.GetSecretValue"
-            || !signed
-            || asked["SecretId"] != ARN
-        {
-            let refused = json!({"__type": "ResourceNotFoundException", "Message": "none"});
-            return (StatusCode::BAD_REQUEST, Json(refused));
-        }
-        (
-            StatusCode::OK,
-            Json(json!({"ARN": ARN, "Name": "portfolio", "SecretString": secret})),
-        )
-    };
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let router = Router::new()
-        .route("/", post(answer))
-        .with_state(secret.to_owned());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+    let manager = Manager::default();
+    secret.clone_into(&mut manager.secret.lock().expect("a secret"));
+    manager.start().await
 }
 
 fn config(endpoint: &str, arn: &str) -> Config {
@@ -88,42 +119,9 @@ async fn what_is_wrong_is_said_without_the_secret() {
     assert!(error.contains("ResourceNotFoundException"), "{error}");
 }
 
-/// A Secrets Manager whose secret changes, and how often it was asked.
-#[derive(Clone, Default)]
-struct Rotating {
-    secret: Arc<Mutex<String>>,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Rotating {
-    async fn start(&self) -> String {
-        let answer = |State(it): State<Self>| async move {
-            it.asked.fetch_add(1, Ordering::SeqCst);
-            let secret = it.secret.lock().expect("a secret").clone();
-            Json(json!({"ARN": ARN, "Name": "portfolio", "SecretString": secret}))
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let router = Router::new()
-            .route("/", post(answer))
-            .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
-    }
-
-    fn set(&self, zerion: &str, coinmarketcap: &str) {
-        let secret = json!({"ZERION_API_KEY": zerion, "CMC_API_KEY": coinmarketcap});
-        *self.secret.lock().expect("a secret") = secret.to_string();
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
-    }
-}
-
 /// A world whose functions started with keys that are revoked by now, and the
 /// keys that are not.
-async fn with_revoked_keys(manager: &Rotating) -> (World, String, String) {
+async fn with_revoked_keys(manager: &Manager) -> (World, String, String) {
     let mut world = World::new().await;
     let url = manager.start().await;
     let config = &mut world.services.config;
@@ -143,7 +141,7 @@ async fn with_revoked_keys(manager: &Rotating) -> (World, String, String) {
 
 #[tokio::test]
 async fn a_refused_key_is_looked_up_again() {
-    let manager = Rotating::default();
+    let manager = Manager::default();
     let (world, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
     manager.set(&zerion, &coinmarketcap);
     let requests = SAMPLES[..5]
@@ -152,19 +150,19 @@ async fn a_refused_key_is_looked_up_again() {
     for answer in futures::future::join_all(requests).await {
         answer.ok();
     }
-    assert_eq!(manager.asked(), 1, "one look serves all");
+    assert_eq!(manager.reads(), 1, "one look serves all");
     world.advance(90);
     let answer = world.get(SAMPLES[0].address, "aggregate").await.ok();
     assert_eq!(
         answer["prices"]["stale"], false,
         "the other key is the new one, too"
     );
-    assert_eq!(manager.asked(), 1);
+    assert_eq!(manager.reads(), 1);
 }
 
 #[tokio::test]
 async fn a_key_that_stays_wrong_is_not_looked_up_all_the_time() {
-    let manager = Rotating::default();
+    let manager = Manager::default();
     let (world, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
     manager.set("revoked", "revoked");
     for sample in &SAMPLES[..5] {
@@ -172,9 +170,9 @@ async fn a_key_that_stays_wrong_is_not_looked_up_all_the_time() {
         assert_eq!(answer.status, 502);
         world.advance(3);
     }
-    assert_eq!(manager.asked(), 1);
+    assert_eq!(manager.reads(), 1);
     manager.set(&zerion, &coinmarketcap);
     world.advance(60);
     world.get(SAMPLES[0].address, "aggregate").await.ok();
-    assert_eq!(manager.asked(), 2);
+    assert_eq!(manager.reads(), 2);
 }

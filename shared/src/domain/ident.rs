@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize, Serializer};
 /// Where Zerion keeps the pictures of tokens.
 const ICON_PREFIX: &str = "https://cdn.zerion.io/";
 const ICON_SUFFIX: &str = ".png";
-/// Bytes of the longest such address.
-const LONGEST_ICON: usize = ICON_PREFIX.len() + IDENT_TEXT + ICON_SUFFIX.len();
 
 /// An opaque identifier, such as a contract or a fungible's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -157,11 +155,9 @@ impl Serialize for AsText<'_, Icon<'_>> {
         match self.0 {
             Icon::None => serializer.serialize_none(),
             Icon::Zerion(name) => {
-                let mut url = String::with_capacity(LONGEST_ICON);
-                url.push_str(ICON_PREFIX);
-                url.push_str(name.text(&mut [0; IDENT_TEXT]));
-                url.push_str(ICON_SUFFIX);
-                serializer.serialize_str(&url)
+                let mut buffer = [0; IDENT_TEXT];
+                let name = name.text(&mut buffer);
+                serializer.serialize_str(&[ICON_PREFIX, name, ICON_SUFFIX].concat())
             }
             Icon::Url(url) => serializer.serialize_str(url),
         }

@@ -90,30 +90,26 @@ impl HttpHandler {
             .sheltered(self.answer(request, &context, &mut seen))
             .instrument(span(id, invocation))
             .await;
-        let mut reply = match &answered {
-            Ok(reply) => reply.clone(),
-            Err(problem) => problem_reply(problem, id),
-        };
+        let code = answered.as_ref().err().map(|problem| problem.code);
+        let mut reply = answered.unwrap_or_else(|problem| problem_reply(&problem, id));
         let took = started.elapsed();
         context.usage.phase("total", took);
+        let phases = caching::server_timing(&context.usage);
         Record {
             function: self.scope.as_str(),
             request_id: id,
             invocation,
             trigger: "http",
             status: reply.status.as_u16(),
-            code: answered.err().map(|problem| problem.code),
+            code,
             seen: &seen,
             usage: &context.usage,
+            phases: &phases,
             took,
         }
         .tell();
         let headers = &mut reply.headers;
-        set(
-            headers,
-            SERVER_TIMING,
-            &caching::server_timing(&context.usage),
-        );
+        set(headers, SERVER_TIMING, &phases);
         set(headers, REQUEST_ID, id);
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Origin"));
         reply
@@ -156,6 +152,7 @@ impl HttpHandler {
             code,
             seen: &seen,
             usage: &context.usage,
+            phases: &caching::server_timing(&context.usage),
             took: started.elapsed(),
         }
         .tell();

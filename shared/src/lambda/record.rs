@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tracing::{Span, field::Empty};
 
-use super::{Invocation, caching::server_timing, problem::Code};
+use super::{Invocation, problem::Code};
 use crate::{
     domain::address::Address,
     metrics::{
         CLIENT_ERRORS, LATENCY, Metric, PRICES_EXPIRED, PRICES_HITS, PRICES_MISSES, PRICES_PARTIAL,
         REQUESTS, SERVER_ERRORS, STALE_ANSWERS, STRUCTURE_EXPIRED, STRUCTURE_HITS,
-        STRUCTURE_MISSES,
+        STRUCTURE_MISSES, milliseconds,
     },
     service::{CacheOutcome, Level, Snapshot},
     usage::Usage,
@@ -69,6 +69,8 @@ pub(super) struct Record<'r> {
     pub seen: &'r Seen,
     /// What it cost.
     pub usage: &'r Usage,
+    /// Its phases with their times, as in `Server-Timing`.
+    pub phases: &'r str,
     /// How long it took.
     pub took: Duration,
 }
@@ -82,12 +84,9 @@ impl Record<'_> {
 
     fn log(&self) {
         let totals = self.usage.totals();
-        let level = |choose: fn(&(Level, Level)) -> Level| {
-            self.seen
-                .levels
-                .as_ref()
-                .map(|levels| word(&choose(levels)))
-        };
+        let levels = self.seen.levels;
+        let words = levels.map(|(structure, prices)| (word(structure), word(prices)));
+        let (structure, prices) = words.unzip();
         tracing::info!(
             request_id = self.request_id,
             invocation = self.invocation.id,
@@ -97,10 +96,10 @@ impl Record<'_> {
             wallet = self.seen.wallet.as_deref(),
             status = self.status,
             code = self.code.map(Code::as_str),
-            structure = level(|levels| levels.0),
-            prices = level(|levels| levels.1),
+            structure,
+            prices,
             ms = milliseconds(self.took),
-            phases = server_timing(self.usage),
+            phases = self.phases,
             round_trips = totals.round_trips,
             read_units = totals.read_units,
             write_units = totals.write_units,
@@ -125,7 +124,7 @@ impl Record<'_> {
 }
 
 /// A level's part in one word.
-fn word(level: &Level) -> &'static str {
+fn word(level: Level) -> &'static str {
     match level.outcome {
         _ if level.stale => "stale",
         CacheOutcome::Hit => "hit",
@@ -151,9 +150,4 @@ fn prices_metric(outcome: CacheOutcome) -> Metric {
         CacheOutcome::Expired => PRICES_EXPIRED,
         CacheOutcome::Partial => PRICES_PARTIAL,
     }
-}
-
-#[expect(clippy::float_arithmetic, reason = "milliseconds with fractions")]
-fn milliseconds(took: Duration) -> f64 {
-    took.as_micros() as f64 / 1000.0
 }

@@ -3,14 +3,17 @@
 use std::time::Instant;
 
 use super::{Failure, Upstream};
-use crate::metrics::{UPSTREAM_ERRORS, UPSTREAM_LATENCY, UPSTREAM_RATE_LIMITED, UPSTREAM_REQUESTS};
+use crate::metrics::{
+    Metric, UPSTREAM_ERRORS, UPSTREAM_LATENCY, UPSTREAM_RATE_LIMITED, UPSTREAM_REQUESTS,
+    milliseconds,
+};
 
-/// An attempt that is under way. One that is dropped was given up by whoever
-/// waited for it, and counts as failed.
+/// An attempt that is under way, and is counted when it is dropped. Unless it
+/// was ended before, whoever waited for it gave it up, and it failed.
 pub(super) struct Attempt {
     upstream: Upstream,
     started: Instant,
-    ended: bool,
+    counts_as: Option<Metric>,
 }
 
 impl Attempt {
@@ -21,33 +24,25 @@ impl Attempt {
         Self {
             upstream,
             started: Instant::now(),
-            ended: false,
+            counts_as: Some(UPSTREAM_ERRORS),
         }
     }
 
     /// Ends it, with a failure or without.
     pub fn end(mut self, failure: Option<&Failure>) {
-        self.ended = true;
-        self.took();
-        match failure {
-            None | Some(Failure::NotTrackable | Failure::Preparing { .. }) => {}
-            Some(Failure::RateLimited { .. }) => UPSTREAM_RATE_LIMITED.add_for(self.upstream, 1),
-            Some(_) => UPSTREAM_ERRORS.add_for(self.upstream, 1),
-        }
-    }
-
-    #[expect(clippy::float_arithmetic, reason = "milliseconds with fractions")]
-    fn took(&self) {
-        let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
-        UPSTREAM_LATENCY.record_of(self.upstream, milliseconds);
+        self.counts_as = match failure {
+            None | Some(Failure::NotTrackable | Failure::Preparing { .. }) => None,
+            Some(Failure::RateLimited { .. }) => Some(UPSTREAM_RATE_LIMITED),
+            Some(_) => Some(UPSTREAM_ERRORS),
+        };
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if !self.ended {
-            self.took();
-            UPSTREAM_ERRORS.add_for(self.upstream, 1);
+        UPSTREAM_LATENCY.record_for(self.upstream, milliseconds(self.started.elapsed()));
+        if let Some(metric) = self.counts_as {
+            metric.add_for(self.upstream, 1);
         }
     }
 }
