@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::{
     },
 };
 use dynoxide::Database;
-use portfolio::cache::Table;
+use portfolio::cache::DynamoDb;
 use tokio::net::TcpListener;
 
 /// Serves an empty DynamoDB, kept in memory, for as long as the process runs.
@@ -28,7 +28,7 @@ pub fn serve(listener: TcpListener) -> io::Result<()> {
 ///
 /// # Errors
 /// When the service refuses.
-pub async fn create_table(table: &Table) -> Result<(), String> {
+pub async fn create_table(table: &DynamoDb) -> Result<(), String> {
     let (client, name) = (table.client(), table.name());
     match create(client, name).await {
         Ok(()) => {}

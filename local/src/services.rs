@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 
-use portfolio::{app, cache::Table, clock::SystemClock, config::Config, domain::scope::Scope};
+use portfolio::{app, cache::DynamoDb, clock::SystemClock, config::Config, domain::scope::Scope};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -110,7 +110,7 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The table and the registry, as a deployment would have them.
 async fn prepare(config: &Config) -> io::Result<()> {
-    let table = Table::connect(config, Arc::new(SystemClock));
+    let table = DynamoDb::connect(config, Arc::new(SystemClock));
     dynamodb::create_table(&table)
         .await
         .map_err(io::Error::other)?;

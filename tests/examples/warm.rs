@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portfolio::{
-    cache::Table,
+    cache::DynamoDb,
     domain::scope::Scope,
     lambda::{Invocation, QueryFunction},
 };
@@ -50,7 +50,7 @@ async fn main() {
 
 async fn measure(world: &World, positions: u32, encoding: &str) {
     let function = world.real_process(Scope::Aggregate);
-    let table = world.table();
+    let table = world.dynamodb();
     let path = format!("/v1/wallets/{ADDRESS}/aggregate");
     let event = v2_event("GET", &path, "", &[("accept-encoding", encoding)]);
     let event = to_raw_value(&event).expect("JSON");
@@ -93,7 +93,7 @@ async fn answer(function: &QueryFunction, event: &RawValue) -> Box<RawValue> {
 }
 
 /// The function that only reads: the wallet's partition, by the same query.
-async fn read(table: &Table, event: &RawValue) -> Box<RawValue> {
+async fn read(table: &DynamoDb, event: &RawValue) -> Box<RawValue> {
     let event: serde_json::Value = serde_json::from_str(event.get()).expect("JSON");
     let address = event["rawPath"]
         .as_str()

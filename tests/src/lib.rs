@@ -19,7 +19,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lambda_runtime::Diagnostic;
 use portfolio::{
     app,
-    cache::{Retention, Table, Wallets},
+    cache::{DynamoDb, Retention, Table, Wallets},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     config::Config,
     domain::scope::Scope,
@@ -245,6 +245,11 @@ impl World {
     /// The table, with a client of its own.
     pub fn table(&self) -> Table {
         Table::connect(self.config(), self.clock.clone())
+    }
+
+    /// The SDK's client of the table, for what no adapter does.
+    pub fn dynamodb(&self) -> DynamoDb {
+        DynamoDb::connect(self.config(), self.clock.clone())
     }
 
     /// Wallets in the table, kept as long as the defaults say.

@@ -268,7 +268,7 @@ async fn prices_of_another_version_count_as_not_there() {
     let keys = neighbours(2);
     let page = keys[0].page();
     bench.put(&keys, 1, bench.now).await;
-    let table = bench.world.table();
+    let table = bench.world.dynamodb();
     let text = |text: String| AttributeValue::S(text);
     let update = table.client().update_item().table_name(table.name());
     let update = update

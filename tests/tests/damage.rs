@@ -32,7 +32,7 @@ impl Bench {
     }
 
     async fn set(&self, sort: &str, attribute: &str, value: AttributeValue) {
-        let table = self.world.table();
+        let table = self.world.dynamodb();
         table
             .client()
             .update_item()

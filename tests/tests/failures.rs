@@ -306,7 +306,7 @@ async fn further_pages_are_followed_on_the_same_host_only() {
 #[tokio::test]
 async fn without_the_cache_requests_are_still_answered() {
     let world = World::with(&[("TABLE_NAME", "another-table")]).await;
-    let table = world.table();
+    let table = world.dynamodb();
     table
         .client()
         .delete_table()

@@ -101,7 +101,7 @@ async fn a_limit_can_be_lifted_by_hand() {
     assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
     // The plan was upgraded.
     world.standins().set_fault(Upstream::CoinMarketCap, None);
-    let table = world.table();
+    let table = world.dynamodb();
     let delete = table.client().delete_item().table_name(table.name());
     let key = |text: &str| AttributeValue::S(text.to_owned());
     let delete = delete.key("pk", key("X")).key("sk", key("coinmarketcap"));

@@ -219,7 +219,7 @@ async fn a_header_that_expired_starts_above_its_older_chunks() {
         bench.store(&lease, Part::Wallet, id, at).await;
     }
     // TTL deletes the header a day before the chunks.
-    let table = bench.world.table();
+    let table = bench.world.dynamodb();
     let delete = table.client().delete_item().table_name(table.name());
     let delete = delete.key("pk", AttributeValue::S(format!("W#{}", bench.address)));
     delete

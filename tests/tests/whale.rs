@@ -62,7 +62,7 @@ async fn its_items_fit_and_one_query_reads_them() {
     let world = World::new().await;
     let whale = sample("whale");
     world.get(whale, "aggregate").await.ok();
-    let table = world.table();
+    let table = world.dynamodb();
     let query = table
         .client()
         .query()

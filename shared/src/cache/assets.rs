@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CacheError, Table, codec,
-    dynamodb::{Condition, together},
     items::{Item, bytes, hash, time},
     keys,
+    table::{Condition, together},
 };
 use crate::{
     clock::Timestamp,

@@ -1,23 +1,30 @@
-//! The DynamoDB client and the one table.
+//! The table's operations through the AWS SDK.
 
 use std::{
-    collections::HashMap,
     future::Future,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use super::{CacheError, items::Item, keys};
-use crate::{
-    aws, breaker::Breaker, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS, sync::locked,
-    usage::Usage,
-};
+use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::{get_item::GetItemError, query::QueryError},
-    types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity},
+    operation::update_item::UpdateItemError,
+    types::{
+        AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue,
+        ReturnValuesOnConditionCheckFailure,
+    },
+};
+
+use super::{
+    CacheError,
+    items::Item,
+    table::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
+};
+use crate::{
+    aws, breaker::Breaker, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS, sync::locked,
 };
 
 /// The part of an operation's time that one attempt may take: two of them fit,
@@ -28,16 +35,15 @@ const ENOUGH: usize = 6;
 /// and for so long: requests then cost no time on it.
 const LEFT_ALONE: Duration = Duration::from_secs(2);
 
-/// The table, and the client that speaks to it.
-#[derive(Clone)]
-pub struct Table {
-    pub(super) client: Client,
-    pub(super) name: String,
-    breaker: Arc<Mutex<Breaker>>,
+/// One table in DynamoDB.
+pub struct DynamoDb {
+    client: Client,
+    name: String,
+    breaker: Mutex<Breaker>,
     clock: Arc<dyn Clock>,
 }
 
-impl Table {
+impl DynamoDb {
     /// A client as configured. Credentials come from the environment, as
     /// Lambda sets them.
     pub fn connect(config: &Config, clock: Arc<dyn Clock>) -> Self {
@@ -65,29 +71,26 @@ impl Table {
         if let Some(url) = endpoint {
             sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
         }
-        let client = Client::from_conf(sdk.build());
-        let breaker = Arc::new(Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)));
         Self {
-            client,
+            client: Client::from_conf(sdk.build()),
             name: config.table.clone(),
-            breaker,
+            breaker: Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)),
             clock,
         }
     }
 
-    /// Opens the connection, so that no request waits for it, by a read of the
-    /// smallest partition. Takes no longer than any operation; without a table
-    /// that answers a process starts all the same.
-    pub async fn open(&self) {
-        let usage = Usage::default();
-        let read = self.query(keys::BREAKERS.to_owned(), false, &usage);
-        if let Err(error) = read.await {
-            tracing::warn!(%error, "started without the table");
-        }
+    /// The SDK's client, for operations that only set-up and tests need.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Waits for a call, unless the last ones kept failing.
-    pub(super) async fn guarded<T, E: ProvideErrorMetadata>(
+    async fn guarded<T, E: ProvideErrorMetadata>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E>>>,
@@ -105,163 +108,193 @@ impl Table {
         Ok(answer)
     }
 
-    /// The client, for what this module does not wrap.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// The clock that it goes by.
-    pub fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
-    }
-
-    /// The table's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// All items of a partition, read backwards. Pages past 1 MB are further
-    /// round trips.
-    pub(super) async fn query(
+    /// As [`Self::guarded`], for operations whose errors are all failures.
+    async fn answered<T, E: ProvideErrorMetadata>(
         &self,
-        partition: String,
+        operation: &'static str,
+        call: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, CacheError> {
+        let answer = self.guarded(operation, call).await?;
+        answer.map_err(|error| failed(operation, &error))
+    }
+}
+
+#[async_trait]
+impl TableClient for DynamoDb {
+    async fn query(&self, call: QueryCall) -> Result<Consumed<QueryPage>, CacheError> {
+        let mut query = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .expression_attribute_values(":pk", AttributeValue::S(call.partition))
+            .scan_index_forward(false)
+            .consistent_read(call.consistent)
+            .set_exclusive_start_key(call.start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        query = match call.range {
+            None => query.key_condition_expression("pk = :pk"),
+            Some((first, last)) => query
+                .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+                .expression_attribute_values(":first", AttributeValue::S(first))
+                .expression_attribute_values(":last", AttributeValue::S(last)),
+        };
+        let page = self.answered("Query", query.send()).await?;
+        let units = units(page.consumed_capacity());
+        let value = QueryPage {
+            items: page.items.unwrap_or_default(),
+            next: page.last_evaluated_key,
+        };
+        Ok(Consumed { value, units })
+    }
+
+    async fn get(
+        &self,
+        key: Key,
         consistent: bool,
-        usage: &Usage,
-    ) -> Result<Vec<Item>, CacheError> {
-        let mut items = Vec::new();
-        let mut start = None;
-        loop {
-            usage.round_trip();
-            let call = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", AttributeValue::S(partition.clone()))
-                .scan_index_forward(false)
-                .consistent_read(consistent)
-                .set_exclusive_start_key(start)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send();
-            let page = self.guarded("Query", call).await?;
-            let page = page.map_err(|error| failed::<QueryError>("Query", &error))?;
-            usage.read(units(page.consumed_capacity()));
-            items.extend(page.items.unwrap_or_default().into_iter().map(Item::new));
-            start = page.last_evaluated_key;
-            if start.is_none() {
-                return Ok(items);
-            }
-        }
-    }
-
-    /// One item, with every finished write.
-    pub(super) async fn get(
-        &self,
-        partition: String,
-        sort: &str,
-        usage: &Usage,
-    ) -> Result<Option<Item>, CacheError> {
-        usage.round_trip();
+    ) -> Result<Consumed<Option<Attributes>>, CacheError> {
         let call = self
             .client
             .get_item()
             .table_name(&self.name)
-            .key("pk", AttributeValue::S(partition))
-            .key("sk", AttributeValue::S(sort.to_owned()))
-            .consistent_read(true)
+            .key("pk", AttributeValue::S(key.partition))
+            .key("sk", AttributeValue::S(key.sort))
+            .consistent_read(consistent)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        let answer = self.guarded("GetItem", call).await?;
-        let answer = answer.map_err(|error| failed::<GetItemError>("GetItem", &error))?;
-        usage.read(units(answer.consumed_capacity()));
-        Ok(answer.item.map(Item::new))
+        let answer = self.answered("GetItem", call).await?;
+        let units = units(answer.consumed_capacity());
+        let value = answer.item;
+        Ok(Consumed { value, units })
     }
 
-    /// Puts an item if `condition` holds; `false` if it does not.
-    pub(super) async fn put(
+    async fn batch_get(
         &self,
-        item: Item,
+        keys: Vec<Attributes>,
+        consistent: bool,
+    ) -> Result<Consumed<(Vec<Attributes>, Vec<Attributes>)>, CacheError> {
+        let wanted = KeysAndAttributes::builder()
+            .set_keys(Some(keys))
+            .consistent_read(consistent)
+            .build()
+            .map_err(|_| bad_request("BatchGetItem"))?;
+        let call = self
+            .client
+            .batch_get_item()
+            .request_items(&self.name, wanted)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send();
+        let answer = self.answered("BatchGetItem", call).await?;
+        let consumed = answer.consumed_capacity().iter();
+        let units = consumed.map(|it| units(Some(it))).sum();
+        let found = answer.responses.unwrap_or_default().into_values().flatten();
+        let mut left = answer.unprocessed_keys.unwrap_or_default().into_values();
+        let left = left.next().map(|it| it.keys).unwrap_or_default();
+        let value = (found.collect(), left);
+        Ok(Consumed { value, units })
+    }
+
+    async fn put(
+        &self,
+        item: Attributes,
         condition: Condition,
-        usage: &Usage,
-    ) -> Result<bool, CacheError> {
+    ) -> Result<Consumed<bool>, CacheError> {
         let call = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item.into_inner()))
+            .set_item(Some(item))
             .set_condition_expression(condition.expression)
             .set_expression_attribute_values(condition.values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        match self.guarded("PutItem", call).await? {
-            Ok(answer) => {
-                usage.wrote(units(answer.consumed_capacity()));
-                Ok(true)
-            }
-            Err(error) if is_conditional(&error) => {
-                // A refused write costs as much as the smallest one.
-                usage.wrote(1.0);
-                Ok(false)
-            }
-            Err(error) => Err(failed("PutItem", &error)),
-        }
+        let answer = self.guarded("PutItem", call).await?;
+        written("PutItem", answer, |answer| {
+            answer.consumed_capacity.as_ref()
+        })
     }
-}
 
-impl Table {
-    /// Deletes an item if `condition` holds.
-    pub(super) async fn delete(
-        &self,
-        partition: String,
-        sort: &str,
-        condition: Condition,
-        usage: &Usage,
-    ) -> Result<(), CacheError> {
-        usage.round_trip();
+    async fn delete(&self, key: Key, condition: Condition) -> Result<Consumed<bool>, CacheError> {
         let call = self
             .client
             .delete_item()
             .table_name(&self.name)
-            .key("pk", AttributeValue::S(partition))
-            .key("sk", AttributeValue::S(sort.to_owned()))
+            .key("pk", AttributeValue::S(key.partition))
+            .key("sk", AttributeValue::S(key.sort))
             .set_condition_expression(condition.expression)
             .set_expression_attribute_values(condition.values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        match self.guarded("DeleteItem", call).await? {
-            Ok(answer) => usage.wrote(units(answer.consumed_capacity())),
-            Err(error) if is_conditional(&error) => usage.wrote(1.0),
-            Err(error) => return Err(failed("DeleteItem", &error)),
+        let answer = self.guarded("DeleteItem", call).await?;
+        written("DeleteItem", answer, |answer| {
+            answer.consumed_capacity.as_ref()
+        })
+    }
+
+    async fn update(
+        &self,
+        key: Key,
+        call: UpdateCall,
+    ) -> Result<Consumed<Result<Attributes, Attributes>>, CacheError> {
+        let call = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", AttributeValue::S(key.partition))
+            .key("sk", AttributeValue::S(key.sort))
+            .update_expression(call.expression)
+            .set_condition_expression(call.condition)
+            .set_expression_attribute_names((!call.names.is_empty()).then_some(call.names))
+            .set_expression_attribute_values((!call.values.is_empty()).then_some(call.values))
+            .return_values(match call.returned {
+                true => ReturnValue::AllNew,
+                false => ReturnValue::None,
+            })
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send();
+        match self.guarded("UpdateItem", call).await? {
+            Ok(answer) => Ok(Consumed {
+                units: units(answer.consumed_capacity()),
+                value: Ok(answer.attributes.unwrap_or_default()),
+            }),
+            Err(error) if is_conditional(&error) => {
+                let old = match error.into_service_error() {
+                    UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
+                    _ => None,
+                };
+                let old = Item::new(old.unwrap_or_default());
+                Ok(Consumed {
+                    units: old.write_units(),
+                    value: Err(old.into_inner()),
+                })
+            }
+            Err(error) => Err(failed("UpdateItem", &error)),
         }
-        Ok(())
     }
 }
 
-/// A condition expression and its values; none by default.
-#[derive(Default)]
-pub(super) struct Condition {
-    expression: Option<String>,
-    values: Option<HashMap<String, AttributeValue>>,
-}
-
-impl Condition {
-    pub(super) fn new(
-        expression: &str,
-        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
-    ) -> Self {
-        let values: HashMap<_, _> = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        Self {
-            expression: Some(expression.to_owned()),
-            values: (!values.is_empty()).then_some(values),
-        }
+/// Tells whether a write was made, and what it cost. A refused write costs as
+/// much as the smallest one.
+fn written<T, E: ProvideErrorMetadata>(
+    operation: &'static str,
+    answer: Result<T, SdkError<E>>,
+    capacity: impl FnOnce(&T) -> Option<&ConsumedCapacity>,
+) -> Result<Consumed<bool>, CacheError> {
+    match answer {
+        Ok(answer) => Ok(Consumed {
+            value: true,
+            units: units(capacity(&answer)),
+        }),
+        Err(error) if is_conditional(&error) => Ok(Consumed {
+            value: false,
+            units: 1.0,
+        }),
+        Err(error) => Err(failed(operation, &error)),
     }
 }
 
 /// The capacity that an answer says it consumed, in request units.
-pub(super) fn units(consumed: Option<&ConsumedCapacity>) -> f64 {
+fn units(consumed: Option<&ConsumedCapacity>) -> f64 {
     consumed
         .and_then(ConsumedCapacity::capacity_units)
         .unwrap_or(0.0)
@@ -276,15 +309,12 @@ fn is_trouble<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
 }
 
 /// Whether the service refused because a condition did not hold.
-pub(super) fn is_conditional<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+fn is_conditional<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.code() == Some("ConditionalCheckFailedException")
 }
 
 /// The error's code, or what kept the service from answering.
-pub(super) fn failed<E: ProvideErrorMetadata>(
-    operation: &'static str,
-    error: &SdkError<E>,
-) -> CacheError {
+fn failed<E: ProvideErrorMetadata>(operation: &'static str, error: &SdkError<E>) -> CacheError {
     let reason = match error {
         SdkError::TimeoutError(_) => "timeout".to_owned(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => "timeout".to_owned(),
@@ -295,15 +325,10 @@ pub(super) fn failed<E: ProvideErrorMetadata>(
     CacheError { operation, reason }
 }
 
-/// Waits for several calls at once: one round trip.
-pub(super) async fn together<F, T>(
-    calls: impl IntoIterator<Item = F>,
-    usage: &Usage,
-) -> Result<Vec<T>, CacheError>
-where
-    F: Future<Output = Result<T, CacheError>>,
-{
-    usage.round_trip();
-    // Every call runs to its end, so that none is cut off half-way.
-    futures::future::join_all(calls).await.into_iter().collect()
+/// A request that the SDK would not even send.
+fn bad_request(operation: &'static str) -> CacheError {
+    CacheError {
+        operation,
+        reason: "bad request".to_owned(),
+    }
 }

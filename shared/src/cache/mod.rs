@@ -1,7 +1,7 @@
 //! The two-level cache: what wallets hold, and prices, each with its own time.
 //!
-//! The read path knows the ports of this file; [`dynamodb`] is their one
-//! implementation.
+//! The read path knows the ports of this file. Their implementations stand on
+//! [`table`], whose operations [`dynamodb`] carries out.
 
 pub mod assets;
 pub mod book;
@@ -11,6 +11,7 @@ pub mod dynamodb;
 pub(crate) mod header;
 mod items;
 mod keys;
+pub mod table;
 mod wallets;
 pub mod watched;
 mod writes;
@@ -20,7 +21,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use thiserror::Error;
 
-pub use self::{assets::Registry, book::Book, dynamodb::Table, wallets::Wallets, watched::Watched};
+pub use self::{
+    assets::Registry, book::Book, dynamodb::DynamoDb, table::Table, wallets::Wallets,
+    watched::Watched,
+};
 use crate::{
     clock::Timestamp,
     domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use super::{
     CacheError, GRACE, Header, SKEW, Table,
     calls::Update,
-    dynamodb::Condition,
     header::read_header,
     items::{EXPIRES_AT, Item, number, seconds, text, time},
     keys,
+    table::Condition,
 };
 use crate::{
     clock::{MAX_SKEW, Timestamp},

@@ -7,10 +7,10 @@ use super::{
     WalletStore,
     calls::Update,
     codec::{self, MAX_CACHED},
-    dynamodb::{Condition, together},
     header::{AHEAD, AHEAD_COUNT, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
     keys,
+    table::{Condition, together},
     wallets::{Wallets, read_prices},
 };
 use crate::{
