@@ -41,6 +41,8 @@ wallet=/v1/wallets/0x2002def1c8a94b7e60d3f5a2197bc4e8d60f2002
 expect "$wallet/aggregate" 200 '"by_protocol"'
 expect "$wallet/defi" 200 '"protocols"'
 expect "$wallet/wallet" 200 '"positions"'
+# With a slash at its end a path is a route of its own to the emulator.
+expect "$wallet/defi/" 200 '"protocols"'
 expect "$wallet/aggregate?limit=0" 400 '"invalid_parameter"'
 
 # Every event, as its function gets it from whatever sends it.
@@ -54,7 +56,8 @@ for event in events/*.json; do
     case $name in
         refresh-*watch | refresh-list) expected=wallets ;;
         refresh-schedule) expected='"failed":0' ;;
-        registry-schedule) expected='"coins"' ;;
+        registry-schedule) expected='"assets"' ;;
+        registry-direct) expected='"coins"' ;;
         *-sqs) expected=itemIdentifier ;;
         *-sns | *-eventbridge | *-schedule) expected='"failed":0' ;;
         *-direct) expected='"net_worth"' ;;

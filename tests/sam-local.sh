@@ -36,7 +36,8 @@ refresh-schedule        answer["failed"] == 0 and not answer["overlapping"]
 refresh-sqs             len(answer["batchItemFailures"]) == 1
 refresh-unwatch         answer["wallets"] == 1
 refresh-watch           answer["wallets"] == 2
-registry-schedule       answer["coins"] > 0 and answer["assets"] > 0
+registry-direct         answer["coins"] > 0 and answer["assets"] > 0
+registry-schedule       answer["assets"] > 0
 wallet-alb              status == 200 and body["scope"] == "wallet" and body["wallet"]["positions"]
 wallet-apigw-v1         status == 200 and body["scope"] == "wallet" and body["wallet"]["positions"]
 wallet-apigw-v2         status == 200 and body["scope"] == "wallet" and body["wallet"]["positions"]
@@ -248,6 +249,9 @@ etag=$(sed -n 's/^etag: *\(.*\)\r$/\1/Ip' "$work/headers")
 expect 304 "${etag:-an ETag}" "$wallet/wallet" -H "If-None-Match: $etag"
 expect 400 '"code":"invalid_address"' /v1/wallets/0x12/defi
 expect 400 '"code":"invalid_parameter"' "$wallet/aggregate?limit=0"
+# By way of the function that takes what the API has no route for.
+expect 200 '"scope":"defi"' "$wallet/defi/"
+expect 200 'structure; hit' "$wallet/wallet" --head
 expect 404 'application/problem+json' /v1/nothing
 expect 404 '"code":"not_found"' /v1/nothing
 expect 405 '"code":"method_not_allowed"' "$wallet/defi" -X POST

@@ -1,6 +1,6 @@
 //! Configuration from environment variables; a bad value stops the start.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use reqwest::Url;
 use secrecy::SecretString;
@@ -94,6 +94,9 @@ pub struct Config {
     pub upstream_concurrency: usize,
     /// RESPONSE_CACHE.
     pub response_cache: ResponseCache,
+    /// REST_API_BINARY: whether the REST API in front, if any, has binary media
+    /// types and so decodes what is compressed.
+    pub rest_api_binary: bool,
     /// LOG_ADDRESSES: whether logs name wallets by their addresses instead of by
     /// fingerprints.
     pub log_addresses: bool,
@@ -155,25 +158,26 @@ impl Config {
     /// Reads variables through `lookup`; empty values count as unset.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let vars = Vars(lookup);
+        let secret_arn = vars.get("UPSTREAM_SECRET_ARN");
+        let has_secret = secret_arn.is_some();
+        let keyed = |base, default, key| vars.keyed(base, default, key, has_secret);
         let request_deadline = vars.millis("REQUEST_DEADLINE_MS", 25_000)?;
         Ok(Self {
             table: vars.table_name()?,
             dynamodb_endpoint: vars.endpoint("AWS_ENDPOINT_URL_DYNAMODB")?,
             ca_bundle: vars.ca_bundle()?,
-            secret_arn: vars.get("UPSTREAM_SECRET_ARN"),
             secrets_endpoint: vars.endpoint("AWS_ENDPOINT_URL_SECRETS_MANAGER")?,
+            secret_arn,
             region: vars
                 .get("AWS_REGION")
                 .or_else(|| vars.get("AWS_DEFAULT_REGION"))
                 .unwrap_or_else(|| "us-east-1".to_owned()),
-            zerion: UpstreamConfig {
-                base: vars.url("ZERION_BASE_URL", "https://api.zerion.io")?,
-                key: vars.get("ZERION_API_KEY").unwrap_or_default().into(),
-            },
-            coinmarketcap: UpstreamConfig {
-                base: vars.url("CMC_BASE_URL", "https://pro-api.coinmarketcap.com")?,
-                key: vars.get("CMC_API_KEY").unwrap_or_default().into(),
-            },
+            zerion: keyed("ZERION_BASE_URL", "https://api.zerion.io", "ZERION_API_KEY")?,
+            coinmarketcap: keyed(
+                "CMC_BASE_URL",
+                "https://pro-api.coinmarketcap.com",
+                "CMC_API_KEY",
+            )?,
             defillama_base: vars.url("DEFILLAMA_BASE_URL", "https://coins.llama.fi")?,
             price_fallback: vars.choice(
                 "PRICE_FALLBACK",
@@ -216,6 +220,7 @@ impl Config {
                     ("private", ResponseCache::Private),
                 ],
             )?,
+            rest_api_binary: vars.flag("REST_API_BINARY")?,
             log_addresses: vars.flag("LOG_ADDRESSES")?,
             refresh: RefreshConfig {
                 queue_url: match vars.get("REFRESH_QUEUE_URL") {
@@ -270,6 +275,28 @@ impl Vars<'_> {
             .find(|name| self.get(name).is_some())
             .map(|name| self.url(name, ""))
             .transpose()
+    }
+
+    /// Reads an upstream that needs a key, which must not travel in the clear.
+    fn keyed(
+        &self,
+        base: &'static str,
+        default: &str,
+        key: &str,
+        has_secret: bool,
+    ) -> Result<UpstreamConfig, ConfigError> {
+        let url = self.url(base, default)?;
+        let key = self.get(key);
+        if url.scheme() != "https" && (key.is_some() || has_secret) && !stays_here(&url) {
+            return Err(ConfigError {
+                name: base,
+                reason: "is not an https URL, and its key would be sent in the clear".to_owned(),
+            });
+        }
+        Ok(UpstreamConfig {
+            base: url,
+            key: key.unwrap_or_default().into(),
+        })
     }
 
     fn url(&self, name: &'static str, default: &str) -> Result<Url, ConfigError> {
@@ -349,6 +376,25 @@ impl Vars<'_> {
     }
 }
 
+/// Says whether requests to `url` do not leave this machine.
+///
+/// Besides loopback these are the unspecified addresses, which are what a local
+/// server that listens everywhere gives as its own, and the name by which
+/// containers reach the machine that they run on (SAM local does). That name is
+/// made up by the container engine and ends in a domain that is reserved for
+/// private use, so that no public name server can lead it elsewhere; the
+/// bridge's own address would differ from machine to machine.
+fn stays_here(url: &Url) -> bool {
+    let Some(host) = url.host_str() else {
+        return false;
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback() || address.is_unspecified(),
+        Err(_) => matches!(host, "localhost" | "host.docker.internal"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -400,6 +446,7 @@ mod tests {
             ("CMC_MAX_IDS", "0"),
             ("UPSTREAM_CONCURRENCY", "0"),
             ("RESPONSE_CACHE", "none"),
+            ("REST_API_BINARY", "1"),
             ("LOG_ADDRESSES", "yes"),
             ("AWS_CA_BUNDLE", "/nowhere/ca.pem"),
             ("AWS_CA_BUNDLE", file!()),
@@ -408,6 +455,52 @@ mod tests {
             assert_eq!(error.name, name);
             assert!(error.to_string().starts_with(name));
         }
+    }
+
+    #[test]
+    fn a_key_does_not_travel_in_the_clear() {
+        let keys = [
+            ("ZERION_API_KEY", "zk_secret"),
+            ("CMC_API_KEY", "hush"),
+            ("UPSTREAM_SECRET_ARN", "arn:aws:secretsmanager:x"),
+        ];
+        for (base, key) in [
+            ("ZERION_BASE_URL", keys[0]),
+            ("CMC_BASE_URL", keys[1]),
+            ("ZERION_BASE_URL", keys[2]),
+            ("CMC_BASE_URL", keys[2]),
+        ] {
+            for url in [
+                "http://example.com",
+                "http://10.0.0.1:8001",
+                "http://128.0.0.1",
+                "http://[::2]",
+                "http://localhost.example.com",
+                "http://127.0.0.1.example.com",
+                "http://docker.internal",
+            ] {
+                let error = read(&[(base, url), key]).unwrap_err();
+                assert_eq!(error.name, base, "{url}");
+                assert!(!error.to_string().contains("secret"), "{error}");
+                // Without a key there is nothing to be read on the way.
+                assert!(read(&[(base, url)]).is_ok(), "{url}");
+            }
+            for url in [
+                "https://example.com",
+                "http://127.0.0.1:8001",
+                "http://127.9.8.7",
+                "http://[::1]:8001",
+                "http://0.0.0.0:8001",
+                "http://localhost:8001",
+                "http://LOCALHOST",
+                "http://host.docker.internal:8001",
+            ] {
+                assert!(read(&[(base, url), key]).is_ok(), "{url}");
+            }
+        }
+        // The one's key is not the other's.
+        let other = read(&[("ZERION_BASE_URL", "http://example.com"), keys[1]]);
+        assert!(other.is_ok());
     }
 
     #[test]

@@ -170,6 +170,8 @@ metrics! {
     DYNAMODB_WRITE_UNITS = "DynamoDbWriteUnits", Count, Function, true;
     /// Calls to DynamoDB that failed, after the SDK's own attempts.
     DYNAMODB_ERRORS = "DynamoDbErrors", Count, Function, false;
+    /// Reads of the asset registry that found it empty.
+    REGISTRY_EMPTY = "RegistryEmpty", Count, Function, false;
     /// Wallets of messages and notices that were fetched or found fresh.
     WALLETS_WARMED = "WalletsWarmed", Count, Function, false;
     /// Wallets of messages and notices that could not be fetched.

@@ -1,4 +1,7 @@
 //! Filling the asset registry from CoinMarketCap's map.
+//!
+//! A schedule looks at it often, so that an empty one is filled soon, and asks
+//! CoinMarketCap once a day.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +10,12 @@ use thiserror::Error;
 
 use crate::{
     cache::{
-        AssetStoreRef, CacheError,
-        assets::{AssetChanges, Assets},
+        CacheError,
+        assets::{AssetChanges, Assets, RegistryState, RegistryStore},
     },
-    clock::Clock,
+    clock::{Clock, MAX_SKEW, Timestamp},
     domain::chain::{Chain, Native, is_native},
-    metrics::function,
+    metrics::{REGISTRY_EMPTY, function},
     upstream::{
         UpstreamError,
         coinmarketcap::{CoinMarketCap, MAP_PAGE, MapCoin},
@@ -25,10 +28,13 @@ const MAX_PAGES: usize = 40;
 /// One page of 5,000 rows takes longer than a price.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A registry that is older is brought up to date.
+const RENEWED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Reads the whole map and stores what changed.
 pub struct RegistryUpdate {
     map: CoinMarketCap,
-    store: AssetStoreRef,
+    store: Arc<dyn RegistryStore>,
     clock: Arc<dyn Clock>,
 }
 
@@ -44,6 +50,21 @@ pub struct RegistrySummary {
     pub changes: AssetChanges,
     /// Items that were written.
     pub items_written: usize,
+}
+
+/// What a look at the registry led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RegistryRun {
+    /// It was brought up to date.
+    Updated(RegistrySummary),
+    /// It needed nothing.
+    Kept {
+        /// Assets in the registry.
+        assets: usize,
+        /// When it was last brought up to date.
+        completed_at: Timestamp,
+    },
 }
 
 /// Why the registry stays as it is.
@@ -78,8 +99,38 @@ impl RegistryError {
 
 impl RegistryUpdate {
     /// An update from `map` into `store`.
-    pub fn new(map: CoinMarketCap, store: AssetStoreRef, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(map: CoinMarketCap, store: Arc<dyn RegistryStore>, clock: Arc<dyn Clock>) -> Self {
         Self { map, store, clock }
+    }
+
+    /// Runs if the registry needs it: if it is empty, damaged, in an older
+    /// format, or older than a day.
+    ///
+    /// # Errors
+    /// When the registry cannot be read, or the update fails.
+    pub async fn run_if_due(&self) -> Result<RegistryRun, RegistryError> {
+        let usage = Usage::default();
+        let state = self.store.state(&usage).await?;
+        usage.measure();
+        let (assets, current) = (state.assets.len(), state.current);
+        if assets == 0 {
+            REGISTRY_EMPTY.add(1);
+            tracing::warn!(function = function(), "the asset registry is empty");
+        }
+        match kept(&state, self.clock.now()) {
+            Some(completed_at) => {
+                tracing::debug!(assets, "the asset registry needs nothing");
+                Ok(RegistryRun::Kept {
+                    assets,
+                    completed_at,
+                })
+            }
+            None => {
+                let completed_at = state.completed_at.map(|at| at.to_string());
+                tracing::info!(assets, current, completed_at, "the asset registry is due");
+                self.run().await.map(RegistryRun::Updated)
+            }
+        }
     }
 
     /// Runs once. Running it again changes nothing unless the map did.
@@ -127,6 +178,14 @@ impl RegistryUpdate {
         }
         Ok(coins)
     }
+}
+
+/// Returns when the registry was completed, if that will do. A time that no
+/// clock can have told will not.
+fn kept(state: &RegistryState, now: Timestamp) -> Option<Timestamp> {
+    let young = |at: &Timestamp| *at <= now.plus(MAX_SKEW) && now < at.plus(RENEWED_AFTER);
+    let completed_at = state.completed_at.filter(young)?;
+    (state.current && !state.assets.is_empty()).then_some(completed_at)
 }
 
 /// Places coins on chains. Where two claim one contract the lower id, which
@@ -192,6 +251,43 @@ mod tests {
                 token_address: address.to_owned(),
             }),
         }
+    }
+
+    #[test]
+    fn a_registry_is_kept_for_a_day() {
+        let now = Timestamp::from_millis(1_795_254_046_000);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let state = |completed_at| {
+            let mut assets = Assets::default();
+            assets.insert("ethereum", None, CmcId(1027));
+            RegistryState {
+                assets,
+                current: true,
+                completed_at,
+            }
+        };
+        for (completed_at, young) in [
+            (Some(now), true),
+            (Some(now.minus(hours(23))), true),
+            (Some(now.minus(hours(24))), false),
+            (Some(now.plus(Duration::from_secs(5))), true),
+            (Some(now.plus(hours(1))), false),
+            (Some(Timestamp::from_millis(i64::MAX)), false),
+            (None, false),
+        ] {
+            let kept = kept(&state(completed_at), now);
+            assert_eq!(kept, completed_at.filter(|_| young), "{completed_at:?}");
+        }
+        let outdated = RegistryState {
+            current: false,
+            ..state(Some(now))
+        };
+        assert_eq!(kept(&outdated, now), None);
+        let empty = RegistryState {
+            assets: Assets::default(),
+            ..state(Some(now))
+        };
+        assert_eq!(kept(&empty, now), None);
     }
 
     #[test]

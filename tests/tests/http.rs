@@ -1,6 +1,7 @@
 //! The HTTP contract: validation, headers, encodings, problems.
 
-use portfolio_tests::{World, positions, sample, units};
+use portfolio::domain::scope::Scope;
+use portfolio_tests::{World, positions, sample, units, v2_event};
 use serde_json::Value;
 
 const FARMER_PATH: &str = "/v1/wallets/0x2002def1c8a94b7e60d3f5a2197bc4e8d60f2002";
@@ -100,9 +101,96 @@ async fn unknown_paths_and_methods_are_refused() {
             .request(method, &format!("{FARMER_PATH}/defi"), &[])
             .await;
         assert_eq!(answer.status, 405);
-        assert_eq!(answer.header("allow"), "GET");
+        assert_eq!(answer.header("allow"), "GET, HEAD");
         assert_eq!(answer.json()["code"], "method_not_allowed");
     }
+}
+
+#[tokio::test]
+async fn head_answers_as_get_without_a_body() {
+    let world = World::new().await;
+    for scope in ["aggregate", "defi", "wallet"] {
+        let path = format!("{FARMER_PATH}/{scope}");
+        let get = world.request("GET", &path, &[]).await;
+        let head = world.request("HEAD", &path, &[]).await;
+        assert_eq!((get.status, head.status), (200, 200), "{scope}");
+        assert!(head.bytes.is_empty(), "{scope}");
+        assert_eq!(head.header("content-length"), get.bytes.len().to_string());
+        assert_eq!(head.header("etag"), get.header("etag"));
+        let etag = head.header("etag").to_owned();
+        let known = world
+            .request("HEAD", &path, &[("if-none-match", &etag)])
+            .await;
+        assert_eq!((known.status, known.header("content-length")), (304, ""));
+    }
+    // The whole miss cost one request, and HEAD none.
+    assert_eq!(world.stats().zerion.requests, 1);
+    for (path, status) in [
+        ("/v1/wallets/0x12/defi", 400),
+        ("/v1/nothing", 404),
+        (&*format!("{FARMER_PATH}/cache"), 405),
+    ] {
+        let problem = world.request("HEAD", path, &[]).await;
+        assert_eq!(problem.status, status, "{path}");
+        assert!(problem.bytes.is_empty(), "{path}");
+        assert_eq!(problem.header("content-type"), "application/problem+json");
+        assert_ne!(problem.header("content-length"), "");
+    }
+    let cache = format!("{FARMER_PATH}/cache");
+    let refused = world.request("HEAD", &cache, &[]).await;
+    assert_eq!(refused.header("allow"), "DELETE");
+}
+
+#[tokio::test]
+async fn a_trailing_slash_is_ignored() {
+    let world = World::new().await;
+    // Through `aggregate`, which gets what an API has no route for, and through
+    // the function that the path belongs to.
+    for scope in Scope::ALL {
+        let path = format!("{FARMER_PATH}/{scope}/");
+        let event = v2_event("GET", &path, "limit=3", &[]);
+        let plain = world
+            .get(sample("farmer"), &format!("{scope}?limit=3"))
+            .await;
+        for function in [Scope::Aggregate, scope] {
+            let answer = world.invoke(function, &event).await;
+            assert_eq!(answer.ok(), plain.ok(), "{scope} by {function}");
+        }
+    }
+    for path in ["/defi//", "/cache/x", "//"] {
+        let answer = world
+            .request("GET", &format!("{FARMER_PATH}{path}"), &[])
+            .await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    // A function of its own answers its own path only.
+    let event = v2_event("GET", &format!("{FARMER_PATH}/wallet"), "", &[]);
+    assert_eq!(world.invoke(Scope::Defi, &event).await.status, 404);
+}
+
+#[tokio::test]
+async fn no_answer_is_guessed_at_by_its_content() {
+    let world = World::new().await;
+    let aggregate = format!("{FARMER_PATH}/aggregate");
+    let first = world.request("GET", &aggregate, &[]).await;
+    let etag = first.header("etag").to_owned();
+    for (method, path, status) in [
+        ("GET", &*aggregate, 200),
+        ("HEAD", &aggregate, 200),
+        ("GET", "/v1/wallets/0x12/defi", 400),
+        ("GET", "/", 404),
+        ("POST", &aggregate, 405),
+        ("DELETE", &format!("{FARMER_PATH}/cache"), 204),
+    ] {
+        let answer = world.request(method, path, &[]).await;
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    }
+    world.request("GET", &aggregate, &[]).await.ok();
+    let known = world
+        .request("GET", &aggregate, &[("if-none-match", &etag)])
+        .await;
+    assert_eq!(known.header("x-content-type-options"), "nosniff");
 }
 
 #[tokio::test]

@@ -75,6 +75,7 @@ impl Description {
             let refused = self.against(&format!("{header}/schema"), &value);
             assert_eq!(refused, None, "{kind}: {name}: {text}");
         }
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{kind}");
         for name in answer.headers.keys() {
             let described = response["headers"].as_object().expect("headers");
             let own = ["content-type", "content-encoding"];
@@ -85,6 +86,7 @@ impl Description {
             );
         }
         match response.get("content").and_then(Value::as_object) {
+            // HEAD has the headers of what it leaves out.
             None => assert!(answer.bytes.is_empty(), "{kind} has a body"),
             Some(content) => {
                 let (of, _) = content.iter().next().expect("a type");
@@ -121,8 +123,12 @@ async fn answers_are_as_described() {
                 "?min_value=100",
             ] {
                 // A miss, then hits.
-                let answer = world.get(sample(name), &format!("{leaf}{query}")).await;
+                let rest = format!("{leaf}{query}");
+                let answer = world.get(sample(name), &rest).await;
                 description.check("get", leaf, &answer);
+                let path = format!("/v1/wallets/{}/{rest}", sample(name));
+                let answer = world.request("HEAD", &path, &[]).await;
+                description.check("head", leaf, &answer);
             }
         }
     }
@@ -191,16 +197,18 @@ async fn problems_are_as_described() {
         ),
         ("get", "wallet", format!("/v1/wallets/{BURNED}/wallet")),
         ("get", "aggregate", format!("/v1/wallet/{BURNED}/aggregate")),
+        ("head", "defi", "/v1/wallets/0x12/defi".to_owned()),
+        ("head", "wallet", format!("/v1/wallets/{BURNED}/wallet")),
         ("delete", "cache", "/v1/wallets/0x12/cache".to_owned()),
         ("delete", "cache", format!("/v1/{BURNED}/cache")),
     ] {
         let answer = world.request(&method.to_uppercase(), &path, &[]).await;
         description.check(method, leaf, &answer);
     }
-    for (method, leaf) in [("get", "defi"), ("delete", "cache")] {
+    for (method, leaf, allowed) in [("get", "defi", "GET, HEAD"), ("delete", "cache", "DELETE")] {
         let path = format!("/v1/wallets/{BURNED}/{leaf}");
         let answer = world.request("POST", &path, &[]).await;
-        assert_eq!(answer.header("allow"), method.to_uppercase());
+        assert_eq!(answer.header("allow"), allowed);
         description.check(method, leaf, &answer);
     }
     for status in [401, 429, 500, 503] {

@@ -1,13 +1,23 @@
 //! Filling the asset registry.
 
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     app,
-    cache::{Registry, assets::AssetStore},
-    domain::{draft::AssetResolver, price::CmcId},
+    cache::{
+        Registry,
+        assets::{AssetStore, Assets, RegistryStore},
+    },
+    domain::{draft::AssetResolver, price::CmcId, scope::Scope},
+    lambda::registry::RegistryFunction,
     usage::Usage,
 };
 use portfolio_local::standins::{Coin, Platform};
-use portfolio_tests::{World, rows};
+use portfolio_tests::{World, event, rows};
+use serde_json::{Value, json, value::to_raw_value};
+
+const DAY: u64 = 24 * 60 * 60;
 
 fn coin(id: u32, number: u32) -> Coin {
     let mut coin = Coin::new(id, "Made up", "MADE", 1.0);
@@ -102,4 +112,235 @@ async fn a_failing_map_changes_nothing() {
     let update = app::registry_update(world.config()).unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
     assert_eq!(registry.read(&Usage::default()).await.unwrap(), before);
+}
+
+/// The function, on the world's clock.
+fn function(world: &World) -> RegistryFunction {
+    let update = app::registry_update_on(&world.table(), world.config());
+    RegistryFunction::new(update.expect("an update"))
+}
+
+/// What the function answers, and how often it read the map.
+async fn run(world: &World, event: &Value) -> (Value, u64) {
+    let before = world.stats().coinmarketcap.map_requests;
+    let event = to_raw_value(event).expect("JSON");
+    let done = function(world).handle(&event).await;
+    let done = done.map_err(|error| error.error_message).expect("a run");
+    let asked = world.stats().coinmarketcap.map_requests - before;
+    (serde_json::to_value(done).expect("JSON"), asked)
+}
+
+async fn scheduled(world: &World) -> (Value, u64) {
+    run(world, &event("registry-schedule")).await
+}
+
+async fn stored(world: &World) -> Assets {
+    let registry = Registry::new(world.table());
+    registry.read(&Usage::default()).await.expect("a registry")
+}
+
+type Attributes = HashMap<String, AttributeValue>;
+
+/// The registry's items as they are stored.
+async fn items(world: &World) -> Vec<Attributes> {
+    let table = world.dynamodb();
+    let items = table
+        .client()
+        .query()
+        .table_name(table.name())
+        .key_condition_expression("pk = :pk")
+        .expression_attribute_values(":pk", AttributeValue::S("A".to_owned()))
+        .send()
+        .await
+        .expect("items");
+    items.items().to_vec()
+}
+
+/// Changes every item of the registry, or removes it.
+async fn rewrite(world: &World, change: impl Fn(Attributes) -> Option<Attributes>) {
+    let table = world.dynamodb();
+    for item in items(world).await {
+        let delete = table.client().delete_item().table_name(table.name());
+        let keys = ["pk", "sk"].map(|name| (name.to_owned(), item[name].clone()));
+        let delete = delete.set_key(Some(HashMap::from(keys)));
+        delete.send().await.expect("deleted");
+        if let Some(item) = change(item) {
+            let put = table.client().put_item().table_name(table.name());
+            put.set_item(Some(item)).send().await.expect("written");
+        }
+    }
+}
+
+/// An item as the first format had it: with the cache's version, none of its
+/// own, and nothing about completeness.
+fn of_the_first_format(mut item: Attributes) -> Option<Attributes> {
+    item.remove("rv")?;
+    let assets = item.contains_key("b");
+    item.insert("v".to_owned(), AttributeValue::N("3".to_owned()));
+    assets.then_some(item)
+}
+
+#[tokio::test]
+async fn a_full_registry_is_kept_for_a_day() {
+    let world = World::new().await;
+    run(&world, &json!({})).await;
+    let size = stored(&world).await.len();
+    for _ in 0..3 {
+        let (answer, asked) = scheduled(&world).await;
+        assert_eq!((&answer["assets"], asked), (&json!(size), 0), "{answer}");
+        assert!(answer["completed_at"].is_string(), "{answer}");
+        world.advance(DAY / 3 - 10);
+    }
+    world.advance(60);
+    let (answer, asked) = scheduled(&world).await;
+    assert_eq!((&answer["unchanged"], asked), (&json!(size), 1), "{answer}");
+    // An update that changed nothing is one as well.
+    assert_eq!(scheduled(&world).await.1, 0);
+}
+
+#[tokio::test]
+async fn an_invocation_by_hand_always_updates() {
+    let world = World::new().await;
+    for payload in [
+        json!({}),
+        json!(null),
+        json!([1]),
+        json!({"action": "update"}),
+    ] {
+        let (answer, asked) = run(&world, &payload).await;
+        assert_eq!(asked, 1, "{payload}");
+        assert!(answer["coins"].as_u64() > Some(0), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_registry_is_filled_by_the_next_scheduled_run() {
+    let world = World::new().await;
+    let before = stored(&world).await;
+    rewrite(&world, |_| None).await;
+    assert!(stored(&world).await.is_empty());
+    let (answer, asked) = scheduled(&world).await;
+    assert_eq!((&answer["added"], asked), (&json!(before.len()), 1));
+    assert_eq!(stored(&world).await, before);
+    assert_eq!(scheduled(&world).await.1, 0);
+
+    // Likewise if only the note says that it is full.
+    rewrite(&world, |item| (!item.contains_key("b")).then_some(item)).await;
+    assert_eq!(items(&world).await.len(), 1);
+    assert_eq!(scheduled(&world).await.1, 1);
+    assert_eq!(stored(&world).await, before);
+}
+
+#[tokio::test]
+async fn a_registry_of_the_previous_format_resolves_and_is_renewed() {
+    let world = World::new().await;
+    let before = stored(&world).await;
+    rewrite(&world, of_the_first_format).await;
+    assert_eq!(stored(&world).await, before);
+    let usdc = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+    let resolved = stored(&world).await.resolve("ethereum", Some(usdc));
+    assert_eq!(resolved, Some(CmcId(3408)));
+
+    let (answer, asked) = scheduled(&world).await;
+    assert_eq!((&answer["unchanged"], asked), (&json!(before.len()), 1));
+    assert!(answer["items_written"].as_u64() > Some(0), "{answer}");
+    let registry = Registry::new(world.table());
+    let state = registry.state(&Usage::default()).await.expect("a state");
+    assert!(state.current);
+    assert_eq!(state.completed_at, Some(world.now()));
+    assert_eq!(scheduled(&world).await.1, 0);
+}
+
+#[tokio::test]
+async fn the_caches_version_says_nothing_about_the_registry() {
+    let world = World::new().await;
+    let before = stored(&world).await;
+    for other in ["2", "4", "200"] {
+        rewrite(&world, |mut item| {
+            item.insert("v".to_owned(), AttributeValue::N(other.to_owned()));
+            Some(item)
+        })
+        .await;
+        assert_eq!(stored(&world).await, before, "{other}");
+    }
+    // Without a version of its own an item of another time cannot be read.
+    rewrite(&world, |mut item| {
+        item.remove("rv");
+        Some(item)
+    })
+    .await;
+    assert!(stored(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn formats_to_come_are_not_read_and_are_replaced() {
+    let world = World::new().await;
+    let before = stored(&world).await;
+    rewrite(&world, |mut item| {
+        item.insert("rv".to_owned(), AttributeValue::N("3".to_owned()));
+        Some(item)
+    })
+    .await;
+    assert!(stored(&world).await.is_empty());
+    assert_eq!(scheduled(&world).await.1, 1);
+    assert_eq!(stored(&world).await, before);
+}
+
+#[tokio::test]
+async fn damaged_items_are_replaced() {
+    let world = World::new().await;
+    let before = stored(&world).await;
+    rewrite(&world, |mut item| {
+        if item["sk"] == AttributeValue::S("ethereum#000".to_owned()) {
+            let bytes = aws_sdk_dynamodb::primitives::Blob::new([1, 2, 3]);
+            item.insert("b".to_owned(), AttributeValue::B(bytes));
+        }
+        Some(item)
+    })
+    .await;
+    let left = stored(&world).await;
+    assert!(!left.is_empty() && left.len() < before.len());
+    assert_eq!(scheduled(&world).await.1, 1);
+    assert_eq!(stored(&world).await, before);
+    assert_eq!(scheduled(&world).await.1, 0);
+}
+
+#[tokio::test]
+async fn an_update_that_fails_leaves_the_registry_due() {
+    let world = World::new().await;
+    rewrite(&world, |item| item.contains_key("b").then_some(item)).await;
+    let fault = portfolio_local::standins::Fault::status(500);
+    let upstream = portfolio_local::standins::Upstream::CoinMarketCap;
+    world.standins().set_fault(upstream, Some(fault));
+    let event = to_raw_value(&event("registry-schedule")).expect("JSON");
+    let failed = function(&world).handle(&event).await;
+    assert_eq!(failed.expect_err("failed").error_type, "upstream_error");
+    world.standins().set_fault(upstream, None);
+    assert_eq!(scheduled(&world).await.1, 1);
+}
+
+/// A wallet that is fetched while the registry is empty has Zerion's prices,
+/// and the registry is looked at again soon.
+#[tokio::test]
+async fn a_process_that_found_the_registry_empty_reads_it_again_soon() {
+    let world = World::new().await;
+    rewrite(&world, |_| None).await;
+    let process = world.process(Scope::Aggregate);
+    world
+        .get_from(&process, portfolio_tests::sample("farmer"))
+        .await
+        .ok();
+    scheduled(&world).await;
+    world.advance(301);
+    world
+        .get_from(&process, portfolio_tests::sample("farmer"))
+        .await
+        .ok();
+    world.standins().reset_stats();
+    world.advance(61);
+    world
+        .get_from(&process, portfolio_tests::sample("farmer"))
+        .await
+        .ok();
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
 }

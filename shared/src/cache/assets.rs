@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CacheError, Table, codec,
-    items::{Item, bytes, hash, time},
+    items::{Item, VERSION, bytes, hash, number, text, time},
     keys,
     table::{Condition, together},
 };
@@ -27,6 +27,19 @@ use crate::{
 
 /// Entries per item: 40 bytes each at most, well under the item limit.
 const ENTRIES_PER_ITEM: usize = 8000;
+/// Version of the registry's items. It is not the one of the cache's other
+/// items, which may change without emptying the registry: only a run of its
+/// update fills that again.
+const FORMAT: u8 = 2;
+/// The attribute that holds it.
+const REGISTRY_VERSION: &str = "rv";
+/// What items of the first format have instead: the cache's version at that
+/// time. It is still written, so that the release before this one reads what
+/// this one writes.
+const FIRST_FORMAT_VERSION: u8 = 3;
+/// The item that says when the registry was last complete. Readers take it for
+/// no part of the registry, because it names no chain.
+const COMPLETE: &str = "complete";
 /// A process reads the registry again after this long.
 pub const REGISTRY_TTL: Duration = Duration::from_secs(600);
 
@@ -106,20 +119,38 @@ impl AssetResolver for Assets {
     }
 }
 
+/// The registry as it is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistryState {
+    /// What can be read of it.
+    pub assets: Assets,
+    /// Whether all of it is in the present format and undamaged.
+    pub current: bool,
+    /// When it was last updated to the end, if that is known.
+    pub completed_at: Option<Timestamp>,
+}
+
 /// Keeps the registry.
 #[async_trait]
 pub trait AssetStore: Send + Sync {
     /// Reads all of it.
     async fn read(&self, usage: &Usage) -> Result<Assets, CacheError>;
 
-    /// Writes what differs from what is stored, and nothing else; returns the
-    /// number of items that were written.
+    /// Writes what differs from what is stored, and that it is complete as of
+    /// `now`; returns the number of items of assets that were written.
     async fn write(
         &self,
         assets: &Assets,
         now: Timestamp,
         usage: &Usage,
     ) -> Result<usize, CacheError>;
+}
+
+/// Tells an update of the registry what is there.
+#[async_trait]
+pub trait RegistryStore: AssetStore {
+    /// Reads all of it, and in which state it is.
+    async fn state(&self, usage: &Usage) -> Result<RegistryState, CacheError>;
 }
 
 /// The registry in DynamoDB.
@@ -155,36 +186,62 @@ impl Registry {
     }
 }
 
+/// Returns the format of an item of assets.
+fn format(item: &Item) -> Option<u8> {
+    let first = || (item.number::<u8>(VERSION) == Some(FIRST_FORMAT_VERSION)).then_some(1);
+    item.number(REGISTRY_VERSION).or_else(first)
+}
+
+/// Puts an item's assets into `assets`; `false` if they cannot be read.
+fn unpack(item: &Item, chain: &str, assets: &mut Assets) -> bool {
+    let Some(Ok(unpacked)) = item.bytes("b").map(codec::decompress) else {
+        return false;
+    };
+    let Ok(Packed(entries)) = postcard::from_bytes::<Packed<'_>>(&unpacked) else {
+        return false;
+    };
+    let known = assets.chains.entry(chain.to_owned()).or_default();
+    let owned = entries
+        .into_iter()
+        .map(|(key, id)| (key.map(Ident::into_owned), id));
+    known.extend(owned);
+    true
+}
+
 #[async_trait]
-impl AssetStore for Registry {
-    async fn read(&self, usage: &Usage) -> Result<Assets, CacheError> {
-        let items = self
-            .0
-            .query(keys::REGISTRY.to_owned(), false, usage)
-            .await?;
-        let mut assets = Assets::default();
-        for item in items.iter().filter(|item| item.is_current()) {
+impl RegistryStore for Registry {
+    async fn state(&self, usage: &Usage) -> Result<RegistryState, CacheError> {
+        let partition = keys::REGISTRY.to_owned();
+        let items = self.0.query(partition, false, usage).await?;
+        let mut state = RegistryState {
+            current: true,
+            ..RegistryState::default()
+        };
+        for item in &items {
+            if item.sort_key() == COMPLETE {
+                state.completed_at = item.time("t_ms");
+                continue;
+            }
             let Some((chain, _)) = item.sort_key().rsplit_once('#') else {
                 continue;
             };
-            let unpacked = item.bytes("b").map(codec::decompress);
-            let Some(Ok(unpacked)) = unpacked else {
+            let format = format(item);
+            state.current &= format == Some(FORMAT);
+            // Of the present format or the one before, which has the same bytes.
+            let readable = format.is_some_and(|it| (FORMAT - 1..=FORMAT).contains(&it));
+            if readable && !unpack(item, chain, &mut state.assets) {
                 tracing::warn!(chain, "a registry item is damaged");
-                continue;
-            };
-            match postcard::from_bytes::<Packed<'_>>(&unpacked) {
-                Ok(Packed(entries)) => {
-                    let known = assets.chains.entry(chain.to_owned()).or_default();
-                    known.extend(
-                        entries
-                            .into_iter()
-                            .map(|(key, id)| (key.map(Ident::into_owned), id)),
-                    );
-                }
-                Err(_) => tracing::warn!(chain, "a registry item is damaged"),
+                state.current = false;
             }
         }
-        Ok(assets)
+        Ok(state)
+    }
+}
+
+#[async_trait]
+impl AssetStore for Registry {
+    async fn read(&self, usage: &Usage) -> Result<Assets, CacheError> {
+        Ok(self.state(usage).await?.assets)
     }
 
     async fn write(
@@ -197,36 +254,49 @@ impl AssetStore for Registry {
         let items = Self::items(assets)?;
         let unchanged = |key: &str, packed: &[u8]| {
             let there = stored.iter().find(|item| item.sort_key() == key);
-            there.is_some_and(|item| {
-                item.is_current() && item.hash("h") == Some(codec::hash(packed))
-            })
+            there
+                .is_some_and(|item| format(item) == Some(FORMAT) && item.bytes("b") == Some(packed))
+        };
+        // An update that began later and ended sooner stays.
+        let newest = || {
+            Condition::new(
+                "attribute_not_exists(pk) OR t_ms <= :t",
+                [(":t", time(now))],
+            )
         };
         let writes = items
             .iter()
             .filter(|(key, packed)| !unchanged(key, packed))
             .map(|(key, packed)| {
-                let item = Item::keyed(keys::REGISTRY.to_owned(), key.clone())
+                let item = item(key, now)
+                    .with(VERSION, number(FIRST_FORMAT_VERSION))
                     .with("h", hash(codec::hash(packed)))
-                    .with("b", bytes(packed))
-                    .with("t_ms", time(now));
-                // An update that began later and ended sooner stays.
-                let condition = Condition::new(
-                    "attribute_not_exists(pk) OR t_ms <= :t",
-                    [(":t", time(now))],
-                );
-                self.0.put(item, condition, usage)
+                    .with("b", bytes(packed));
+                self.0.put(item, newest(), usage)
             });
         let written = together(writes, usage).await?;
         let gone: Vec<&str> = stored
             .iter()
             .map(Item::sort_key)
-            .filter(|key| !items.contains_key(*key))
+            .filter(|key| *key != COMPLETE && !items.contains_key(*key))
             .collect();
         for key in &gone {
             let always = Condition::default();
             let partition = keys::REGISTRY.to_owned();
             self.0.delete(partition, key, always, usage).await?;
         }
+        // Last, so that an update that breaks off leaves none.
+        let complete = [self.0.put(item(COMPLETE, now), newest(), usage)];
+        together(complete, usage).await?;
         Ok(written.into_iter().filter(|done| *done).count() + gone.len())
     }
+}
+
+/// Returns an item of the registry, as of `now`.
+fn item(key: &str, now: Timestamp) -> Item {
+    Item::default()
+        .with("pk", text(keys::REGISTRY))
+        .with("sk", text(key))
+        .with(REGISTRY_VERSION, number(FORMAT))
+        .with("t_ms", time(now))
 }

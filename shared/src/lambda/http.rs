@@ -8,7 +8,10 @@ use std::{
 use futures::FutureExt;
 use lambda_http::http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, RETRY_AFTER, VARY},
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, RETRY_AFTER,
+        VARY, X_CONTENT_TYPE_OPTIONS,
+    },
 };
 
 use serde_json::value::RawValue;
@@ -18,10 +21,11 @@ use super::{
     Invocation, caching,
     encoding::Encoding,
     event::{
-        http::{HttpReply, HttpRequest, ReplyBody},
+        http::{HttpReply, HttpRequest, Origin, ReplyBody},
         payload::read_message,
     },
-    problem::{Code, Problem},
+    page::{self, Envelope},
+    problem::{Allowed, Code, Problem},
     record::{Record, Seen, span},
 };
 use crate::{
@@ -31,12 +35,8 @@ use crate::{
         query::{InvalidParameter, Query},
         scope::Scope,
     },
-    service::{Request, Service, Snapshot, TRIED_AGAIN},
+    service::{Request, Service, TRIED_AGAIN},
 };
-
-/// Largest body, uncompressed and escaped as a JSON string: Lambda's answers
-/// end at 6 MB, envelope included.
-pub(crate) const MAX_BODY: usize = 5_000_000;
 
 /// What a client is told who asks for another path.
 pub(crate) const PATHS: &str =
@@ -47,6 +47,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Answers HTTP requests of one scope.
 pub struct HttpHandler {
@@ -55,6 +56,7 @@ pub struct HttpHandler {
     pub(super) deadline: Duration,
     pub(super) concurrency: usize,
     cache: ResponseCache,
+    rest_api_binary: bool,
     pub(super) log_addresses: bool,
 }
 
@@ -67,13 +69,20 @@ impl HttpHandler {
             deadline: config.request_deadline,
             concurrency: config.upstream_concurrency,
             cache: config.response_cache,
+            rest_api_binary: config.rest_api_binary,
             log_addresses: config.log_addresses,
         }
     }
 
-    /// Answers; whatever goes wrong becomes a problem.
+    /// Answers a request that came by `origin`; whatever goes wrong becomes a
+    /// problem.
     #[expect(clippy::disallowed_methods, reason = "measures one request")]
-    pub async fn handle(&self, request: &HttpRequest, invocation: &Invocation) -> HttpReply {
+    pub async fn handle(
+        &self,
+        request: &HttpRequest,
+        origin: Origin,
+        invocation: &Invocation,
+    ) -> HttpReply {
         let id = request
             .request_id
             .as_deref()
@@ -87,7 +96,7 @@ impl HttpHandler {
         };
         let mut seen = Seen::default();
         let answered = self
-            .sheltered(self.answer(request, &context, &mut seen))
+            .sheltered(self.answer(request, origin, &context, &mut seen))
             .instrument(span(id, invocation))
             .await;
         let code = answered.as_ref().err().map(|problem| problem.code);
@@ -112,6 +121,10 @@ impl HttpHandler {
         set(headers, SERVER_TIMING, &phases);
         set(headers, REQUEST_ID, id);
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding, Origin"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if request.method == Method::HEAD {
+            without_body(&mut reply);
+        }
         reply
     }
 
@@ -135,7 +148,7 @@ impl HttpHandler {
             seen.wallet(&query.address, self.log_addresses);
             let snapshot = self.service.portfolio(&query, &context).await?;
             seen.answer(&snapshot);
-            render(&query, &snapshot)
+            page::text(&query, &snapshot)
         };
         let id = &*invocation.id;
         let answered = self
@@ -181,6 +194,7 @@ impl HttpHandler {
     async fn answer(
         &self,
         request: &HttpRequest,
+        origin: Origin,
         context: &Request,
         seen: &mut Seen,
     ) -> Result<HttpReply, Problem> {
@@ -188,8 +202,8 @@ impl HttpHandler {
             .query
             .iter()
             .map(|(name, value)| (&**name, &**value));
-        let address = match self.route(request)? {
-            Route::Portfolio(address) => Address::parse(address)?,
+        let (address, scope) = match self.route(request)? {
+            Route::Portfolio(address, scope) => (Address::parse(address)?, scope),
             Route::Cache(address) => {
                 let address = Address::parse(address)?;
                 seen.wallet(&address, self.log_addresses);
@@ -201,7 +215,7 @@ impl HttpHandler {
             }
         };
         seen.wallet(&address, self.log_addresses);
-        let query = Query::parse(address, self.scope, parameters)?;
+        let query = Query::parse(address, scope, parameters)?;
         let started = Instant::now();
         let snapshot = self.service.portfolio(&query, context).await?;
         context.usage.phase("portfolio", started.elapsed());
@@ -230,23 +244,30 @@ impl HttpHandler {
             });
         }
         let started = Instant::now();
-        let json = render(&query, &snapshot)?;
+        let envelope = Envelope {
+            origin,
+            encoding: self.encoding(request, origin),
+        };
+        let page = page::page(&query, &snapshot, envelope)?;
         context.usage.phase("render", started.elapsed());
         headers.insert(CONTENT_TYPE, JSON);
-        let encoding = Encoding::accepted(&request.headers);
-        let compressed = encoding.and_then(|it| Some((it, it.compress(json.as_bytes())?)));
-        let body = match compressed {
-            Some((encoding, bytes)) => {
-                set(&mut headers, CONTENT_ENCODING, encoding.as_str());
-                ReplyBody::Binary(bytes)
-            }
-            None => ReplyBody::Text(json),
-        };
+        if let Some(encoding) = page.encoding {
+            set(&mut headers, CONTENT_ENCODING, encoding.as_str());
+        }
         Ok(HttpReply {
             status: StatusCode::OK,
             headers,
-            body,
+            body: page.body,
         })
+    }
+
+    /// Returns the best encoding that the client accepts, if bytes reach it. A
+    /// REST API hands base64 on as it is, unless it has binary media types.
+    fn encoding(&self, request: &HttpRequest, origin: Origin) -> Option<Encoding> {
+        let decoded = origin != Origin::ApiGatewayV1 || self.rest_api_binary;
+        decoded
+            .then(|| Encoding::accepted(&request.headers))
+            .flatten()
     }
 
     /// What is asked for, if this function serves it.
@@ -259,17 +280,19 @@ impl HttpHandler {
         };
         // Any of the paths: a gateway may send what it has no route for to one
         // of the functions.
-        let allowed = match leaf {
-            "cache" => Method::DELETE,
-            leaf if Scope::parse(leaf).is_some() => Method::GET,
+        let (allowed, route) = match (leaf, Scope::parse(leaf)) {
+            ("cache", _) => (Allowed::Delete, Route::Cache(address)),
+            (_, Some(scope)) => (Allowed::GetHead, Route::Portfolio(address, scope)),
             _ => return Err(nowhere),
         };
-        if request.method != allowed {
+        if !allowed.contains(&request.method) {
             return Err(Problem::not_allowed(&request.method, allowed));
         }
-        match leaf {
-            "cache" if self.scope == Scope::Aggregate => Ok(Route::Cache(address)),
-            leaf if leaf == self.scope.as_str() => Ok(Route::Portfolio(address)),
+        // Gateways send what they have no route for to `aggregate`, which serves
+        // all paths: with a slash at its end a path may be no route.
+        match route {
+            Route::Portfolio(_, scope) if scope == self.scope => Ok(route),
+            _ if self.scope == Scope::Aggregate => Ok(route),
             _ => Err(nowhere),
         }
     }
@@ -277,8 +300,8 @@ impl HttpHandler {
 
 /// What a request asks for.
 enum Route<'r> {
-    /// The portfolio of this address.
-    Portfolio(&'r str),
+    /// A portfolio of this address.
+    Portfolio(&'r str, Scope),
     /// To forget what is cached of it.
     Cache(&'r str),
 }
@@ -302,34 +325,13 @@ fn forgotten() -> HttpReply {
     }
 }
 
-/// Renders the page, with fewer positions where it would grow too large.
-pub(super) fn render(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
-    let portfolio = snapshot.portfolio()?;
-    let mut limit = query.limit;
-    loop {
-        let answer = portfolio.answer(query, limit)?;
-        let json = serde_json::to_string(&answer)
-            .map_err(|_| Problem::new(Code::Internal, "The answer could not be written."))?;
-        // Escaping at most doubles it.
-        let size = match json.len() * 2 <= MAX_BODY {
-            true => json.len(),
-            false => escaped_size(&json),
-        };
-        if size <= MAX_BODY || limit == 1 {
-            return Ok(json);
-        }
-        let fitting = u64::from(limit) * MAX_BODY as u64 / size as u64 * 9 / 10;
-        limit = u32::try_from(fitting).unwrap_or(1).clamp(1, limit - 1);
+/// Takes the body off an answer to HEAD and says how long it would be.
+fn without_body(reply: &mut HttpReply) {
+    let length = reply.body.len();
+    if length > 0 {
+        reply.headers.insert(CONTENT_LENGTH, length.into());
+        reply.body = ReplyBody::Text(String::new());
     }
-}
-
-/// How many bytes the body takes inside of a JSON string.
-fn escaped_size(json: &str) -> usize {
-    json.len()
-        + json
-            .bytes()
-            .filter(|byte| matches!(byte, b'"' | b'\\'))
-            .count()
 }
 
 fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {

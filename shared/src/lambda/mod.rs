@@ -4,9 +4,11 @@ mod caching;
 mod encoding;
 pub mod event;
 pub mod http;
+pub(crate) mod page;
 pub mod problem;
 mod record;
 pub mod refresh;
+pub mod registry;
 pub mod warm;
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +21,7 @@ use self::{
     event::Event,
     http::HttpHandler,
     problem::{Code, Problem},
+    registry::RegistryFunction,
     warm::Warmer,
 };
 use crate::{
@@ -54,7 +57,7 @@ impl QueryFunction {
         let decoded = event::decode(event).map_err(|error| unknown(&error, invocation))?;
         let answer = match decoded {
             Event::Http(request, origin) => {
-                let reply = self.0.handle(&request, invocation).await;
+                let reply = self.0.handle(&request, origin, invocation).await;
                 reply.into_envelope(origin)
             }
             Event::Direct(payload) => {
@@ -157,27 +160,18 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
     .await
 }
 
-/// Runs the registry function until Lambda ends the process. Any event starts
-/// an update.
+/// Runs the registry function until Lambda ends the process.
 ///
 /// # Errors
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
     let build = |config: &_, table: &_| app::registry_update_on(table, config);
-    let update = Arc::new(start("registry", build).await?);
-    serve(move |_, _| {
-        let update = update.clone();
-        async move {
-            update.run().await.map_err(|error| {
-                let code = error.code();
-                tracing::error!(code, %error, "the asset registry could not be brought up to date");
-                Diagnostic {
-                    error_type: code.to_owned(),
-                    error_message: error.to_string(),
-                }
-            })
-        }
+    let update = start("registry", build).await?;
+    let function = Arc::new(RegistryFunction::new(update));
+    serve(move |event, _| {
+        let function = function.clone();
+        async move { function.handle(&event).await }
     })
     .await
 }

@@ -134,8 +134,35 @@ pub struct Problem {
     pub detail: String,
     /// When asking again makes sense.
     pub retry_after: Option<Duration>,
-    /// The method that would be allowed.
-    pub allowed: Option<Method>,
+    /// The methods that would be allowed.
+    pub allowed: Option<Allowed>,
+}
+
+/// The methods that a path takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// To read.
+    GetHead,
+    /// To forget.
+    Delete,
+}
+
+impl Allowed {
+    /// Returns what `Allow` says.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GetHead => "GET, HEAD",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// Says whether `method` is one of them.
+    pub fn contains(self, method: &Method) -> bool {
+        match self {
+            Self::GetHead => matches!(*method, Method::GET | Method::HEAD),
+            Self::Delete => *method == Method::DELETE,
+        }
+    }
 }
 
 /// An error (RFC 9457).
@@ -169,8 +196,11 @@ impl Problem {
     }
 
     /// A known path with another method.
-    pub fn not_allowed(method: &Method, allowed: Method) -> Self {
-        let detail = format!("{method} is not allowed here; {allowed} is.");
+    pub fn not_allowed(method: &Method, allowed: Allowed) -> Self {
+        let detail = format!(
+            "{method} is not allowed here, only {}.",
+            allowed.as_str().replace(", ", " and ")
+        );
         Self {
             allowed: Some(allowed),
             ..Self::new(Code::MethodNotAllowed, detail)

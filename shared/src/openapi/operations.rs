@@ -1,4 +1,4 @@
-//! The API's four operations.
+//! The API's operations.
 
 use lambda_http::http::StatusCode;
 use utoipa::{
@@ -25,6 +25,15 @@ fn operation_id(scope: Scope) -> &'static str {
     }
 }
 
+/// A name for HEAD on `scope`'s path.
+fn head_id(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Defi => "headDefi",
+        Scope::Wallet => "headWallet",
+        Scope::Aggregate => "headAggregate",
+    }
+}
+
 fn summary(scope: Scope) -> &'static str {
     match scope {
         Scope::Defi => "A wallet's positions in protocols",
@@ -41,10 +50,9 @@ const EVERY_GET: &str = "Holdings are up to five minutes old, prices up to one, 
 pub(super) fn paths() -> Paths {
     let mut paths = PathsBuilder::new();
     for scope in Scope::ALL {
-        paths = paths.path(
-            format!("/v1/wallets/{{address}}/{scope}"),
-            PathItem::new(HttpMethod::Get, get(scope)),
-        );
+        let mut item = PathItem::new(HttpMethod::Get, get(scope));
+        item.head = Some(head(scope));
+        paths = paths.path(format!("/v1/wallets/{{address}}/{scope}"), item);
     }
     paths
         .path(
@@ -54,19 +62,43 @@ pub(super) fn paths() -> Paths {
         .build()
 }
 
-fn get(scope: Scope) -> Operation {
+/// What GET and HEAD of a portfolio have in common.
+fn reading() -> OperationBuilder {
     let mut operation = OperationBuilder::new()
         .tag("Portfolios")
-        .operation_id(Some(operation_id(scope)))
-        .summary(Some(summary(scope)))
-        .description(Some(EVERY_GET))
-        .parameter(parameters::address());
+        .parameter(parameters::address())
+        .security(SecurityRequirement::default())
+        .security(SecurityRequirement::new("token", [""; 0]));
     for name in PARAMETERS {
         operation = operation.parameter_ref(component("parameters", name));
     }
     for header in parameters::headers() {
         operation = operation.parameter_ref(component("parameters", &header.name));
     }
+    operation
+}
+
+/// Status and headers of GET, each answer without its body.
+fn head(scope: Scope) -> Operation {
+    let mut answers = ResponsesBuilder::new()
+        .response("200", component("responses", "Described"))
+        .response("304", component("responses", "NotModified"))
+        .response("401", responses::refused_head());
+    for (_, status, problem) in responses::problems() {
+        answers = answers.response(status.as_str(), responses::of_head(problem));
+    }
+    reading()
+        .operation_id(Some(head_id(scope)))
+        .summary(Some(format!("{}: headers alone", summary(scope))))
+        .description(Some(
+            "Answers as GET does, without the body. It costs as much, for the body is made to \
+             tell its length.",
+        ))
+        .responses(answers.build())
+        .build()
+}
+
+fn get(scope: Scope) -> Operation {
     let mut answers = ResponsesBuilder::new()
         .response("200", portfolio(scope))
         .response("304", component("responses", "NotModified"))
@@ -74,10 +106,11 @@ fn get(scope: Scope) -> Operation {
     for (name, status, _) in responses::problems() {
         answers = answers.response(status.as_str(), component("responses", name));
     }
-    operation
+    reading()
+        .operation_id(Some(operation_id(scope)))
+        .summary(Some(summary(scope)))
+        .description(Some(EVERY_GET))
         .responses(answers.build())
-        .security(SecurityRequirement::default())
-        .security(SecurityRequirement::new("token", [""; 0]))
         .build()
 }
 

@@ -18,7 +18,7 @@ use crate::{
         cursor,
         query::{DEFAULT_LIMIT, MAX_CHAIN_LENGTH, MAX_CHAINS, MAX_LIMIT},
     },
-    lambda::http::MAX_BODY,
+    lambda::page::{MAX_BODY, MAX_FOR_BALANCER},
     service::TRIED_AGAIN,
 };
 
@@ -90,8 +90,10 @@ pub(super) fn query(name: &'static str) -> Parameter {
                 .default(Some(false.into())),
         )),
         "limit" => parameter(&format!(
-            "Positions per page; there are fewer where the body would pass {} MB.",
-            MAX_BODY / 1_000_000
+            "Positions per page; there are fewer where the body would pass {} MB, or what a \
+             gateway takes ({} MB for a load balancer).",
+            MAX_BODY / 1_000_000,
+            MAX_FOR_BALANCER / 1_000_000
         ))
         .schema(Some(
             ObjectBuilder::new()

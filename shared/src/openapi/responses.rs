@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use utoipa::{
     ToSchema,
     openapi::{
-        AllOfBuilder, Content, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, Response,
+        AllOfBuilder, Content, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Response,
         ResponseBuilder, example::ExampleBuilder, extensions::Extensions, header::Header,
         schema::Type,
     },
@@ -21,7 +21,7 @@ use crate::{
     },
     lambda::{
         http::PATHS,
-        problem::{Body, Code, Problem},
+        problem::{Allowed, Body, Code, Problem},
     },
     service::ServiceError,
     upstream::{Failure, Quota, Upstream, UpstreamError},
@@ -29,6 +29,7 @@ use crate::{
 
 /// A validator, as an example.
 pub(super) const ETAG: &str = "W/\"2f0c3c1de5b6cf7a9b1d8a7a3c5e4f60\"";
+const CONTENT_LENGTH: &str = "Content-Length";
 const REQUEST_ID: &str = "dGhlIHJlcXVlc3Q=";
 
 /// Every header that an answer may have, as components.
@@ -80,12 +81,30 @@ pub(super) fn headers() -> Vec<(&'static str, Header)> {
             "In how many seconds asking again makes sense.",
             5.into(),
         ),
-        described("Allow", "The method that is allowed.", "GET".into()),
+        described(
+            "Allow",
+            "The methods that are allowed.",
+            Allowed::GetHead.as_str().into(),
+        ),
+        described(
+            "X-Content-Type-Options",
+            "The body is what `Content-Type` says and nothing else.",
+            "nosniff".into(),
+        ),
+        described(
+            CONTENT_LENGTH,
+            "How long the body of a GET would be, in bytes. A gateway may leave it out.",
+            4211.into(),
+        ),
     ];
     for (name, header) in &mut headers {
-        if *name == "Retry-After" {
-            let seconds = ObjectBuilder::new().schema_type(Type::Integer);
-            header.schema = Some(seconds.minimum(Some(1)).into());
+        if matches!(*name, "Retry-After" | CONTENT_LENGTH) {
+            let number = ObjectBuilder::new().schema_type(Type::Integer);
+            header.schema = Some(number.minimum(Some(1)).into());
+        }
+        // Gateways compute it anew.
+        if *name == CONTENT_LENGTH {
+            header.extensions = None;
         }
     }
     headers
@@ -100,7 +119,13 @@ fn with_headers(mut response: ResponseBuilder, names: &[&str]) -> ResponseBuilde
 }
 
 /// On everything that a function answers.
-const ALWAYS: [&str; 4] = ["Cache-Control", "Server-Timing", "x-request-id", "Vary"];
+const ALWAYS: [&str; 5] = [
+    "Cache-Control",
+    "Server-Timing",
+    "x-request-id",
+    "Vary",
+    "X-Content-Type-Options",
+];
 
 /// The portfolio.
 pub(super) fn portfolio(body: Content) -> ResponseBuilder {
@@ -115,7 +140,13 @@ pub(super) fn bodiless() -> Vec<(&'static str, Response)> {
     let unchanged = ResponseBuilder::new()
         .description("What you have (`If-None-Match`) is still right. It has no body.");
     let forgotten = ResponseBuilder::new().description("It is forgotten. There is no body.");
+    let headers = ResponseBuilder::new().description("The headers of the portfolio, no body.");
+    let headers = with_headers(with_headers(headers, &ALWAYS), &["ETag", "Cache-Status"]);
     vec![
+        (
+            "Described",
+            with_headers(headers, &[CONTENT_LENGTH]).build(),
+        ),
         (
             "NotModified",
             with_headers(with_headers(unchanged, &ALWAYS), &["ETag", "Cache-Status"]).build(),
@@ -153,8 +184,8 @@ pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
         ),
         problem(
             "MethodNotAllowed",
-            "The path takes another method, which `Allow` names.",
-            &[Problem::not_allowed(&Method::POST, Method::GET)],
+            "The path takes other methods, which `Allow` names.",
+            &[Problem::not_allowed(&Method::POST, Allowed::GetHead)],
         ),
         problem(
             "NotTrackable",
@@ -198,6 +229,22 @@ pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
             &[Problem::from(ServiceError::Deadline)],
         ),
     ]
+}
+
+/// Returns an answer to GET as HEAD gets it: without a body.
+pub(super) fn of_head(mut answer: Response) -> Response {
+    answer.content.clear();
+    let length = Ref::new("#/components/headers/Content-Length");
+    let length = (CONTENT_LENGTH.to_owned(), RefOr::Ref(length));
+    answer.headers.extend([length]);
+    answer
+}
+
+/// Returns a gateway's refusal of HEAD.
+pub(super) fn refused_head() -> Response {
+    ResponseBuilder::new()
+        .description("From API Gateway, where a deployment asks for tokens. There is no body.")
+        .build()
 }
 
 /// One response for all problems of the examples' status.

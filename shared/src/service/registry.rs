@@ -11,12 +11,13 @@ use crate::{
         assets::{Assets, REGISTRY_TTL},
     },
     clock::Timestamp,
+    metrics::REGISTRY_EMPTY,
     sync::locked,
     usage::Usage,
 };
 
-/// An empty registry is asked for again after this long: it is about to be
-/// filled for the first time.
+/// An empty registry is asked for again after this long: the schedule is about
+/// to fill it.
 const EMPTY_TTL: Duration = Duration::from_secs(5);
 
 /// Reads the registry at most once per [`REGISTRY_TTL`].
@@ -51,6 +52,10 @@ impl AssetCache {
         }
         match self.store.read(usage).await {
             Ok(assets) => {
+                if assets.is_empty() {
+                    REGISTRY_EMPTY.add(1);
+                    tracing::warn!("the asset registry is empty");
+                }
                 let assets = Arc::new(assets);
                 *locked(&self.read) = Some((now, assets.clone()));
                 assets

@@ -66,6 +66,9 @@ fn who_may_ask() {
         "GET /v1/wallets/{address}/defi",
         "GET /v1/wallets/{address}/wallet",
         "GET /{proxy+}",
+        "HEAD /v1/wallets/{address}/aggregate",
+        "HEAD /v1/wallets/{address}/defi",
+        "HEAD /v1/wallets/{address}/wallet",
         "HEAD /{proxy+}",
         "PATCH /{proxy+}",
         "POST /{proxy+}",
@@ -118,10 +121,66 @@ fn routes_lead_to_functions_that_may_be_called() {
             let source = plain(&permission["SourceArn"]["Fn::Sub"]);
             permission["FunctionName"] == json!({"Ref": function})
                 && (source.ends_with("${Api}/*/*")
+                    || source.ends_with(&format!("${{Api}}/*/*{path}"))
                     || source.ends_with(&format!("${{Api}}/*/{method}{path}")))
         });
         assert!(allowed, "{name}");
     }
+}
+
+/// A path leads to its function by GET and by HEAD, and with a slash at its end,
+/// which is no route of its own, to the one that answers all paths.
+#[test]
+fn paths_lead_to_a_function_that_answers_them() {
+    let stack = Template::read().stack(&[]);
+    let targets: BTreeMap<String, String> = of_type(&stack, "AWS::ApiGatewayV2::Route")
+        .into_iter()
+        .map(|(_, route)| {
+            (
+                plain(&route["RouteKey"]),
+                plain(&route["Target"]["Fn::Sub"]),
+            )
+        })
+        .collect();
+    for method in ["GET", "HEAD"] {
+        for (leaf, integration) in [
+            ("defi", "DefiIntegration"),
+            ("wallet", "WalletIntegration"),
+            ("aggregate", "AggregateIntegration"),
+        ] {
+            let key = format!("{method} /v1/wallets/{{address}}/{leaf}");
+            assert_eq!(targets[&key], format!("integrations/${{{integration}}}"));
+        }
+        let other = &targets[&format!("{method} /{{proxy+}}")];
+        assert_eq!(other, "integrations/${AggregateIntegration}");
+    }
+}
+
+#[test]
+fn answers_to_tokens_are_private() {
+    let template = Template::read();
+    let visibility = |given: &[(&str, &str)]| {
+        let stack = template.stack(given);
+        let queries = ["DefiFunction", "WalletFunction", "AggregateFunction"];
+        queries.map(|name| {
+            let function = &stack[name]["Properties"];
+            plain(&function["Environment"]["Variables"]["RESPONSE_CACHE"])
+        })
+    };
+    assert_eq!(visibility(&[]), ["public"; 3]);
+    assert_eq!(visibility(&[("ResponseCache", "private")]), ["private"; 3]);
+    assert_eq!(visibility(&TOKENS), ["private"; 3]);
+    let both = [TOKENS[0], TOKENS[1], ("ResponseCache", "public")];
+    assert_eq!(visibility(&both), ["private"; 3]);
+}
+
+#[test]
+fn the_registry_is_looked_at_often_and_a_failed_run_is_not_repeated_at_once() {
+    let stack = Template::read().stack(&[]);
+    let function = &stack["RegistryFunction"]["Properties"];
+    let schedule = &function["Events"]["Schedule"]["Properties"]["Schedule"];
+    assert_eq!(*schedule, "rate(10 minutes)");
+    assert_eq!(function["EventInvokeConfig"]["MaximumRetryAttempts"], 0);
 }
 
 #[test]

@@ -220,7 +220,7 @@ type Told = (
 );
 
 /// All alarms.
-const ALARMS: [Told; 20] = [
+const ALARMS: [Told; 21] = [
     (
         "aggregate-latency",
         ">",
@@ -278,6 +278,18 @@ const ALARMS: [Told; 20] = [
         ">",
         "0",
         &[("Throttles", "RefreshFunction")],
+    ),
+    (
+        "registry-empty",
+        ">",
+        "0",
+        &[
+            ("RegistryEmpty", "aggregate"),
+            ("RegistryEmpty", "defi"),
+            ("RegistryEmpty", "refresh"),
+            ("RegistryEmpty", "registry"),
+            ("RegistryEmpty", "wallet"),
+        ],
     ),
     (
         "registry-errors",

@@ -55,6 +55,21 @@ pub enum ReplyBody {
     Binary(Vec<u8>),
 }
 
+impl ReplyBody {
+    /// Returns its length in bytes, before base64.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Says whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// Which envelope an answer goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {

@@ -1,0 +1,160 @@
+//! Pages that fit into what carries them.
+
+use serde_json::to_string;
+
+use super::{
+    encoding::Encoding,
+    event::http::{Origin, ReplyBody},
+    problem::{Code, Problem},
+};
+use crate::{domain::query::Query, service::Snapshot};
+
+/// Largest body, uncompressed.
+pub(crate) const MAX_BODY: usize = 5_000_000;
+/// Largest answer to a load balancer, which takes 1 MB of JSON.
+pub(crate) const MAX_FOR_BALANCER: usize = 1_000_000;
+/// Largest answer to anything else: those of Lambda end at 6 MB.
+const MAX_ANSWER: usize = 6_000_000;
+/// What an envelope has besides the body: headers, which a load balancer gets
+/// twice.
+const AROUND: usize = 20_000;
+
+/// What a body travels in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Envelope {
+    /// What it is handed to.
+    pub origin: Origin,
+    /// How it may be compressed.
+    pub encoding: Option<Encoding>,
+}
+
+impl Envelope {
+    /// Returns how many bytes a body may take in it.
+    fn room(self) -> usize {
+        let all = match self.origin {
+            Origin::LoadBalancer => MAX_FOR_BALANCER,
+            Origin::ApiGatewayV1 | Origin::ApiGatewayV2 => MAX_ANSWER,
+        };
+        all - AROUND
+    }
+}
+
+/// A page as it leaves.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Its body.
+    pub body: ReplyBody,
+    /// How that is compressed.
+    pub encoding: Option<Encoding>,
+}
+
+impl Page {
+    fn new(json: String, encoding: Option<Encoding>) -> Self {
+        let compressed = encoding.and_then(|it| Some((it, it.compress(json.as_bytes())?)));
+        match compressed {
+            Some((encoding, bytes)) => Self {
+                body: ReplyBody::Binary(bytes),
+                encoding: Some(encoding),
+            },
+            None => Self {
+                body: ReplyBody::Text(json),
+                encoding: None,
+            },
+        }
+    }
+
+    /// Returns the bytes that it takes in a JSON string.
+    fn size(&self) -> usize {
+        match &self.body {
+            ReplyBody::Text(json) => escaped_size(json),
+            ReplyBody::Binary(bytes) => bytes.len().div_ceil(3) * 4,
+        }
+    }
+}
+
+/// Renders a page, with fewer positions where it would not fit.
+pub(super) fn page(
+    query: &Query,
+    snapshot: &Snapshot,
+    envelope: Envelope,
+) -> Result<Page, Problem> {
+    let room = envelope.room();
+    fitting(query, snapshot, |json| {
+        let page = Page::new(json, envelope.encoding);
+        let size = page.size();
+        (page, size, room)
+    })
+}
+
+/// Renders a page for a direct invocation, whose result is the body itself.
+pub(super) fn text(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
+    fitting(query, snapshot, |json| {
+        let size = json.len();
+        (json, size, MAX_ANSWER)
+    })
+}
+
+/// Renders with fewer positions until the body and what `pack` makes of it are
+/// small enough; `pack` gives that, its size, and the largest size.
+fn fitting<T>(
+    query: &Query,
+    snapshot: &Snapshot,
+    pack: impl Fn(String) -> (T, usize, usize),
+) -> Result<T, Problem> {
+    let portfolio = snapshot.portfolio()?;
+    let mut limit = query.limit;
+    loop {
+        let answer = portfolio.answer(query, limit)?;
+        let json = to_string(&answer)
+            .map_err(|_| Problem::new(Code::Internal, "The answer could not be written."))?;
+        let (size, room) = if json.len() > MAX_BODY {
+            (json.len(), MAX_BODY)
+        } else {
+            let (packed, size, room) = pack(json);
+            if size <= room {
+                return Ok(packed);
+            }
+            (size, room)
+        };
+        // What stands on every page alone is too much.
+        if limit == 1 {
+            tracing::error!(size, room, "an answer of one position does not fit");
+            return Err(Problem::new(
+                Code::Internal,
+                "The answer does not fit into what carries it; a compressed one may.",
+            ));
+        }
+        let fitting = u64::from(limit) * room as u64 / size as u64 * 9 / 10;
+        limit = u32::try_from(fitting).unwrap_or(1).clamp(1, limit - 1);
+    }
+}
+
+/// Returns how many bytes a body takes inside of a JSON string.
+fn escaped_size(json: &str) -> usize {
+    let escaped = |byte: &u8| matches!(byte, b'"' | b'\\');
+    json.len() + json.bytes().filter(|byte| escaped(byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_inside_of_a_json_string() {
+        let json = format!(r#"{{"a": "{}\\ \"é"}}"#, "text ".repeat(100));
+        for encoding in [None, Some(Encoding::Gzip), Some(Encoding::Zstd)] {
+            let page = Page::new(json.clone(), encoding);
+            assert_eq!(page.encoding, encoding);
+            let size = page.size();
+            let written = match page.body {
+                ReplyBody::Text(text) => to_string(&text),
+                ReplyBody::Binary(bytes) => {
+                    use base64::Engine as _;
+                    to_string(&base64::engine::general_purpose::STANDARD.encode(bytes))
+                }
+            };
+            // Without the quotes.
+            assert_eq!(written.unwrap().len() - 2, size, "{encoding:?}");
+        }
+    }
+}
