@@ -1,0 +1,41 @@
+//! What a query function's process writes of an empty asset registry.
+
+use portfolio::{
+    cache::{
+        Registry,
+        assets::{AssetStore, Assets},
+    },
+    usage::Usage,
+};
+use portfolio_tests::{World, runtime::Runtime, sample, v2_event};
+use serde_json::Value;
+
+/// What `aggregate` writes while it fetches a wallet that nobody has asked for:
+/// how many lines say that the registry is empty, and the metric.
+async fn told(world: &World, wallet: &str) -> (usize, Option<u64>) {
+    let variables = world.services.environment.clone();
+    let mut runtime = Runtime::start(env!("CARGO_BIN_EXE_aggregate"), variables).await;
+    let event = v2_event("GET", &format!("/v1/wallets/{wallet}/aggregate"), "", &[]);
+    let answer = runtime.invoke("one", event).await.expect("an answer");
+    assert_eq!(answer["statusCode"], 200);
+    let (output, _) = runtime.end().await;
+    let lines: Vec<Value> = output
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect();
+    let warned =
+        |line: &&Value| line["level"] == "WARN" && line["message"] == "the asset registry is empty";
+    let metric = lines.iter().find_map(|line| line["RegistryEmpty"].as_u64());
+    (lines.iter().filter(warned).count(), metric)
+}
+
+#[tokio::test]
+async fn an_empty_registry_is_told_once_per_read() {
+    let world = World::new().await;
+    assert_eq!(told(&world, sample("farmer")).await, (0, None));
+    let registry = Registry::new(world.table());
+    let (nothing, usage) = (Assets::default(), Usage::default());
+    let removed = registry.write(&nothing, world.now(), &usage).await;
+    assert!(removed.expect("an empty registry") > 0);
+    assert_eq!(told(&world, sample("small")).await, (1, Some(1)));
+}
