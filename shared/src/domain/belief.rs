@@ -67,6 +67,21 @@ pub fn for_the_book(
     }
 }
 
+/// Whether another source's price may replace the provider's for a token whose
+/// displayed amount is not its base units ([`Token::scaled`]): only within 2 %
+/// of it, the bounds included. Whether that source quotes base units or
+/// displayed ones is not known, so without a price of the provider's nothing
+/// can be compared.
+///
+/// [`Token::scaled`]: super::holdings::Token::scaled
+pub fn for_a_scaled_token(new: Number, provider: Option<Number>) -> bool {
+    let Some(provider) = provider.filter(|it| it.is_positive()) else {
+        return false;
+    };
+    let hundredfold = Number::new(new.coefficient(), new.exponent().saturating_add(2));
+    hundredfold.compare(provider, 98).is_ge() && hundredfold.compare(provider, 102).is_le()
+}
+
 /// Whether a wallet that has `own` may have `new`.
 pub fn for_the_wallet(new: Number, own: Option<Number>) -> bool {
     own.is_none_or(|own| agree(new, own))
@@ -113,6 +128,19 @@ mod tests {
         let own = price("3100", zerion);
         assert!(!for_the_book(number("3000"), None, true, None));
         assert!(for_the_book(number("3000"), None, true, Some(&own)));
+    }
+
+    #[test]
+    fn a_scaled_token_takes_only_what_is_within_two_percent() {
+        let taken =
+            |new: &str, provider: &str| for_a_scaled_token(number(new), Some(number(provider)));
+        assert!(taken("102", "100") && taken("98", "100"));
+        assert!(!taken("102.0000000000001", "100") && !taken("97.99999999999999", "100"));
+        assert!(taken("1.02e-30", "1e-30") && !taken("1.03e-30", "1e-30"));
+        // A quarter of the price belongs to the base unit.
+        assert!(!taken("25", "100") && !taken("400", "100"));
+        assert!(!for_a_scaled_token(number("1"), None));
+        assert!(!taken("0", "0") && !taken("-1", "-1") && !taken("-1", "1"));
     }
 
     #[test]

@@ -39,6 +39,13 @@ impl Native {
             Self::Slug(own, called) => *own == slug && *called == symbol,
         }
     }
+
+    /// Returns its symbol.
+    pub fn symbol(&self) -> &'static str {
+        match self {
+            Self::Id(_, symbol) | Self::Slug(_, symbol) => symbol,
+        }
+    }
 }
 
 /// A chain under each provider's name.
@@ -114,7 +121,8 @@ pub fn is_native(chain: &str, address: &str) -> bool {
         Some(2) => only_on(&["polygon"]),
         Some(3) => only_on(&["celo"]),
         Some(4) => only_on(&["mantle", "metis-andromeda"]),
-        Some(_) => true,
+        Some(5) => only_on(&["solana"]),
+        Some(_) => chain != "solana",
     }
 }
 
@@ -377,6 +385,8 @@ mod tests {
             "polygon",
             "0x0000000000000000000000000000000000001010"
         ));
+        assert!(is_native("solana", "11111111111111111111111111111111"));
+        assert!(!is_native("ethereum", "11111111111111111111111111111111"));
         assert!(!is_native(
             "ethereum",
             "0x471ece3750da237f93b8e339c536989b8978a438"

@@ -2,15 +2,17 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap},
 };
 
 use super::{
+    asset::Identity,
     holdings::{Group, Holdings, PackedId, Position, PositionId, Protocol, Token},
     ident::{Icon, Ident},
-    mapping::{asset_key, location},
+    mapping::Mapped,
     number::Number,
-    price::PriceKey,
+    places::{Here, Places},
+    price::{CmcId, PriceKey},
     quantity::Quantity,
     scope::Part,
 };
@@ -19,6 +21,8 @@ pub use super::mapping::{AssetResolver, Mapping, NoAssets};
 
 /// The position type of plain balances.
 pub const WALLET_TYPE: &str = "wallet";
+/// The position type of debt.
+pub const LOAN_TYPE: &str = "loan";
 /// Stands in for a position type that the provider left out.
 pub const UNKNOWN_TYPE: &str = "unknown";
 
@@ -59,6 +63,8 @@ pub struct Row {
     pub trash: bool,
     /// Price of one token in the request's currency; positive.
     pub price: Option<Number>,
+    /// What the provider says that the position is worth, with its sign.
+    pub value: Option<Number>,
     /// Change of the price over 24 hours, percent.
     pub change_24h_percent: Option<Number>,
 }
@@ -90,10 +96,25 @@ pub struct RowProtocol {
 /// Rows of one answer, on their way to [`Holdings`].
 #[derive(Debug, Default)]
 pub struct Draft {
-    rows: Vec<(Part, Row)>,
+    rows: Vec<Entry>,
     /// Where each asset exists, once per asset: a stablecoin's twenty chains
     /// would otherwise be repeated in each of its rows.
-    implementations: HashMap<String, Vec<Implementation>>,
+    places: Vec<Places>,
+    /// Which places are whose, by the provider's id of the asset.
+    assets: HashMap<String, usize>,
+}
+
+/// A row in a draft.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Where it belongs.
+    pub part: Part,
+    /// What it says, but for where its asset exists.
+    pub row: Row,
+    /// Index of its asset's places.
+    pub places: usize,
+    /// Which of them is the row's.
+    pub here: Here,
 }
 
 /// One part of a finished draft.
@@ -110,20 +131,22 @@ impl Draft {
     /// to everything are split by what they are.
     pub fn push(&mut self, mut row: Row, only: Option<Part>) {
         let part = only.unwrap_or_else(|| part_of(&row));
-        let found = std::mem::take(&mut row.implementations);
-        match self.implementations.entry(asset_key(&row)) {
-            Entry::Vacant(entry) => {
-                entry.insert(found);
+        let known = row.fungible.as_ref().and_then(|id| self.assets.get(id));
+        let places = known.copied().unwrap_or_else(|| {
+            self.places.push(Places::default());
+            let at = self.places.len() - 1;
+            if let Some(id) = &row.fungible {
+                self.assets.insert(id.clone(), at);
             }
-            Entry::Occupied(mut entry) => {
-                if !entry.get().iter().any(|known| known.chain == row.chain) {
-                    entry
-                        .get_mut()
-                        .extend(found.into_iter().filter(|new| new.chain == row.chain));
-                }
-            }
-        }
-        self.rows.push((part, row));
+            at
+        });
+        let here = self.places[places].add(&mut row);
+        self.rows.push(Entry {
+            part,
+            row,
+            places,
+            here,
+        });
     }
 
     /// How many rows it holds.
@@ -138,53 +161,39 @@ impl Draft {
 
     /// Maps the assets of all rows to CoinMarketCap's ids.
     pub fn map(&self, assets: &dyn AssetResolver) -> Mapping<'_> {
-        let rows = self.rows.iter().map(|(_, row)| row);
-        Mapping::of(rows.map(|row| (row, self.implementations(row))), assets)
+        Mapping::of(&self.rows, &self.places, assets)
     }
 
     /// Encodes one part. The order in which rows arrived leaves no trace, so
     /// an unchanged wallet encodes to unchanged bytes.
     pub fn finish(&self, part: Part, mapping: &Mapping<'_>) -> FinishedPart {
-        let mut rows: Vec<&Row> = self
-            .rows
-            .iter()
-            .filter(|(of, _)| *of == part)
-            .map(|(_, row)| row)
+        let order = mapping.order().iter().copied();
+        let rows = order.filter(|at| self.rows[*at].part == part);
+        let rows: Vec<(&Row, &Mapped<'_>)> = rows
+            .map(|at| (&self.rows[at].row, mapping.row(at)))
             .collect();
-        rows.sort_by(|a, b| {
-            (&a.id, &a.chain, &a.name, &a.kind, &a.symbol, &a.fungible)
-                .cmp(&(&b.id, &b.chain, &b.name, &b.kind, &b.symbol, &b.fungible))
-                .then_with(|| shown(a).cmp(&shown(b)))
-        });
         let group_ids: Vec<Option<String>> = rows
             .iter()
-            .map(|row| (part == Part::Defi).then(|| group_id(row)))
+            .map(|(row, _)| (part == Part::Defi).then(|| group_id(row)))
             .collect();
 
         let mut tables = Tables::default();
         let mut holdings = Holdings::default();
-        let mut prices: HashMap<PriceKey, (Number, Option<Number>)> = HashMap::new();
-        for (row, group_id) in rows.iter().copied().zip(&group_ids) {
-            let position = tables.position(row, group_id.as_deref(), self, mapping, &mut holdings);
-            if let Some(price) = row.price {
-                let key = holdings.price_key(holdings.token(&position));
-                prices.entry(key).or_insert((price, row.change_24h_percent));
-            }
+        for ((row, asset), group_id) in rows.iter().copied().zip(&group_ids) {
+            let position = tables.position(row, asset, group_id.as_deref(), &mut holdings);
             holdings.positions.push(position);
         }
+        let keys = holdings.tokens.iter();
+        let keys: BTreeSet<PriceKey> = keys.map(|token| holdings.price_key(token)).collect();
+        let price = |key| {
+            mapping
+                .price(key)
+                .map(|(price, change)| (key, price, change))
+        };
         FinishedPart {
             bytes: holdings.encode(),
-            prices: prices
-                .into_iter()
-                .map(|(key, (price, change))| (key, price, change))
-                .collect(),
+            prices: keys.into_iter().filter_map(price).collect(),
         }
-    }
-
-    fn implementations(&self, row: &Row) -> &[Implementation] {
-        self.implementations
-            .get(&asset_key(row))
-            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -196,10 +205,6 @@ fn part_of(row: &Row) -> Part {
         None if row.protocol.is_none() => Part::Wallet,
         _ => Part::Defi,
     }
-}
-
-fn shown(row: &Row) -> Option<String> {
-    row.quantity.as_ref().map(ToString::to_string)
 }
 
 /// The provider's group, or what its documentation tells to fall back to.
@@ -214,13 +219,27 @@ fn group_id(row: &Row) -> String {
     }
 }
 
+/// What rows of one token have in common.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct TokenKey<'a> {
+    chain: &'a str,
+    fungible: Option<&'a str>,
+    address: Option<&'a str>,
+    identity: Identity<'a>,
+    native: bool,
+    scaled: bool,
+    cmc: Option<CmcId>,
+    symbol: &'a str,
+    name: &'a str,
+}
+
 /// Index tables that grow while rows are added.
 #[derive(Default)]
 struct Tables<'a> {
     chains: HashMap<&'a str, u32>,
     types: HashMap<&'a str, u32>,
     names: HashMap<&'a str, u32>,
-    tokens: HashMap<(&'a str, &'a str, Option<&'a str>, &'a str, &'a str), u32>,
+    tokens: HashMap<TokenKey<'a>, u32>,
     protocols: HashMap<&'a str, u32>,
     groups: HashMap<(u32, &'a str), u32>,
 }
@@ -241,25 +260,27 @@ impl<'a> Tables<'a> {
     fn position(
         &mut self,
         row: &'a Row,
+        asset: &'a Mapped<'a>,
         group_id: Option<&'a str>,
-        draft: &'a Draft,
-        mapping: &Mapping<'a>,
         into: &mut Holdings<'a>,
     ) -> Position<'a> {
         let kind = row.kind.as_deref().unwrap_or(UNKNOWN_TYPE);
         let chain = intern(&mut self.chains, &mut into.chains, &*row.chain, || {
             &row.chain
         });
-        let token_key = (
-            row.chain.as_str(),
-            row.fungible.as_deref().unwrap_or(""),
-            // Without an asset id only the row itself tells assets apart.
-            row.fungible.is_none().then_some(row.id.as_str()),
-            row.symbol.as_str(),
-            row.token_name.as_str(),
-        );
+        let token_key = TokenKey {
+            chain: &row.chain,
+            fungible: row.fungible.as_deref(),
+            address: asset.address,
+            identity: asset.identity.clone(),
+            native: asset.native,
+            scaled: asset.scaled,
+            cmc: asset.cmc,
+            symbol: &row.symbol,
+            name: &row.token_name,
+        };
         let token = intern(&mut self.tokens, &mut into.tokens, token_key, || {
-            token(row, chain, draft.implementations(row), mapping)
+            token(row, chain, asset)
         });
         let group = group_id.map(|id| self.group(row, id, into));
         let mut position = Position {
@@ -272,7 +293,10 @@ impl<'a> Tables<'a> {
             displayable: row.displayable,
             trash: row.trash,
         };
-        for packed in [PositionId::Asset, PositionId::Native, PositionId::Named] {
+        // Only a contract or a native coin stands in an id.
+        let located = asset.native || asset.address.is_some();
+        let packed = [PositionId::Asset, PositionId::Native, PositionId::Named];
+        for packed in packed.into_iter().filter(|_| located) {
             let expanded = PackedId {
                 packed: &packed,
                 address: into.tokens[token as usize].address.as_ref(),
@@ -322,24 +346,19 @@ impl<'a> Tables<'a> {
     }
 }
 
-fn token<'a>(
-    row: &'a Row,
-    chain: u32,
-    implementations: &'a [Implementation],
-    mapping: &Mapping<'_>,
-) -> Token<'a> {
-    let here = location(&row.chain, implementations);
-    let address = here.and_then(|(address, _)| address);
+fn token<'a>(row: &'a Row, chain: u32, asset: &Mapped<'a>) -> Token<'a> {
     Token {
         chain,
         id: row.fungible.as_deref().map(|id| Ident::pack(id.into())),
-        address: address.map(|address| Ident::pack(address.into())),
-        native: here.is_some() && address.is_none(),
+        address: asset.address.map(|address| Ident::pack(address.into())),
+        native: asset.native,
         symbol: &row.symbol,
         name: &row.token_name,
         icon: Icon::pack(row.icon.as_deref().map(Cow::Borrowed)),
-        decimals: row.decimals.or(here.and_then(|(_, decimals)| decimals)),
+        decimals: row.decimals.or(asset.decimals),
         verified: row.verified,
-        cmc: mapping.id(row),
+        cmc: asset.cmc,
+        scaled: asset.scaled,
+        identity: asset.identity.clone(),
     }
 }

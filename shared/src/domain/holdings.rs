@@ -9,11 +9,15 @@ use std::{borrow::Cow, fmt, fmt::Write as _};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    asset::{Asset, Identity, contract_form},
     chain::Chain,
     ident::{IDENT_TEXT, Icon, Ident},
     price::{CmcId, PriceKey},
     quantity::Quantity,
 };
+
+/// No chain has longer contracts.
+const LONGEST_CONTRACT: usize = 128;
 
 /// One part of a wallet's holdings (plain balances, or protocol positions).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +73,13 @@ pub struct Token<'a> {
     pub verified: bool,
     /// CoinMarketCap's id, resolved when the holdings were fetched.
     pub cmc: Option<CmcId>,
+    /// Whether its displayed amount is another than its base units: it has a
+    /// display multiplier, as tokenised stocks do. The provider's price belongs
+    /// to the displayed amount; that of another source may not.
+    pub scaled: bool,
+    /// How it is told from other assets.
+    #[serde(borrow)]
+    pub identity: Identity<'a>,
 }
 
 /// A protocol.
@@ -184,19 +195,17 @@ impl<'a> Holdings<'a> {
         self.chains[token.chain as usize]
     }
 
-    /// What the token's price is stored under.
+    /// What the token's price is stored under; see [`super::asset`].
     pub fn price_key(&self, token: &Token<'_>) -> PriceKey {
-        if let Some(id) = token.cmc {
-            return PriceKey::Cmc(id);
-        }
-        if let Some(id) = &token.id {
-            return PriceKey::of_asset(id.text(&mut [0; IDENT_TEXT]));
-        }
-        let chain = self.chain(token);
-        PriceKey::of_asset(&match &token.address {
-            Some(address) => format!("{chain}:{address}"),
-            None => format!("{chain}:{}:{}", token.symbol, token.name),
-        })
+        let asset = Asset {
+            identity: &token.identity,
+            cmc: token.cmc,
+            id: token.id.as_ref(),
+            chain: self.chain(token),
+            address: token.address.as_ref(),
+            scaled: token.scaled,
+        };
+        asset.price_key()
     }
 
     /// What the fallback source calls the token: `chain:contract`, for native
@@ -208,10 +217,16 @@ impl<'a> Holdings<'a> {
             "solana" => "So11111111111111111111111111111111111111112",
             _ => "0x0000000000000000000000000000000000000000",
         };
-        match &token.address {
-            Some(address) => Some(format!("{chain}:{address}")),
-            None => token.native.then(|| format!("{chain}:{native}")),
-        }
+        let mut buffer = [0; IDENT_TEXT];
+        let contract = match (&token.identity, &token.address) {
+            (Identity::Row { .. }, _) => return None,
+            (_, Some(address)) => contract_form(address.text(&mut buffer)),
+            (_, None) => Cow::Borrowed(token.native.then_some(native)?),
+        };
+        // It becomes part of a list in a URL, and a name in the table.
+        let plain = contract.len() <= LONGEST_CONTRACT
+            && contract.bytes().all(|it| it.is_ascii_alphanumeric());
+        (plain && !contract.is_empty()).then(|| format!("{chain}:{contract}"))
     }
 
     /// The position's id as the provider gave it.

@@ -1,13 +1,20 @@
-//! From a wallet's assets to CoinMarketCap's ids.
+//! What asset each row of a wallet is of: its contract, how it is told from
+//! others, CoinMarketCap's id, and the price that the rows give it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
 use super::{
+    asset::{Asset, Identity},
     belief::agree,
-    chain::is_native,
-    draft::{Implementation, Row},
+    chain::Chain,
+    draft::{Entry, Implementation, LOAN_TYPE, Row},
+    ident::Ident,
     number::Number,
-    price::CmcId,
+    places::Places,
+    price::{CmcId, PriceKey},
 };
 
 /// Finds CoinMarketCap's id of an asset.
@@ -26,83 +33,59 @@ impl AssetResolver for NoAssets {
     }
 }
 
-/// What tells assets apart: the provider's id, or the row itself.
-pub(super) fn asset_key(row: &Row) -> String {
-    match &row.fungible {
-        Some(id) => id.clone(),
-        None => format!("{}\n{}\n{}", row.id, row.chain, row.symbol),
-    }
+/// What is known of a row's asset.
+#[derive(Debug)]
+pub(super) struct Mapped<'a> {
+    /// How it is told from others.
+    pub identity: Identity<'a>,
+    /// Its contract on the row's chain.
+    pub address: Option<&'a str>,
+    /// Decimal places there.
+    pub decimals: Option<u16>,
+    /// Whether it is the chain's native coin.
+    pub native: bool,
+    /// Whether its displayed amount is another than its base units.
+    pub scaled: bool,
+    /// CoinMarketCap's id.
+    pub cmc: Option<CmcId>,
 }
 
-/// The native coin, a contract, or nothing known, of an asset on one chain.
-pub(super) fn location<'a>(
-    chain: &str,
-    implementations: &'a [Implementation],
-) -> Option<(Option<&'a str>, Option<u16>)> {
-    let here = implementations.iter().find(|known| known.chain == chain)?;
-    let contract = here
-        .address
-        .as_deref()
-        .filter(|address| !is_native(chain, address));
-    Some((contract, here.decimals))
-}
+/// A price, and its change over 24 hours in percent.
+type Told = (Number, Option<Number>);
 
-/// CoinMarketCap's id by the row's own chain, else by any chain of the asset.
-fn resolve(chain: &str, known: &[Implementation], assets: &dyn AssetResolver) -> Option<CmcId> {
-    let on = |chain: &str| {
-        let (address, _) = location(chain, known)?;
-        assets.resolve(chain, address)
-    };
-    on(chain).or_else(|| known.iter().find_map(|elsewhere| on(&elsewhere.chain)))
-}
-
-/// The ids of a wallet's assets.
+/// The assets of a wallet's rows.
 ///
 /// Two assets under one id share one price. Where the provider's own prices of
 /// them are too far apart for that, one of them is mapped wrongly, and neither
 /// has the id.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Mapping<'a> {
-    /// By asset and chain: a token may be listed by itself on one of its
-    /// asset's chains.
-    ids: HashMap<(String, &'a str), CmcId>,
+    /// In the draft's order.
+    rows: Vec<Mapped<'a>>,
+    /// The rows ordered by what they say.
+    order: Vec<usize>,
+    prices: HashMap<PriceKey, Told>,
     ambiguous: BTreeMap<CmcId, BTreeSet<String>>,
 }
 
 impl<'a> Mapping<'a> {
     pub(super) fn of(
-        rows: impl Iterator<Item = (&'a Row, &'a [Implementation])>,
+        entries: &'a [Entry],
+        places: &'a [Places],
         assets: &dyn AssetResolver,
     ) -> Self {
-        let mut mapping = Self::default();
-        // The lowest and the highest price of each, whatever the order of rows.
-        let mut prices: HashMap<CmcId, (Number, Number)> = HashMap::new();
-        for (row, implementations) in rows {
-            let key = (asset_key(row), row.chain.as_str());
-            let known = mapping.ids.get(&key).copied();
-            let Some(id) = known.or_else(|| resolve(&row.chain, implementations, assets)) else {
-                continue;
-            };
-            if let Some(price) = row.price {
-                let (low, high) = prices.entry(id).or_insert((price, price));
-                if price.compare(*low, 1).is_lt() {
-                    *low = price;
-                } else if price.compare(*high, 1).is_gt() {
-                    *high = price;
-                }
-                if !agree(*low, *high) {
-                    mapping.ambiguous.entry(id).or_default();
-                }
-            }
-            mapping.ids.insert(key, id);
-        }
-        for ((asset, _), id) in &mapping.ids {
-            if let Some(assets) = mapping.ambiguous.get_mut(id) {
-                assets.insert(asset.clone());
-            }
-        }
-        let ambiguous = &mapping.ambiguous;
-        mapping.ids.retain(|_, id| !ambiguous.contains_key(id));
+        let mut order: Vec<usize> = (0..entries.len()).collect();
+        order.sort_by(|a, b| by_content(&entries[*a], &entries[*b]));
+        let rows = entries.iter();
+        let rows = rows.map(|entry| Mapped::of(entry, &places[entry.places], assets));
+        let mut mapping = Self {
+            rows: rows.collect(),
+            order,
+            ..Self::default()
+        };
+        mapping.number_copies(entries);
+        mapping.drop_ambiguous(entries);
+        mapping.collect_prices(entries);
         mapping
     }
 
@@ -112,49 +95,208 @@ impl<'a> Mapping<'a> {
         self.ambiguous.iter().map(|(id, assets)| (*id, assets))
     }
 
-    pub(super) fn id(&self, row: &'a Row) -> Option<CmcId> {
-        let key = (asset_key(row), row.chain.as_str());
-        self.ids.get(&key).copied()
+    /// The rows' places in the draft, ordered by what they say.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    pub(super) fn row(&self, at: usize) -> &Mapped<'a> {
+        &self.rows[at]
+    }
 
-    struct Everything;
+    pub(super) fn price(&self, key: PriceKey) -> Option<Told> {
+        self.prices.get(&key).copied()
+    }
 
-    impl AssetResolver for Everything {
-        fn resolve(&self, _: &str, _: Option<&str>) -> Option<CmcId> {
-            Some(CmcId(1027))
+    /// Numbers the rows that share id and chain among those that nothing else
+    /// tells apart.
+    fn number_copies(&mut self, entries: &'a [Entry]) {
+        let mut seen: HashMap<(&str, &str), u32> = HashMap::new();
+        for at in &self.order {
+            let row = &entries[*at].row;
+            if let Identity::Row { copy, .. } = &mut self.rows[*at].identity {
+                let next = seen.entry((&row.id, &row.chain)).or_default();
+                *copy = *next;
+                *next = next.saturating_add(1);
+            }
         }
     }
 
-    #[test]
-    fn assets_with_different_prices_do_not_share_an_id() {
-        let row = |fungible: &str, price| Row {
-            fungible: Some(fungible.to_owned()),
-            chain: "ethereum".to_owned(),
-            price: Number::parse(price),
-            ..Row::default()
+    fn drop_ambiguous(&mut self, entries: &[Entry]) {
+        // The lowest and the highest price of each, whatever the order of rows.
+        let mut prices: HashMap<CmcId, (Number, Number)> = HashMap::new();
+        for (entry, mapped) in entries.iter().zip(&self.rows) {
+            // A scaled token shares its price with nothing.
+            let Some(id) = mapped.cmc.filter(|_| !mapped.scaled) else {
+                continue;
+            };
+            let price = entry.row.price.or_else(|| price_by_value(&entry.row));
+            let Some(price) = price else { continue };
+            let (low, high) = prices.entry(id).or_insert((price, price));
+            if price.compare(*low, 1).is_lt() {
+                *low = price;
+            } else if price.compare(*high, 1).is_gt() {
+                *high = price;
+            }
+            if !agree(*low, *high) {
+                self.ambiguous.entry(id).or_default();
+            }
+        }
+        for (entry, mapped) in entries.iter().zip(&mut self.rows) {
+            let id = mapped.cmc.and_then(|id| self.ambiguous.get_mut(&id));
+            if let Some(assets) = id {
+                assets.insert(name(&entry.row));
+                mapped.cmc = None;
+            }
+        }
+    }
+
+    /// What the rows say that each asset costs. A price goes before one that is
+    /// worked out of a value, whichever row it stands in.
+    fn collect_prices(&mut self, entries: &[Entry]) {
+        let given: fn(&Row) -> Option<Number> = |row| row.price;
+        let worked_out = |row: &Row| match row.price {
+            Some(_) => None,
+            None => price_by_value(row),
         };
-        let here = [Implementation {
-            chain: "ethereum".to_owned(),
-            address: None,
-            decimals: None,
-        }];
-        let ids = |rows: &[Row]| -> Vec<Option<CmcId>> {
-            let mapping = Mapping::of(rows.iter().map(|row| (row, &here[..])), &Everything);
-            rows.iter().map(|row| mapping.id(row)).collect()
-        };
-        let id = Some(CmcId(1027));
-        assert_eq!(ids(&[row("a", "3000"), row("b", "2990")]), [id, id]);
-        assert_eq!(ids(&[row("a", "3000"), row("b", "1.5")]), [None, None]);
-        assert_eq!(ids(&[row("a", "3000"), row("b", "")]), [id, id]);
-        // Each is near the one between, whichever comes first.
-        let mut rows = [row("a", "1"), row("b", "5"), row("c", "0.3")];
-        assert_eq!(ids(&rows), [None; 3]);
-        rows.reverse();
-        assert_eq!(ids(&rows), [None; 3]);
+        for told in [given, worked_out] {
+            for at in &self.order {
+                let row = &entries[*at].row;
+                let Some(price) = told(row) else { continue };
+                let key = self.rows[*at].price_key(row);
+                let price = (price, row.change_24h_percent);
+                self.prices.entry(key).or_insert(price);
+            }
+        }
     }
 }
+
+impl<'a> Mapped<'a> {
+    fn of(entry: &'a Entry, places: &'a Places, assets: &dyn AssetResolver) -> Self {
+        let row = &entry.row;
+        let here = places.at(&row.chain, entry.here);
+        let address = here.and_then(|here| here.address.as_deref());
+        let native =
+            here.is_some_and(|here| here.address.is_none()) && is_native_coin(&row.chain, row);
+        let located = address.is_some() || native;
+        let several = places.are_several_on(&row.chain);
+        let identity = match (&row.fungible, located) {
+            (Some(_), true) if several => Identity::Contract,
+            (Some(_), _) if !several => Identity::Asset,
+            (None, true) => Identity::Asset,
+            _ => Identity::Row {
+                id: &row.id,
+                copy: 0,
+            },
+        };
+        let quantity = row.quantity.as_ref();
+        let mut mapped = Self {
+            identity,
+            address,
+            decimals: here.and_then(|here| here.decimals),
+            native,
+            scaled: quantity.is_some_and(|quantity| quantity.is_scaled(row.decimals)),
+            cmc: None,
+        };
+        mapped.cmc = mapped.resolve(row, places, assets);
+        mapped
+    }
+
+    /// CoinMarketCap's id by the row's own chain, else by any chain of the
+    /// asset: the lowest of several, which was listed first.
+    fn resolve(&self, row: &Row, places: &Places, assets: &dyn AssetResolver) -> Option<CmcId> {
+        let elsewhere = |place: &Implementation| match &place.address {
+            Some(address) => assets.resolve(&place.chain, Some(address)),
+            None if is_native_coin(&place.chain, row) => assets.resolve(&place.chain, None),
+            None => None,
+        };
+        let anywhere = || places.elsewhere(&row.chain).filter_map(elsewhere).min();
+        let here = || match (self.address, self.native) {
+            (Some(address), _) => assets.resolve(&row.chain, Some(address)),
+            (None, true) => assets.resolve(&row.chain, None),
+            (None, false) => None,
+        };
+        match self.identity {
+            Identity::Asset => here().or_else(anywhere),
+            Identity::Contract => here(),
+            Identity::Row { .. } => None,
+        }
+    }
+
+    fn price_key(&self, row: &Row) -> PriceKey {
+        let packed = |text: Option<&'_ str>| text.map(|text| Ident::pack(text.to_owned().into()));
+        let (id, address) = (packed(row.fungible.as_deref()), packed(self.address));
+        let asset = Asset {
+            identity: &self.identity,
+            cmc: self.cmc,
+            id: id.as_ref(),
+            chain: &row.chain,
+            address: address.as_ref(),
+            scaled: self.scaled,
+        };
+        asset.price_key()
+    }
+}
+
+/// Whether an asset that has no contract on `chain` is its native coin: by its
+/// symbol, or, where that is not known, by the provider's id.
+fn is_native_coin(chain: &str, row: &Row) -> bool {
+    let natives = Chain::by_id(chain).map_or(&[][..], Chain::natives);
+    let called = |symbol: &str| symbol.eq_ignore_ascii_case(row.symbol.trim());
+    match natives.is_empty() || row.symbol.is_empty() {
+        true => row.fungible.is_some(),
+        false => natives.iter().any(|native| called(native.symbol())),
+    }
+}
+
+/// What one token costs by the row's value. Loans are written with either
+/// sign; elsewhere a value or an amount below zero tells nothing.
+fn price_by_value(row: &Row) -> Option<Number> {
+    let (value, quantity) = (row.value?, row.quantity.as_ref()?);
+    let value = match row.kind.as_deref() {
+        Some(LOAN_TYPE) => value.magnitude(),
+        _ if quantity.is_negative() => return None,
+        _ => value,
+    };
+    Number::ratio(value, &quantity.mantissa())
+}
+
+/// The asset as logs call it.
+fn name(row: &Row) -> String {
+    match &row.fungible {
+        Some(id) => id.clone(),
+        None => format!("{} on {}", row.id, row.chain),
+    }
+}
+
+/// An order of rows that hangs on nothing but what they say.
+fn by_content(a: &Entry, b: &Entry) -> Ordering {
+    let (one, other) = (&a.row, &b.row);
+    let shown = |row: &Row| row.quantity.as_ref().map(ToString::to_string);
+    let number = |number: Option<Number>| number.map(|it| (it.coefficient(), it.exponent()));
+    (
+        &one.id,
+        &one.chain,
+        &one.name,
+        &one.kind,
+        &one.symbol,
+        &one.fungible,
+    )
+        .cmp(&(
+            &other.id,
+            &other.chain,
+            &other.name,
+            &other.kind,
+            &other.symbol,
+            &other.fungible,
+        ))
+        .then_with(|| shown(one).cmp(&shown(other)))
+        .then_with(|| {
+            let rest = |row: &Row| (number(row.price), number(row.value));
+            rest(one).cmp(&rest(other)).then(a.part.cmp(&b.part))
+        })
+        .then_with(|| one.token_name.cmp(&other.token_name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,9 @@
 pub mod address;
 pub mod amount;
 pub mod answer;
+pub mod asset;
+#[cfg(test)]
+mod asset_tests;
 pub mod belief;
 pub mod book;
 pub mod chain;
@@ -13,6 +16,7 @@ pub mod holdings;
 pub mod ident;
 mod mapping;
 pub mod number;
+mod places;
 pub mod plan;
 pub mod portfolio;
 #[cfg(test)]

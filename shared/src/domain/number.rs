@@ -110,14 +110,16 @@ impl Number {
     /// `value ÷ quantity` to 18 significant digits; `None` for a quantity of
     /// zero and for values that are not positive.
     pub fn ratio(value: Self, quantity: &Mantissa) -> Option<Self> {
-        const EXTRA_DIGITS: u16 = 120;
         let divisor = quantity.to_big();
         let dividend = u64::try_from(value.coefficient).ok().filter(|it| *it > 0)?;
         if divisor.bits() == 0 {
             return None;
         }
-        let shifted = BigUint::from(dividend) * BigUint::from(10_u8).pow(u32::from(EXTRA_DIGITS));
-        let exponent = i32::from(value.exponent) + quantity.scale() - i32::from(EXTRA_DIGITS);
+        // Enough for a quotient of more digits than are kept: each of the
+        // divisor's takes more than three bits.
+        let shift = u32::try_from(divisor.bits() / 3).ok()?.checked_add(24)?;
+        let shifted = BigUint::from(dividend) * BigUint::from(10_u8).pow(shift);
+        let exponent = i32::from(value.exponent) + quantity.scale() - i32::try_from(shift).ok()?;
         Self::parse(&format!("{}e{exponent}", shifted / divisor)).filter(|it| it.is_positive())
     }
 
@@ -342,6 +344,22 @@ mod tests {
             scale: 18,
         };
         assert_eq!(Number::ratio(value, &nothing), None);
+        // A third, whose last digit is rounded, and an amount of 200 digits.
+        let three = Mantissa::Small {
+            digits: 3,
+            scale: 0,
+        };
+        let ten = Number::parse("10").unwrap();
+        assert_eq!(
+            Number::ratio(ten, &three),
+            Number::parse("3.33333333333333333")
+        );
+        let long = Mantissa::Big {
+            digits: BigUint::from(3_u8) * BigUint::from(10_u8).pow(200),
+            scale: 200,
+        };
+        assert_eq!(Number::ratio(ten, &long), Number::ratio(ten, &three));
+        assert_eq!(Number::ratio(Number::new(-13, 0), &three), None);
     }
 
     #[test]

@@ -27,8 +27,21 @@ impl PriceKey {
     /// The key of an asset that CoinMarketCap does not list, by a name that is
     /// unique to it (the fungible's id, or chain and contract).
     pub fn of_asset(name: &str) -> Self {
+        Self::of_parts(&[name])
+    }
+
+    /// Returns the key of an asset that takes several texts to tell. Each is
+    /// hashed with its length, so that no separator inside of a text makes two
+    /// lists of them look alike.
+    pub fn of_parts(parts: &[&str]) -> Self {
         // For each token of each answer: processors have instructions for it.
-        let hash = Sha256::digest(name.as_bytes());
+        let mut hasher = Sha256::new();
+        for part in parts {
+            let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            hasher.update(length.to_be_bytes());
+            hasher.update(part.as_bytes());
+        }
+        let hash = hasher.finalize();
         let mut first = [0; 8];
         first.copy_from_slice(&hash[..8]);
         Self::Asset(u64::from_be_bytes(first))
@@ -267,6 +280,21 @@ mod tests {
             PriceSource::Zerion,
             Timestamp::from_millis(at),
         )
+    }
+
+    #[test]
+    fn texts_of_a_key_do_not_run_into_each_other() {
+        let lists: [&[&str]; 6] = [
+            &["a", "bc"],
+            &["ab", "c"],
+            &["abc"],
+            &["abc", ""],
+            &["", "abc"],
+            &["a:b", "c"],
+        ];
+        let keys = lists.map(PriceKey::of_parts);
+        let unique: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(unique.len(), keys.len());
     }
 
     #[test]

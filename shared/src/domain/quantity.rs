@@ -141,6 +141,37 @@ impl<'a> Quantity<'a> {
         self.negative
     }
 
+    /// Whether the decimal amount is another than base units ÷ 10^`decimals`,
+    /// by more than how it is written: the token has a display multiplier.
+    ///
+    /// Providers print all digits, so that any difference counts. One that
+    /// leaves digits out differs by less than a unit of the last place that it
+    /// printed; this is told from a multiplier by its size, a thousandth of the
+    /// amount at most (one half of a token that was split is printed as 1).
+    pub fn is_scaled(&self, decimals: Option<u16>) -> bool {
+        let (Shown::Text(_), Some(raw)) = (&self.shown, self.raw()) else {
+            return false;
+        };
+        // Otherwise the base units say nothing about the amount.
+        if decimals != Some(self.decimals) {
+            return false;
+        }
+        let shown = self.mantissa();
+        let exact = Mantissa::of(&raw, usize::from(self.decimals));
+        let places = shown.scale().max(exact.scale());
+        let at = |amount: &Mantissa| {
+            let missing = places.saturating_sub(amount.scale()).unsigned_abs();
+            amount.to_big() * BigUint::from(10_u8).pow(missing)
+        };
+        let last_place = BigUint::from(10_u8).pow(places.abs_diff(shown.scale()));
+        let (shown, exact) = (at(&shown), at(&exact));
+        let difference = match shown > exact {
+            true => &shown - &exact,
+            false => &exact - &shown,
+        };
+        difference >= last_place || difference * 1000_u16 > exact
+    }
+
     /// The integer of base units; `None` if the provider sent none.
     pub fn raw(&self) -> Option<Cow<'_, str>> {
         match &self.raw {
@@ -275,6 +306,45 @@ mod tests {
                 scale: 3
             }
         );
+    }
+
+    #[test]
+    fn a_display_multiplier_is_told_from_how_an_amount_is_written() {
+        let scaled = |int: &str, decimals, numeric: &str| {
+            let quantity = Quantity::parse(Some(int), Some(decimals), Some(numeric));
+            quantity.unwrap().is_scaled(Some(decimals))
+        };
+        for (int, numeric) in [
+            ("1000000", "4"),
+            ("1000000", "1.035"),
+            ("1000000", "1.000001"),
+            ("1000000", "0.999999"),
+            // A split in two, of half a token.
+            ("500000", "1"),
+            ("2500000", "5.0"),
+            ("0", "1"),
+            ("1", "0"),
+        ] {
+            assert!(scaled(int, 6, numeric), "{int} {numeric}");
+        }
+        for (int, numeric) in [
+            ("1000000", "1"),
+            ("1000000", "1.000000"),
+            ("1000000", "1.00"),
+            ("1000000", "01.0"),
+            ("0001000000", "1.0"),
+            ("0", "0.0"),
+            // Digits left out, rounded or cut off.
+            ("1234567", "1.23457"),
+            ("1234567", "1.23456"),
+            ("123456789123", "123456.789"),
+        ] {
+            assert!(!scaled(int, 6, numeric), "{int} {numeric}");
+        }
+        let long = "9".repeat(90);
+        assert!(scaled(&long, 6, &"9".repeat(85)));
+        let quantity = Quantity::parse(Some("1000000"), None, Some("4")).unwrap();
+        assert!(!quantity.is_scaled(None) && !quantity.is_scaled(Some(6)));
     }
 
     #[test]

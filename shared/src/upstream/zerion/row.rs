@@ -7,6 +7,7 @@ use serde::{
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     domain::{
@@ -115,8 +116,7 @@ impl<'de> Visitor<'de> for Rows<'_, '_> {
             match serde_json::from_str::<WireRow>(raw.get()) {
                 // Without attributes a row says nothing.
                 Ok(row) if row.attributes.is_some() => {
-                    let count = self.0.draft.len();
-                    self.0.draft.push(row.into_row(count), self.0.only);
+                    self.0.draft.push(row.into_row(), self.0.only);
                 }
                 _ => unreadable += 1,
             }
@@ -208,8 +208,10 @@ struct FungibleInfo {
 struct WireImplementation {
     #[serde(deserialize_with = "lenient")]
     chain_id: Option<String>,
+    /// Null and empty stand for the native coin; anything else that is no text
+    /// says nothing.
     #[serde(deserialize_with = "lenient")]
-    address: Option<String>,
+    address: Option<Option<String>>,
     #[serde(deserialize_with = "lenient")]
     decimals: Option<u16>,
 }
@@ -274,17 +276,15 @@ fn related(relation: Option<Relation>) -> Option<String> {
 }
 
 impl WireRow {
-    /// `count` rows came before it; it names a row without an id.
-    fn into_row(self, count: usize) -> Row {
+    fn into_row(self) -> Row {
         let attributes = self.attributes.unwrap_or_default();
         let relationships = self.relationships.unwrap_or_default();
         let token = attributes.fungible_info.unwrap_or_default();
         let flags = attributes.flags.unwrap_or_default();
         let amounts = attributes.quantity.unwrap_or_default();
         let quantity = quantity(&amounts);
-        let price = price(attributes.price, attributes.value, quantity.as_ref());
-        Row {
-            id: self.id.unwrap_or_else(|| format!("row-{count}")),
+        let mut row = Row {
+            id: self.id.unwrap_or_default(),
             kind: attributes.position_type,
             name: attributes.name.unwrap_or_default(),
             chain: related(relationships.chain).unwrap_or_else(|| "unknown".to_owned()),
@@ -308,13 +308,43 @@ impl WireRow {
             // Rows without flags are sparse, not hidden.
             displayable: flags.displayable.unwrap_or(true),
             trash: flags.is_trash.unwrap_or(false),
-            price,
+            // Zero and null both mean that there is no price.
+            price: attributes.price.filter(|price| price.is_positive()),
+            value: attributes.value,
             change_24h_percent: attributes
                 .changes
                 .and_then(|changes| changes.percent_1d)
                 .map(|percent| percent.rounded(6)),
+        };
+        if row.id.is_empty() {
+            row.id = made_up_id(&row);
         }
+        row
     }
+}
+
+/// Names a row without an id by what stays the same from answer to answer.
+fn made_up_id(row: &Row) -> String {
+    let protocol = row.protocol.as_ref().map(|protocol| protocol.id.as_str());
+    let words = [
+        Some(row.chain.as_str()),
+        row.kind.as_deref(),
+        Some(&row.name),
+        row.fungible.as_deref(),
+        Some(&row.symbol),
+        Some(&row.token_name),
+        protocol,
+        row.group.as_deref(),
+    ];
+    let here = row.implementations.iter();
+    let mut here: Vec<_> = here
+        .filter(|place| place.chain == row.chain)
+        .map(|place| place.address.as_deref())
+        .collect();
+    here.sort_unstable();
+    // Quoted, so that no separator inside of a text counts as one.
+    let text = format!("{words:?}{here:?}");
+    format!("row-{:016x}", xxh3_64(text.as_bytes()))
 }
 
 fn implementations(found: Vec<WireImplementation>) -> Vec<Implementation> {
@@ -323,7 +353,7 @@ fn implementations(found: Vec<WireImplementation>) -> Vec<Implementation> {
         .filter_map(|one| {
             Some(Implementation {
                 chain: one.chain_id?,
-                address: one.address.filter(|address| !address.is_empty()),
+                address: one.address?.filter(|address| !address.is_empty()),
                 decimals: one.decimals,
             })
         })
@@ -338,20 +368,6 @@ fn quantity(amounts: &WireQuantity) -> Option<Quantity<'static>> {
         let float = amounts.float?.to_string();
         Quantity::parse(None, None, Some(&float)).map(Quantity::into_owned)
     })
-}
-
-/// Zero and null both mean that there is no price. A value without a price
-/// still tells one.
-fn price(
-    price: Option<Number>,
-    value: Option<Number>,
-    quantity: Option<&Quantity<'_>>,
-) -> Option<Number> {
-    if let Some(price) = price.filter(|price| price.is_positive()) {
-        return Some(price);
-    }
-    // Loans have been seen with either sign.
-    Number::ratio(value?.magnitude(), &quantity?.mantissa())
 }
 
 fn protocol(
@@ -378,3 +394,6 @@ fn slug(name: &str) -> String {
         .collect::<Vec<_>>()
         .join("-")
 }
+
+#[cfg(test)]
+mod tests;
