@@ -1,6 +1,9 @@
 //! What must hold of every wallet, whatever its rows.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use portfolio::{
     cache::assets::Assets,
@@ -12,7 +15,7 @@ use portfolio::{
         draft::Draft,
         holdings::Holdings,
         portfolio::Portfolio,
-        price::{CmcId, OldestPrices, Price, PriceSource, PriceTable},
+        price::{CmcId, OldestPrices, Price, PriceKey, PriceSource, PriceTable},
         query::{MAX_LIMIT, Query},
         scope::{Part, Scope},
     },
@@ -116,6 +119,9 @@ pub fn check(draft: &Draft) {
     }
 }
 
+/// Every price is in the answer's currency.
+static NOTHING: BTreeSet<PriceKey> = BTreeSet::new();
+
 /// Everything an answer is made from, with every price in use.
 fn portfolio<'a>(parts: &'a BTreeMap<Part, Vec<u8>>, prices: &'a PriceTable) -> Portfolio<'a> {
     let decode = |bytes| Holdings::decode(bytes).expect("what was just encoded decodes");
@@ -123,6 +129,7 @@ fn portfolio<'a>(parts: &'a BTreeMap<Part, Vec<u8>>, prices: &'a PriceTable) -> 
     Portfolio {
         parts: parts.collect(),
         prices,
+        unconverted: &NOTHING,
         oldest_prices: OldestPrices::default(),
         structure: StructureInfo {
             as_of: NOW,

@@ -84,7 +84,8 @@ impl Breaker {
         }
         self.failed.push_back(failed);
         let failures = self.failed.iter().filter(|failed| **failed).count();
-        if self.failed.len() >= self.enough && failures * 2 >= self.failed.len() {
+        // A call that succeeded is no reason to stop calling.
+        if failed && self.failed.len() >= self.enough && failures * 2 >= self.failed.len() {
             self.failed.clear();
             self.epoch += 1;
             self.open_until = Some(now.plus(self.pause));
@@ -107,6 +108,14 @@ mod tests {
             breaker.note(permit, true, at(0));
         }
         breaker
+    }
+
+    #[test]
+    fn a_success_does_not_open_it() {
+        let mut breaker = failing(9);
+        let permit = breaker.allow(at(1)).unwrap();
+        breaker.note(permit, false, at(1));
+        assert!(breaker.allow(at(1)).is_ok());
     }
 
     #[test]

@@ -275,6 +275,7 @@ impl Refresh {
                     deadline: end.min(self.clock.now().plus(self.terms.deadline)),
                     max_age: Some(worth),
                     attempts: Attempts::One,
+                    patient: true,
                     ..Request::default()
                 };
                 let mut query = Query::all(it.wallet.address, Scope::Aggregate);
@@ -326,7 +327,7 @@ fn fetched_at(
     let parts = Part::ALL
         .iter()
         .filter(|part| part.is_covered(address.family()));
-    let times = parts.map(|part| header.parts.get(part)?.fetched_at);
+    let times = parts.map(|part| header.parts.get(part)?.fetched_at());
     let oldest = times.collect::<Option<Vec<_>>>()?.into_iter().min()?;
     (!oldest.is_implausible(now)).then_some(oldest)
 }

@@ -1,7 +1,10 @@
 //! The world that end-to-end tests run in: an embedded DynamoDB, stand-ins of
 //! the upstreams, the real handlers, and a clock that is moved by hand.
 
+mod answer;
+pub mod lagging;
 pub mod queue;
+pub mod random;
 pub mod rows;
 pub mod runtime;
 pub mod table;
@@ -15,7 +18,6 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lambda_runtime::Diagnostic;
 use portfolio::{
     app,
@@ -31,6 +33,8 @@ use portfolio_local::{
 };
 use serde_json::{Value, json, value::to_raw_value};
 
+pub use answer::{Answer, by_id, max_age, positions, sum, units};
+
 /// How long tests wait for the embedded table, unless they are about that.
 const PATIENT: (&str, &str) = ("DYNAMODB_TIMEOUT_MS", "20000");
 
@@ -41,97 +45,6 @@ pub struct World {
     /// The functions' clock.
     pub clock: Arc<ManualClock>,
     functions: HashMap<Scope, QueryFunction>,
-}
-
-/// An answer as a client gets it, decompressed.
-#[derive(Debug)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers, by lower-case name.
-    pub headers: HashMap<String, String>,
-    /// The body's bytes.
-    pub bytes: Vec<u8>,
-    /// The envelope, as Lambda would hand it over.
-    pub envelope: Value,
-}
-
-impl Answer {
-    /// The body as JSON.
-    ///
-    /// # Panics
-    /// When it is none.
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).expect("a JSON body")
-    }
-
-    /// A header's value, empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", String::as_str)
-    }
-
-    /// Expects a 200 and gives its body.
-    ///
-    /// # Panics
-    /// On any other status.
-    pub fn ok(&self) -> Value {
-        let body = String::from_utf8_lossy(&self.bytes);
-        assert_eq!(self.status, 200, "{body}");
-        self.json()
-    }
-
-    /// Reads an API Gateway or load balancer envelope.
-    ///
-    /// # Panics
-    /// When it is malformed.
-    pub fn from_envelope(envelope: Value) -> Self {
-        let mut headers = HashMap::new();
-        let fields = envelope["headers"].as_object().into_iter().flatten();
-        for (name, value) in fields {
-            headers.insert(
-                name.to_lowercase(),
-                value.as_str().unwrap_or_default().to_owned(),
-            );
-        }
-        let fields = envelope["multiValueHeaders"]
-            .as_object()
-            .into_iter()
-            .flatten();
-        for (name, values) in fields {
-            let values: Vec<_> = values
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            headers.insert(name.to_lowercase(), values.join(", "));
-        }
-        let body = envelope["body"].as_str().unwrap_or_default();
-        let raw = if envelope["isBase64Encoded"] == true {
-            STANDARD.decode(body).expect("base64")
-        } else {
-            body.as_bytes().to_vec()
-        };
-        let bytes = match headers.get("content-encoding").map(String::as_str) {
-            // HEAD has the headers of the body that it leaves out.
-            _ if raw.is_empty() => raw,
-            Some("zstd") => zstd::decode_all(&*raw).expect("zstd"),
-            Some("gzip") => {
-                let mut bytes = Vec::new();
-                std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&*raw), &mut bytes)
-                    .expect("gzip");
-                bytes
-            }
-            _ => raw,
-        };
-        Self {
-            status: u16::try_from(envelope["statusCode"].as_u64().expect("a status"))
-                .expect("a status"),
-            headers,
-            bytes,
-            envelope,
-        }
-    }
 }
 
 impl World {
@@ -188,6 +101,45 @@ impl World {
         world.services.config.dynamodb_endpoint = Some(faulty.url.clone());
         world.restart();
         (world, faulty)
+    }
+
+    /// A world whose functions reach the table through `LaggingTable`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn with_lagging_table(variables: &[(&str, &str)]) -> (Self, lagging::LaggingTable) {
+        let mut world = Self::with(variables).await;
+        let lagging = lagging::LaggingTable::before(&world.services.config).await;
+        world.services.config.dynamodb_endpoint = Some(lagging.url.clone());
+        world.restart();
+        (world, lagging)
+    }
+
+    /// A world in which CoinMarketCap lists these made-up tokens
+    /// ([`rows::listed`]), and so does the asset registry.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn listing(
+        tokens: impl IntoIterator<Item = u32>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let world = Self::with(variables).await;
+        world.list(tokens).await;
+        world
+    }
+
+    /// Makes CoinMarketCap list these made-up tokens, and updates the registry.
+    ///
+    /// # Panics
+    /// When the registry cannot be updated.
+    pub async fn list(&self, tokens: impl IntoIterator<Item = u32>) {
+        for number in tokens {
+            self.standins().set_coin(rows::listed(number));
+        }
+        let update = app::registry_update(self.config()).expect("an update");
+        update.run().await.expect("a filled registry");
+        self.standins().reset_stats();
     }
 
     /// New processes of all functions: nothing in memory survives.
@@ -317,6 +269,38 @@ impl World {
     }
 }
 
+/// Sends a request to one process of a function, as an event of an HTTP API.
+///
+/// # Panics
+/// When the function fails.
+pub async fn ask(
+    process: &QueryFunction,
+    method: &str,
+    path_and_query: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let (path, query) = path_and_query
+        .split_once('?')
+        .unwrap_or((path_and_query, ""));
+    let reply = hand(process, &v2_event(method, path, query, headers)).await;
+    Answer::from_envelope(reply.expect("an HTTP event is always answered"))
+}
+
+/// `GET /v1/wallets/{address}/{rest}`, answered by this process of the
+/// function that serves it.
+///
+/// # Panics
+/// When the function fails.
+pub async fn get(process: &QueryFunction, address: &str, rest: &str) -> Answer {
+    ask(
+        process,
+        "GET",
+        &format!("/v1/wallets/{address}/{rest}"),
+        &[],
+    )
+    .await
+}
+
 /// Hands an event to a process, as Lambda does.
 async fn hand(process: &QueryFunction, event: &Value) -> Result<Value, Diagnostic> {
     let event = to_raw_value(event).expect("JSON");
@@ -379,34 +363,4 @@ pub fn event(name: &str) -> Value {
 pub fn sample(name: &str) -> &'static str {
     let found = SAMPLES.iter().find(|sample| sample.name == name);
     found.expect("a sample").address
-}
-
-/// All positions of a body, wallet and DeFi.
-pub fn positions(body: &Value) -> Vec<&Value> {
-    let wallet = body["wallet"]["positions"].as_array().into_iter().flatten();
-    let protocols = body["defi"]["protocols"].as_array().into_iter().flatten();
-    let groups = protocols.flat_map(|protocol| protocol["groups"].as_array().into_iter().flatten());
-    let defi = groups.flat_map(|group| group["positions"].as_array().into_iter().flatten());
-    wallet.chain(defi).collect()
-}
-
-/// A decimal string as an integer count of 10^-18.
-///
-/// # Panics
-/// When it is no decimal string.
-pub fn units(value: &Value) -> i128 {
-    let text = value.as_str().expect("a decimal string");
-    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = format!("{whole}{fraction:0<18}");
-    sign * digits.parse::<i128>().expect("digits")
-}
-
-/// The sum of the values of `list`, as [`units`].
-///
-/// # Panics
-/// When it is no list of objects with values.
-pub fn sum(list: &Value) -> i128 {
-    let list = list.as_array().expect("a list");
-    list.iter().map(|entry| units(&entry["value"])).sum()
 }

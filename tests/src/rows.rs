@@ -10,6 +10,54 @@ pub fn token(number: u32) -> Value {
     balance(&contract, number)
 }
 
+/// Token number `number`, staked with a protocol of its own.
+pub fn staked(number: u32) -> Value {
+    let contract = contract(number);
+    row(Row {
+        id: format!("{contract}-ethereum-staker-staked"),
+        kind: json!("staked"),
+        contract,
+        symbol: format!("TK{number}"),
+        units: "2500000000000000000".to_owned(),
+        price: json!(price(number)),
+        protocol: Some("staker".to_owned()),
+        group: Some(format!("group-{number}")),
+        ..Row::default()
+    })
+}
+
+/// A balance of token number `number` as text, for wallets of many thousand
+/// rows: as short as a row can be, with `name` for the token's name.
+pub fn slim(number: u32, name: &str) -> String {
+    let contract = contract(number);
+    let price = format!(
+        "{}.{:09}",
+        number % 997 + 1,
+        u64::from(number) * 7_919_131 % 999_999_937
+    );
+    format!(
+        "{{\"type\":\"positions\",\"id\":\"{contract}-ethereum-asset-asset\",\"attributes\":{{\
+         \"parent\":null,\"protocol\":null,\"name\":\"Asset\",\"position_type\":\"wallet\",\
+         \"quantity\":{{\"int\":\"{number}000000000000000000\",\"decimals\":18,\"float\":0,\
+         \"numeric\":\"{number}.000000000000000000\"}},\"value\":null,\"price\":{price},\
+         \"changes\":null,\"fungible_info\":{{\"name\":\"{name}\",\"symbol\":\"TK{number}\",\
+         \"icon\":null,\"flags\":{{\"verified\":false}},\"implementations\":[\
+         {{\"chain_id\":\"ethereum\",\"address\":\"{contract}\",\"decimals\":18}}]}},\
+         \"flags\":{{\"displayable\":true,\"is_trash\":false}},\"updated_at\":null,\
+         \"updated_at_block\":null}},\"relationships\":{{\
+         \"chain\":{{\"data\":{{\"type\":\"chains\",\"id\":\"ethereum\"}}}},\
+         \"fungible\":{{\"data\":{{\"type\":\"fungibles\",\"id\":\"{contract}\"}}}}}}}}"
+    )
+}
+
+/// A body of Zerion's with [`slim`] rows of tokens 1 to `count`.
+pub fn body(count: u32) -> String {
+    let rows: Vec<String> = (1..=count)
+        .map(|number| slim(number, &format!("Token TK{number}")))
+        .collect();
+    format!("{{\"links\":{{}},\"data\":[{}]}}", rows.join(","))
+}
+
 /// What CoinMarketCap lists token number `number` as: id 900000 and above.
 pub fn listed(number: u32) -> Coin {
     let symbol = format!("TK{number}");

@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
 use reqwest::{Client, Url};
@@ -51,8 +51,8 @@ pub struct FaultyTable {
 struct Shared {
     behind: Url,
     client: Client,
-    /// The fault, and the operation that it is limited to.
-    fault: Mutex<Option<(TableFault, Option<&'static str>)>>,
+    /// The fault, and the operations that it is limited to; all if there are none.
+    fault: Mutex<Option<(TableFault, Vec<&'static str>)>>,
     /// Only every n-th request meets it.
     every: AtomicU64,
     requests: AtomicU64,
@@ -106,7 +106,16 @@ impl FaultyTable {
 
     /// Sets or clears the fault, of one operation or of all.
     pub fn set(&self, fault: Option<TableFault>, operation: Option<&'static str>) {
-        let fault = fault.map(|fault| (fault, operation));
+        let fault = fault.map(|fault| (fault, operation.into_iter().collect()));
+        self.replace(fault);
+    }
+
+    /// Sets the fault of these operations alone.
+    pub fn set_for(&self, fault: TableFault, operations: &[&'static str]) {
+        self.replace(Some((fault, operations.to_vec())));
+    }
+
+    fn replace(&self, fault: Option<(TableFault, Vec<&'static str>)>) {
         *self
             .shared
             .fault
@@ -128,8 +137,12 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .insert(operation.to_owned());
-    let fault = *shared.fault.lock().unwrap_or_else(PoisonError::into_inner);
-    let fault = fault.filter(|(_, only)| only.is_none_or(|only| only == operation));
+    let fault = shared
+        .fault
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let fault = fault.filter(|(_, only)| only.is_empty() || only.contains(&operation));
     let number = shared.requests.fetch_add(1, Ordering::Relaxed);
     let met = number.is_multiple_of(shared.every.load(Ordering::Relaxed));
     let fault = fault.filter(|_| met);
@@ -168,16 +181,19 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             }
         }
     }
-    let mut headers = parts.headers;
+    pass_on(&shared.client, &shared.behind, parts.headers, body).await
+}
+
+/// Hands a request on to a DynamoDB, and its answer back.
+pub(crate) async fn pass_on(
+    client: &Client,
+    behind: &Url,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     headers.remove("host");
-    let url = shared.behind.clone();
-    let sent = shared
-        .client
-        .post(url)
-        .headers(headers)
-        .body(body)
-        .send()
-        .await;
+    let url = behind.clone();
+    let sent = client.post(url).headers(headers).body(body).send().await;
     let Ok(answer) = sent else {
         return StatusCode::BAD_GATEWAY.into_response();
     };

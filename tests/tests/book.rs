@@ -80,6 +80,8 @@ fn query(address: &str, currency: &str) -> Query {
 async fn ask(service: &Service, world: &World, address: &str) -> Snapshot {
     let request = Request {
         deadline: world.now().plus(Duration::from_secs(20)),
+        // A busy machine is no fault of the book's.
+        patient: true,
         ..Request::default()
     };
     let query = query(address, "usd");

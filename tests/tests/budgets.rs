@@ -46,7 +46,7 @@ async fn budgets_hold() {
         .unwrap();
     world.standins().reset_stats();
     println!("tokens what            round trips      RRU      WRU  upstream");
-    for (tokens, read_budget) in [(30, 1.0), (300, 3.5), (3000, 24.0)] {
+    for (tokens, read_budget) in [(30, 1.5), (300, 4.0), (3000, 24.0)] {
         let address = format!("0x{tokens:040}");
         // Another wallet with the same tokens, to meet what was refreshed.
         let twin = format!("0x1{tokens:039}");

@@ -31,14 +31,33 @@ impl Bench {
             .expect("DynamoDB")
     }
 
-    async fn set(&self, sort: &str, attribute: &str, value: AttributeValue) {
+    /// The sort key of the wallet's first item whose sort key starts so.
+    async fn sort(&self, prefix: &str) -> String {
+        let table = self.world.dynamodb();
+        let found = table
+            .client()
+            .query()
+            .table_name(table.name())
+            .key_condition_expression("pk = :pk AND begins_with(sk, :sk)")
+            .expression_attribute_values(":pk", AttributeValue::S(format!("W#{}", self.address)))
+            .expression_attribute_values(":sk", AttributeValue::S(prefix.to_owned()))
+            .send()
+            .await
+            .expect("DynamoDB");
+        let item = found.items().first().expect("an item");
+        item["sk"].as_s().expect("a text").clone()
+    }
+
+    /// Sets an attribute of the first item whose sort key starts with `prefix`.
+    async fn set(&self, prefix: &str, attribute: &str, value: AttributeValue) {
+        let sort = &self.sort(prefix).await;
         let table = self.world.dynamodb();
         table
             .client()
             .update_item()
             .table_name(table.name())
             .key("pk", AttributeValue::S(format!("W#{}", self.address)))
-            .key("sk", AttributeValue::S(sort.to_owned()))
+            .key("sk", AttributeValue::S(sort.clone()))
             .update_expression("SET #a = :v")
             .expression_attribute_names("#a", attribute)
             .expression_attribute_values(":v", value)
@@ -53,17 +72,19 @@ async fn prices_of_another_format_are_replaced() {
     let bench = Bench::new().await;
     let small = sample("small");
     bench.world.get(small, "wallet").await.ok();
+    bench.world.advance(61);
+    bench.world.get(small, "wallet").await.ok();
     for (attribute, value) in [
         ("v", AttributeValue::N("99".to_owned())),
         ("b", AttributeValue::B(Blob::new(b"garbage".to_vec()))),
         ("h", AttributeValue::S("none".to_owned())),
     ] {
-        bench.set("P#usd", attribute, value).await;
+        bench.set("E#usd", attribute, value).await;
         let answer = bench.world.get(small, "wallet").await;
         assert!(
             answer
                 .header("cache-status")
-                .contains("prices; fwd=miss; stored"),
+                .contains("prices; fwd=stale; stored"),
             "{attribute}"
         );
         let again = bench.world.get(small, "wallet").await;
@@ -78,21 +99,27 @@ async fn prices_of_another_format_are_replaced() {
 async fn damaged_or_foreign_items_count_as_missing() {
     for (sort, attribute, value) in [
         (
-            "D#wallet#000",
+            "D#wallet#",
             "b",
             AttributeValue::B(Blob::new(b"garbage".to_vec())),
         ),
+        ("D#wallet#", "h", AttributeValue::B(Blob::new(vec![0; 16]))),
+        ("D#wallet#", "v", AttributeValue::N("99".to_owned())),
+        ("F#wallet#", "v", AttributeValue::N("99".to_owned())),
+        ("F#wallet#", "g", AttributeValue::N("7".to_owned())),
+        ("F#wallet#", "g", AttributeValue::S("oops".to_owned())),
         (
-            "D#wallet#000",
-            "h",
-            AttributeValue::B(Blob::new(vec![0; 16])),
+            "F#wallet#",
+            "b",
+            AttributeValue::B(Blob::new(b"garbage".to_vec())),
         ),
-        ("D#wallet#000", "i", AttributeValue::N("7".to_owned())),
-        ("D#wallet#000", "v", AttributeValue::N("99".to_owned())),
         ("H", "v", AttributeValue::N("99".to_owned())),
         ("H", "w_n", AttributeValue::N("2".to_owned())),
         ("H", "w_at", AttributeValue::S("yesterday".to_owned())),
         ("H", "w_hash", AttributeValue::B(Blob::new(vec![1]))),
+        ("H", "w_cur", AttributeValue::S("gold".to_owned())),
+        ("H", "w_cg", AttributeValue::N("7".to_owned())),
+        ("H", "w_fg", AttributeValue::S("oops".to_owned())),
     ] {
         let bench = Bench::new().await;
         let small = sample("small");
@@ -135,8 +162,12 @@ async fn a_damaged_header_is_mended() {
         ("H", "w_owner", text()),
         ("H", "w_exp", far()),
         ("H", "w_ms", huge()),
-        ("D#wallet#000", "g", text()),
-        ("D#wallet#000", "n", text()),
+        ("H", "w_exp", text()),
+        ("H", "w_big", text()),
+        ("H", "w_big", far()),
+        ("H", "epoch", text()),
+        ("D#wallet#", "g", text()),
+        ("F#wallet#", "g", text()),
     ] {
         let case = format!("{sort} {attribute} {value:?}");
         let bench = Bench::new().await;

@@ -38,6 +38,12 @@ async fn unlisted_tokens_are_priced_by_the_fallback() {
     assert_eq!(world.stats().defillama.requests, 1);
     world.advance(61);
     world.get(farmer, "aggregate").await.ok();
+    assert_eq!(world.stats().defillama.requests, 1);
+    // What it does know lives five minutes.
+    world.advance(240);
+    world.get(farmer, "aggregate").await.ok();
+    world.advance(61);
+    world.get(farmer, "aggregate").await.ok();
     let again = world.stats().defillama;
     assert_eq!(again.requests, 2);
     assert!(again.last_keys.len() < usize::try_from(stats.defillama.keys).unwrap());
@@ -134,11 +140,14 @@ async fn wallets_share_the_fallbacks_prices() {
 
 #[tokio::test]
 async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
-    let world = World::new().await;
+    let world = World::with(&[("STRUCTURE_TTL_SECONDS", "600")]).await;
     let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     world.standins().set_wallet(wallet, vec![rows::token(1)]);
     let before = world.get(wallet, "wallet").await.ok();
     world.advance(61);
+    world.get(wallet, "wallet").await.ok();
+    assert_eq!(world.stats().defillama.requests, 0);
+    world.advance(240);
     let after = world.get(wallet, "wallet").await.ok();
     let stats = world.stats();
     assert_eq!(
@@ -154,7 +163,7 @@ async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
     // The holdings outlive the limit for old prices.
     let down = Some(Fault::status(500));
     world.standins().set_fault(Upstream::Zerion, down);
-    world.advance(1200);
+    world.advance(1300);
     let late = world.get(wallet, "wallet").await.ok();
     let position = token(&late, "TK1");
     assert!(position["value"].is_null() && position["price"].is_null());

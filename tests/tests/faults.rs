@@ -360,7 +360,8 @@ async fn faults_of_the_table() {
                 again
                     .header("cache-status")
                     .contains("structure; hit; ttl="),
-                "{case}"
+                "{case}: {}",
+                again.header("cache-status")
             );
             again.ok();
             assert_eq!(world.stats().zerion.requests, 0, "{case}");

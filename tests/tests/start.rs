@@ -43,7 +43,7 @@ async fn a_function_starts_without_a_table() {
 }
 
 #[tokio::test]
-async fn the_first_request_reads_once_over_the_connection_that_is_there() {
+async fn the_first_request_reads_over_the_connections_that_are_there() {
     let (world, faulty) = World::with_faulty_table(&[]).await;
     world.get(sample("farmer"), "aggregate").await.ok();
     let front = TlsFront::before(&faulty.url).await;
@@ -55,14 +55,14 @@ async fn the_first_request_reads_once_over_the_connection_that_is_there() {
 
     let process = started(&world, &config).await;
     let (opened, _) = faulty.counts();
-    assert_eq!((opened - before, front.connections()), (1, 1));
+    assert_eq!((opened - before, front.connections()), (2, 2));
     let standins = world.stats();
 
     let answer = world.get_from(&process, sample("farmer")).await;
     let status = answer.header("cache-status");
     assert!(status.starts_with("structure; hit"), "{status}");
     let (answered, _) = faulty.counts();
-    assert_eq!((answered - opened, front.connections()), (1, 1));
+    assert_eq!((answered - opened, front.connections()), (2, 2));
     assert_eq!(world.stats().zerion.requests, standins.zerion.requests);
     std::fs::remove_file(bundle).expect("a file");
 }

@@ -1,12 +1,12 @@
 //! The table's promises: leases, generations, merges.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     cache::{
-        CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewStructure,
-        WalletStore, Wallets, codec,
+        CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices,
+        NewStructure, Release, StoreOutcome, WalletStore, Wallets, codec,
     },
     clock::Timestamp,
     domain::{
@@ -74,18 +74,19 @@ impl Bench {
     }
 
     async fn store(&self, lease: &Lease, part: Part, id: &str, now: Timestamp) -> bool {
-        let parts = BTreeMap::from([(part, holdings(part, id, now))]);
+        let parts = BTreeMap::from([(part, Arc::new(holdings(part, id, now)))]);
         let read = self.load().await;
         let structure = NewStructure {
             parts: &parts,
-            previous: &read.header,
+            previous: &read,
             took: Duration::from_secs(1),
-            prices: (Currency::USD, &PriceTable::default(), read.prices.as_ref()),
         };
-        self.wallets
+        let stored = self
+            .wallets
             .store(&self.address, lease, structure, now, &self.usage)
             .await
-            .expect("DynamoDB")
+            .expect("DynamoDB");
+        stored == StoreOutcome::Stored
     }
 }
 
@@ -104,6 +105,8 @@ fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
         hash: codec::hash(&bytes),
         bytes,
         fetched_at: now,
+        currency: Currency::USD,
+        prices: PriceTable::default(),
     }
 }
 
@@ -150,7 +153,9 @@ async fn what_was_just_stored_is_not_fetched_again() {
     let lease = bench.won(&[Part::Wallet], now).await;
     assert!(bench.store(&lease, Part::Wallet, "a", now).await);
     match bench.lease(&[Part::Wallet], after(now, 1)).await {
-        LeaseOutcome::Lost(header) => assert_eq!(header.parts[&Part::Wallet].fetched_at, Some(now)),
+        LeaseOutcome::Lost(header) => {
+            assert_eq!(header.parts[&Part::Wallet].fetched_at(), Some(now))
+        }
         LeaseOutcome::Won(_) => panic!("fresh data would be fetched again"),
     }
     // The other part is missing: everything may be fetched.
@@ -167,12 +172,12 @@ async fn a_late_holder_overwrites_nothing() {
     assert!(bench.store(&quick, Part::Wallet, "new", later).await);
     assert!(!bench.store(&frozen, Part::Wallet, "old", now).await);
     let expected = holdings(Part::Wallet, "new", later);
-    assert_eq!(bench.load().await.parts[&Part::Wallet], expected);
+    assert_eq!(*bench.load().await.parts[&Part::Wallet], expected);
     // Nor does it end the next holder's lease.
     let next = bench.won(&[Part::Wallet], after(later, 301)).await;
     bench
         .wallets
-        .release(&bench.address, &frozen, None, &bench.usage)
+        .release(&bench.address, &frozen, &Release::default(), &bench.usage)
         .await
         .unwrap();
     assert!(matches!(
@@ -181,7 +186,7 @@ async fn a_late_holder_overwrites_nothing() {
     ));
     bench
         .wallets
-        .release(&bench.address, &next, None, &bench.usage)
+        .release(&bench.address, &next, &Release::default(), &bench.usage)
         .await
         .unwrap();
     bench.won(&[Part::Wallet], after(later, 302)).await;
@@ -206,7 +211,7 @@ async fn a_late_holder_spares_chunks_that_others_kept() {
             .await
     );
     let expected = holdings(Part::Wallet, "same", after(now, 500));
-    assert_eq!(bench.load().await.parts[&Part::Wallet], expected);
+    assert_eq!(*bench.load().await.parts[&Part::Wallet], expected);
 }
 
 #[tokio::test]
@@ -231,7 +236,7 @@ async fn a_header_that_expired_starts_above_its_older_chunks() {
     let lease = bench.won(&[Part::Wallet], later).await;
     assert!(bench.store(&lease, Part::Wallet, "d", later).await);
     assert_eq!(
-        bench.load().await.parts[&Part::Wallet],
+        *bench.load().await.parts[&Part::Wallet],
         holdings(Part::Wallet, "d", later)
     );
 }
@@ -246,15 +251,16 @@ async fn unchanged_holdings_rewrite_only_the_header() {
     let lease = bench.won(&[Part::Wallet], later).await;
     let before = bench.usage.totals().calls;
     bench.store(&lease, Part::Wallet, "a", later).await;
-    // A load, the header and the prices: no chunk.
-    assert_eq!(bench.usage.totals().calls - before, 3);
+    // A load of two calls, the prices and the header: no chunk.
+    assert_eq!(bench.usage.totals().calls - before, 4);
     assert_eq!(bench.load().await.parts[&Part::Wallet].fetched_at, later);
     // Before the chunks could be deleted they are written again.
     let much_later = after(now, 100_000);
     let lease = bench.won(&[Part::Wallet], much_later).await;
     let before = bench.usage.totals().calls;
     bench.store(&lease, Part::Wallet, "a", much_later).await;
-    assert_eq!(bench.usage.totals().calls - before, 4);
+    // And those before go.
+    assert_eq!(bench.usage.totals().calls - before, 6);
 }
 
 #[tokio::test]
@@ -268,36 +274,36 @@ async fn prices_of_simultaneous_writers_are_merged() {
     };
     let tables = [table(1, 10, now), table(2, 20, now), table(3, 30, now)];
     // All of them read before anybody wrote.
-    let writes = tables.iter().map(|table| {
-        bench.wallets.store_prices(
-            &bench.address,
-            Currency::USD,
-            table,
-            None,
-            now,
-            &bench.usage,
-        )
+    let header = Header::default();
+    let writes = tables.iter().map(async |fresh| {
+        let prices = [NewPrices {
+            currency: Currency::USD,
+            fresh,
+            previous: None,
+        }];
+        let wallets = &bench.wallets;
+        wallets
+            .store_prices(&bench.address, &header, &prices, now, &bench.usage)
+            .await
     });
     for written in futures::future::join_all(writes).await {
         written.unwrap();
     }
-    let read = bench.load().await.prices.unwrap();
+    let read = bench.load().await.refreshed[&Currency::USD].clone();
     assert_eq!(read.table.entries().len(), 3);
     // What was checked earlier does not replace what was checked later.
     let older = table(1, 99, Timestamp::from_millis(now.as_millis() - 1));
+    let prices = [NewPrices {
+        currency: Currency::USD,
+        fresh: &older,
+        previous: Some(&read),
+    }];
     bench
         .wallets
-        .store_prices(
-            &bench.address,
-            Currency::USD,
-            &older,
-            Some(&read),
-            now,
-            &bench.usage,
-        )
+        .store_prices(&bench.address, &header, &prices, now, &bench.usage)
         .await
         .unwrap();
-    let kept = bench.load().await.prices.unwrap();
+    let kept = bench.load().await.refreshed[&Currency::USD].clone();
     let price = kept.table.get(PriceKey::Cmc(CmcId(1))).unwrap();
     assert_eq!(price.amount, Number::new(10, 0));
 }
@@ -313,7 +319,7 @@ async fn an_unknown_wallet_has_an_empty_header() {
     let blank: Vec<_> = header
         .parts
         .values()
-        .filter(|part| part.fetched_at.is_some())
+        .filter(|part| part.fetched_at().is_some())
         .collect();
     assert!(blank.is_empty());
     assert_ne!(header, Header::default());

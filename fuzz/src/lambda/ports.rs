@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use portfolio::{
     cache::{
-        CacheError, CachedPart, CachedPrices, CachedWallet, FailureMark, Header, Lease,
-        LeaseOutcome, LeaseRequest, NewStructure, WalletStore,
+        CacheError, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices,
+        NewStructure, Release, StoreOutcome, WalletStore,
         assets::{AssetStore, Assets},
         book::{Breakers, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
         codec,
@@ -22,7 +22,7 @@ use portfolio::{
         book::{BookKey, Page},
         currency::Currency,
         number::Number,
-        price::{CmcId, PriceTable},
+        price::CmcId,
         scope::{Part, Scope},
         upstream::Upstream,
     },
@@ -80,15 +80,13 @@ fn stored() -> &'static CachedWallet {
                 hash: codec::hash(&bytes),
                 bytes,
                 fetched_at,
+                currency: Currency::USD,
+                prices: stored.prices.clone(),
             };
-            (part, cached)
+            (part, Arc::new(cached))
         };
         CachedWallet {
-            parts: stored.parts.into_iter().map(cached).collect(),
-            prices: Some(CachedPrices {
-                table: stored.prices,
-                hash: 0,
-            }),
+            parts: stored.parts.clone().into_iter().map(cached).collect(),
             ..CachedWallet::default()
         }
     })
@@ -135,20 +133,15 @@ impl PriceSource for World {
 
 #[async_trait]
 impl WalletStore for World {
-    /// Prices are there in US dollars; in other currencies they are converted.
+    /// Prices are there in US dollars.
     async fn load(
         &self,
         _: &Address,
-        currency: Currency,
+        _: Currency,
         _: bool,
         _: &Usage,
     ) -> Result<CachedWallet, CacheError> {
-        let mut wallet = stored().clone();
-        if currency != Currency::USD {
-            let dollars = wallet.prices.take();
-            let elsewhere = dollars.map(|prices| (Currency::USD, prices.table));
-            wallet.elsewhere.extend(elsewhere);
-        }
+        let wallet = stored().clone();
         Ok(wallet)
     }
 
@@ -184,8 +177,8 @@ impl WalletStore for World {
         _: NewStructure<'_>,
         _: Timestamp,
         _: &Usage,
-    ) -> Result<bool, CacheError> {
-        Ok(true)
+    ) -> Result<StoreOutcome, CacheError> {
+        Ok(StoreOutcome::Stored)
     }
 
     async fn renew(
@@ -202,7 +195,7 @@ impl WalletStore for World {
         &self,
         _: &Address,
         _: &Lease,
-        _: Option<&FailureMark>,
+        _: &Release,
         _: &Usage,
     ) -> Result<(), CacheError> {
         Ok(())
@@ -215,9 +208,8 @@ impl WalletStore for World {
     async fn store_prices(
         &self,
         _: &Address,
-        _: Currency,
-        _: &PriceTable,
-        _: Option<&CachedPrices>,
+        _: &Header,
+        _: &[NewPrices<'_>],
         _: Timestamp,
         _: &Usage,
     ) -> Result<bool, CacheError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, EXPIRES};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::catalog::{self, Asset, chains};
 use super::market::{self, Source};
 use super::random::Random;
-use super::{Shared, clock, query};
+use super::{Shared, clock, lock, query};
 
 /// How many keys fit into a request.
 const MAX_KEYS: usize = 258;
@@ -24,11 +24,20 @@ const ZERO_ADDRESS: &str = "0x0000000000000000000000000000000000000000";
 /// Wrapped SOL, under whose address the chain's own coin is priced.
 const WRAPPED_SOL: &str = "So11111111111111111111111111111111111111112";
 
+/// What is quoted for one contract.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ContractPrice {
+    /// US dollars for one.
+    pub usd: f64,
+    /// When that was, in seconds since 1970; `None` for now.
+    pub timestamp: Option<u64>,
+}
+
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/prices/current/{coins}", get(current))
 }
 
-async fn current(request: Request) -> Response {
+async fn current(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let keys = query::decoded_last_segment(request.uri());
     let keys: Vec<&str> = keys.split(',').filter(|key| !key.is_empty()).collect();
     if keys.len() > MAX_KEYS {
@@ -38,13 +47,29 @@ async fn current(request: Request) -> Response {
         return (StatusCode::URI_TOO_LONG, html, page).into_response();
     }
     let now = clock::unix_seconds();
+    let contracts = lock(&shared.contracts).clone();
+    let quoted = |key: &str| match contracts.get(key) {
+        Some(price) => Some(set(price, now)),
+        None => price(key, now),
+    };
     let coins: Map<String, Value> = keys
         .into_iter()
-        .filter_map(|key| Some((key.to_owned(), price(key, now)?)))
+        .filter_map(|key| Some((key.to_owned(), quoted(key)?)))
         .collect();
     let expires = (now / EXPIRY_SECONDS + 1) * EXPIRY_SECONDS + EXPIRY_DELAY;
     let headers = [(EXPIRES, clock::http_date(expires))];
     (headers, axum::Json(json!({"coins": coins}))).into_response()
+}
+
+/// The entry of a key whose price was set.
+fn set(price: &ContractPrice, now: u64) -> Value {
+    json!({
+        "symbol": "SET",
+        "decimals": 18,
+        "price": price.usd,
+        "timestamp": price.timestamp.unwrap_or(now),
+        "confidence": 0.99,
+    })
 }
 
 /// The entry of one key; nothing for what is not known, as the service leaves it out.

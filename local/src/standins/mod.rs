@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use tower_http::compression::CompressionLayer;
 
 pub use coinmarketcap::coin::{Coin, Platform};
+pub use defillama::ContractPrice;
 pub use faults::Fault;
 pub use stats::{ByFilter, CoinMarketCapStats, DefiLlamaStats, Stats, ZerionStats};
 pub use wallets::{SAMPLES, Sample};
@@ -87,6 +88,8 @@ struct Shared {
     stats: Mutex<Stats>,
     faults: Mutex<faults::Faults>,
     coins: Mutex<coinmarketcap::coin::Coins>,
+    /// Prices at DeFiLlama that replace or add to those of the catalogue, by key.
+    contracts: Mutex<HashMap<String, ContractPrice>>,
     /// Wallets that replace those made from the address.
     wallets: Mutex<HashMap<String, Arc<Vec<wallets::Entry>>>>,
 }
@@ -100,6 +103,7 @@ impl StandIns {
                 stats: Mutex::default(),
                 faults: Mutex::default(),
                 coins: Mutex::new(coinmarketcap::coin::Coins::from_catalog()),
+                contracts: Mutex::default(),
                 wallets: Mutex::default(),
             }),
         }
@@ -141,6 +145,15 @@ impl StandIns {
     /// Pins the price CoinMarketCap quotes for a coin it knows.
     pub fn set_price(&self, cmc_id: u32, usd: f64) {
         lock(&self.shared.coins).pin(cmc_id, usd);
+    }
+
+    /// Sets what DeFiLlama quotes for a key such as `ethereum:0x…`, or makes it forget that.
+    pub fn set_contract_price(&self, key: &str, price: Option<ContractPrice>) {
+        let mut contracts = lock(&self.shared.contracts);
+        match price {
+            Some(price) => contracts.insert(key.to_owned(), price),
+            None => contracts.remove(key),
+        };
     }
 
     /// Sets or clears the trouble with a service.

@@ -17,11 +17,15 @@ use crate::{
 
 /// Version of all stored formats. An item of another version counts as not
 /// there: postcard does not describe itself.
-pub const FORMAT: u8 = 3;
+pub const FORMAT: u8 = 4;
 /// Largest chunk in bytes: DynamoDB's items end at 400 KB.
 pub const CHUNK_SIZE: usize = 350 * 1024;
-/// Compressed holdings larger than this are answered, but not cached.
-pub const MAX_CACHED: usize = 900 * 1024;
+/// Compressed holdings of one fetch larger than this are answered, but not
+/// cached.
+pub const MAX_CACHED: usize = 4 * 1024 * 1024;
+
+/// No part has more chunks than this, whatever its header claims.
+pub(crate) const MAX_CHUNKS: u32 = MAX_CACHED.div_ceil(CHUNK_SIZE) as u32;
 
 const ZSTD_LEVEL: i32 = 3;
 /// No stored value unpacks to more than this, whatever its bytes claim.

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use super::{FailureMark, Header, PartHeader, items::Item};
+use super::{FailureMark, Header, PartHeader, StoredPart, items::Item};
 use crate::{
     clock::{MAX_SKEW, Timestamp},
-    domain::scope::Part,
+    domain::{currency::Currency, scope::Part},
 };
 
-/// Of the whole wallet: the time of the holdings that were handed over.
+/// Of the whole wallet: how often it was invalidated.
+pub(super) const EPOCH: &str = "epoch";
+/// The time of the holdings that were handed over to be refreshed ahead.
 pub(super) const AHEAD: &str = "ahead";
 pub(super) const AHEAD_COUNT: &str = "ahead_n";
 
@@ -19,50 +21,84 @@ pub(crate) const LONGEST_FAILURE: Duration = Duration::from_secs(30);
 pub(super) struct Attributes {
     pub generation: &'static str,
     pub hash: &'static str,
-    pub chunks: &'static str,
     pub fetched_at: &'static str,
+    pub currency: &'static str,
+    pub fetch: &'static str,
+    pub written: &'static str,
+    pub chunks: &'static str,
     pub chunks_expire: &'static str,
+    pub price_chunks: &'static str,
     pub lease_until: &'static str,
     pub owner: &'static str,
     pub took: &'static str,
     pub failed_until: &'static str,
     pub failure: &'static str,
     pub asked_at: &'static str,
+    pub uncacheable_until: &'static str,
 }
 
-pub(super) fn attributes(part: Part) -> Attributes {
-    match part {
-        Part::Wallet => Attributes {
-            generation: "w_gen",
-            hash: "w_hash",
-            chunks: "w_n",
-            fetched_at: "w_at",
-            chunks_expire: "w_exp",
-            lease_until: "w_until",
-            owner: "w_owner",
-            took: "w_ms",
-            failed_until: "w_fail",
-            failure: "w_why",
-            asked_at: "w_asked",
-        },
-        Part::Defi => Attributes {
-            generation: "d_gen",
-            hash: "d_hash",
-            chunks: "d_n",
-            fetched_at: "d_at",
-            chunks_expire: "d_exp",
-            lease_until: "d_until",
-            owner: "d_owner",
-            took: "d_ms",
-            failed_until: "d_fail",
-            failure: "d_why",
-            asked_at: "d_asked",
-        },
+impl Attributes {
+    /// What refers to stored holdings.
+    pub fn stored(&self) -> [&'static str; 8] {
+        [
+            self.hash,
+            self.fetched_at,
+            self.currency,
+            self.fetch,
+            self.written,
+            self.chunks,
+            self.chunks_expire,
+            self.price_chunks,
+        ]
+    }
+
+    /// Everything but the generation.
+    pub fn forgettable(&self) -> impl Iterator<Item = &'static str> {
+        let rest = [
+            self.lease_until,
+            self.owner,
+            self.took,
+            self.failed_until,
+            self.failure,
+            self.asked_at,
+            self.uncacheable_until,
+        ];
+        self.stored().into_iter().chain(rest)
     }
 }
 
-/// An older or newer format's header has no data for us, but its generations
-/// go on counting.
+macro_rules! attributes {
+    ($prefix:literal) => {
+        Attributes {
+            generation: concat!($prefix, "_gen"),
+            hash: concat!($prefix, "_hash"),
+            fetched_at: concat!($prefix, "_at"),
+            currency: concat!($prefix, "_cur"),
+            fetch: concat!($prefix, "_fg"),
+            written: concat!($prefix, "_cg"),
+            chunks: concat!($prefix, "_n"),
+            chunks_expire: concat!($prefix, "_exp"),
+            price_chunks: concat!($prefix, "_pn"),
+            lease_until: concat!($prefix, "_until"),
+            owner: concat!($prefix, "_owner"),
+            took: concat!($prefix, "_ms"),
+            failed_until: concat!($prefix, "_fail"),
+            failure: concat!($prefix, "_why"),
+            asked_at: concat!($prefix, "_asked"),
+            uncacheable_until: concat!($prefix, "_big"),
+        }
+    };
+}
+
+pub(super) const fn attributes(part: Part) -> Attributes {
+    match part {
+        Part::Wallet => attributes!("w"),
+        Part::Defi => attributes!("d"),
+    }
+}
+
+/// Reads a header. An older or newer format's header has no data for us, but
+/// its generations go on counting.
 pub(super) fn read_header(item: &Item) -> Header {
     let mut header = Header::default();
     for part in Part::ALL {
@@ -76,33 +112,50 @@ pub(super) fn read_header(item: &Item) -> Header {
                 reason: item.text(names.failure).unwrap_or_default().to_owned(),
                 waited: None,
             }),
+            uncacheable_until: item.time(names.uncacheable_until),
             ..PartHeader::default()
         };
         if item.is_current() {
-            read.hash = item.hash(names.hash);
-            read.chunks = item.number(names.chunks).unwrap_or(0);
-            read.fetched_at = item.time(names.fetched_at);
-            read.chunks_expire = item.time(names.chunks_expire);
+            read.stored = read_stored(item, &names);
             read.took = item.number(names.took).map(Duration::from_millis);
         }
         header.parts.insert(part, read);
     }
+    header.epoch = item.number(EPOCH).unwrap_or(0);
     header.ahead = item.time(AHEAD);
     header.ahead_count = item.number(AHEAD_COUNT).unwrap_or(0);
     header
 }
 
+/// Reads what refers to stored holdings; if some of it is missing, none is
+/// there.
+fn read_stored(item: &Item, names: &Attributes) -> Option<StoredPart> {
+    Some(StoredPart {
+        hash: item.hash(names.hash)?,
+        fetched_at: item.time(names.fetched_at)?,
+        currency: Currency::parse(item.text(names.currency)?)?,
+        fetch: item.number(names.fetch)?,
+        written: item.number(names.written)?,
+        chunks: item.number(names.chunks)?,
+        chunks_expire: item.time(names.chunks_expire)?,
+        price_chunks: item.number(names.price_chunks).unwrap_or(0),
+    })
+}
+
 impl Header {
-    /// The header as far as a clock that is right at `now` can have told it:
-    /// a lease or a failure that ends far in the future, or holdings from
-    /// there, are damage and would otherwise last until then.
-    pub fn plausible_at(mut self, now: Timestamp, lease: Duration) -> Self {
+    /// Returns the header as far as a clock that is right at `now` can have told
+    /// it: a lease, a failure or a mark that ends far in the future, or holdings
+    /// from there, are damage and would otherwise last until then.
+    pub fn plausible_at(mut self, now: Timestamp, lease: Duration, uncacheable: Duration) -> Self {
         let latest = |length: Duration| now.plus(length).plus(MAX_SKEW);
         for part in self.parts.values_mut() {
             part.lease_until = part.lease_until.filter(|until| *until <= latest(lease));
             part.failed
                 .take_if(|mark| mark.until > latest(LONGEST_FAILURE));
-            part.fetched_at.take_if(|at| at.is_implausible(now));
+            part.stored
+                .take_if(|stored| stored.fetched_at.is_implausible(now));
+            part.uncacheable_until
+                .take_if(|until| *until > latest(uncacheable));
         }
         self
     }

@@ -11,6 +11,7 @@ pub mod dynamodb;
 pub(crate) mod header;
 mod items;
 mod keys;
+mod reads;
 pub mod table;
 mod wallets;
 pub mod watched;
@@ -63,31 +64,35 @@ impl CacheError {
 /// Everything that is cached of one wallet, as one read brings it.
 #[derive(Clone, Debug, Default)]
 pub struct CachedWallet {
-    /// The parts whose holdings are there, whole and readable.
-    pub parts: BTreeMap<Part, CachedPart>,
+    /// The parts that are there whole: holdings, and the prices that came with
+    /// them.
+    pub parts: BTreeMap<Part, Arc<CachedPart>>,
     /// What the header says of each part, readable or not.
     pub header: Header,
-    /// Prices in the asked currency.
-    pub prices: Option<CachedPrices>,
-    /// Prices in the other currencies that it was asked for in.
-    pub elsewhere: Vec<(Currency, PriceTable)>,
+    /// Refreshed prices by currency: in US dollars, and in the asked currency.
+    pub refreshed: BTreeMap<Currency, Arc<CachedPrices>>,
+    /// Items that the header does not refer to: of earlier fetches, or of one
+    /// under way.
+    pub leftovers: Vec<Leftover>,
 }
 
 impl CachedWallet {
-    /// The header less the hashes of parts that could not be read: their
-    /// chunks must be written again, even if nothing changed.
-    pub fn intact_header(&self) -> Header {
-        let mut header = self.header.clone();
-        for (part, read) in &mut header.parts {
-            if !self.parts.contains_key(part) {
-                read.hash = None;
-            }
-        }
-        header
+    /// Returns the refreshed prices in a currency, if there are any.
+    pub fn prices(&self, currency: Currency) -> Option<&PriceTable> {
+        self.refreshed.get(&currency).map(|read| &read.table)
     }
 }
 
-/// One part's holdings.
+/// An item of a wallet that its header does not refer to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The part that it belongs to.
+    pub part: Part,
+    /// Its sort key.
+    pub sort: String,
+}
+
+/// One part's holdings, and the prices of the same fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedPart {
     /// Encoded [`Holdings`](crate::domain::holdings::Holdings).
@@ -96,6 +101,11 @@ pub struct CachedPart {
     pub hash: u128,
     /// When they were fetched.
     pub fetched_at: Timestamp,
+    /// The currency that they were fetched in.
+    pub currency: Currency,
+    /// The provider's prices in that currency. Assets that it did not price are
+    /// not in it.
+    pub prices: PriceTable,
 }
 
 /// A wallet's header.
@@ -103,6 +113,8 @@ pub struct CachedPart {
 pub struct Header {
     /// Per part.
     pub parts: BTreeMap<Part, PartHeader>,
+    /// Counts invalidations; refreshed prices of another epoch do not count.
+    pub epoch: u64,
     /// Holdings of this time have been handed over, to be fetched before they
     /// expire,
     pub ahead: Option<Timestamp>,
@@ -115,15 +127,9 @@ pub struct Header {
 pub struct PartHeader {
     /// Counts leases and invalidations; writes are conditioned on it.
     pub generation: u64,
-    /// Hash of the encoded holdings; none while nothing was stored.
-    pub hash: Option<u128>,
-    /// In how many chunks they are stored.
-    pub chunks: u32,
-    /// When they were fetched.
-    pub fetched_at: Option<Timestamp>,
-    /// Until when the chunks themselves are kept.
-    pub chunks_expire: Option<Timestamp>,
-    /// Until when somebody holds the lease.
+    /// What is stored, if anything is.
+    pub stored: Option<StoredPart>,
+    /// Until when a process holds the lease.
     pub lease_until: Option<Timestamp>,
     /// Who took the last lease: a random number.
     pub owner: Option<u64>,
@@ -131,12 +137,49 @@ pub struct PartHeader {
     pub took: Option<Duration>,
     /// Why the last fetch failed, if one did since.
     pub failed: Option<FailureMark>,
+    /// Until when it is known that what a fetch brings cannot be stored.
+    pub uncacheable_until: Option<Timestamp>,
 }
 
-/// That the provider failed, so that not everybody asks it again at once.
+impl PartHeader {
+    /// Returns when the stored holdings were fetched.
+    pub fn fetched_at(&self) -> Option<Timestamp> {
+        self.stored.map(|stored| stored.fetched_at)
+    }
+
+    /// Returns whether a process holds the lease.
+    pub fn is_leased(&self, now: Timestamp) -> bool {
+        self.lease_until.is_some_and(|until| now < until)
+    }
+}
+
+/// The stored holdings that a header refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPart {
+    /// Hash of the encoded holdings.
+    pub hash: u128,
+    /// When they were fetched.
+    pub fetched_at: Timestamp,
+    /// In which currency.
+    pub currency: Currency,
+    /// The generation of the fetch; its prices carry it or a later one.
+    pub fetch: u64,
+    /// The generation whose chunks hold them: an unchanged structure is not
+    /// written again.
+    pub written: u64,
+    /// In how many chunks.
+    pub chunks: u32,
+    /// Until when the chunks are kept.
+    pub chunks_expire: Timestamp,
+    /// In how many chunks the prices of the fetch are stored, under its
+    /// generation; none if they are one item beside the holdings.
+    pub price_chunks: u32,
+}
+
+/// That the provider failed, so that it is not asked again at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureMark {
-    /// Until when nobody should ask again.
+    /// Until when no request should ask again.
     pub until: Timestamp,
     /// How it failed; a word of the reader's own.
     pub reason: String,
@@ -144,13 +187,23 @@ pub struct FailureMark {
     pub waited: Option<Duration>,
 }
 
-/// A wallet's prices in one currency.
+/// A wallet's refreshed prices in one currency.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedPrices {
     /// The prices.
     pub table: PriceTable,
     /// Hash of the stored bytes; a replacement is conditioned on it.
     pub hash: u128,
+}
+
+/// How a lease ends without anything being stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Release {
+    /// The provider failed.
+    pub failed: Option<FailureMark>,
+    /// What was fetched cannot be stored, and neither can what others fetch
+    /// before this.
+    pub uncacheable_until: Option<Timestamp>,
 }
 
 /// What came of trying to take a wallet's lease.
@@ -196,15 +249,34 @@ pub struct Lease {
 /// What a fetch brought, to be stored.
 #[derive(Clone, Copy, Debug)]
 pub struct NewStructure<'n> {
-    /// Encoded holdings and their hash, per part.
-    pub parts: &'n BTreeMap<Part, CachedPart>,
-    /// The header as it was read, to leave unchanged chunks alone.
-    pub previous: &'n Header,
+    /// Holdings and prices per part.
+    pub parts: &'n BTreeMap<Part, Arc<CachedPart>>,
+    /// The wallet as it was read: unchanged chunks stay, replaced ones go.
+    pub previous: &'n CachedWallet,
     /// How long the fetch took.
     pub took: Duration,
-    /// Prices that came with them, in which currency, and the ones that were
-    /// read before.
-    pub prices: (Currency, &'n PriceTable, Option<&'n CachedPrices>),
+}
+
+/// What came of storing a fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreOutcome {
+    /// It is visible to all.
+    Stored,
+    /// The lease was lost meanwhile: nothing of it is visible.
+    LeaseLost,
+    /// It takes more than is kept; the lease is still held.
+    TooLarge,
+}
+
+/// Refreshed prices in one currency, to be put over what was read before.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPrices<'n> {
+    /// The currency.
+    pub currency: Currency,
+    /// The new prices.
+    pub fresh: &'n PriceTable,
+    /// What was read; none if there was nothing.
+    pub previous: Option<&'n CachedPrices>,
 }
 
 /// How long stored items are kept.
@@ -219,7 +291,10 @@ pub struct Retention {
 /// Keeps wallets.
 #[async_trait]
 pub trait WalletStore: Send + Sync {
-    /// Reads all of a wallet at once. `consistent` sees every finished write.
+    /// Reads a wallet in one round trip, two above 1 MB of holdings: its header
+    /// with every finished write, holdings, the prices that came with them, and
+    /// refreshed prices in US dollars and in `currency`. `consistent` sees every
+    /// finished write of all.
     async fn load(
         &self,
         address: &Address,
@@ -251,8 +326,8 @@ pub trait WalletStore: Send + Sync {
     /// Reads the header alone, with every finished write.
     async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError>;
 
-    /// Stores what a fetch brought and ends the lease. `false` when the lease
-    /// was lost meanwhile: then nothing of it was written.
+    /// Stores what a fetch brought and ends the lease: chunks and prices first,
+    /// then the header that refers to them, then what they replace goes.
     async fn store(
         &self,
         address: &Address,
@@ -260,7 +335,7 @@ pub trait WalletStore: Send + Sync {
         structure: NewStructure<'_>,
         now: Timestamp,
         usage: &Usage,
-    ) -> Result<bool, CacheError>;
+    ) -> Result<StoreOutcome, CacheError>;
 
     /// Keeps a lease until `until`; `false` if it was lost.
     async fn renew(
@@ -271,18 +346,17 @@ pub trait WalletStore: Send + Sync {
         usage: &Usage,
     ) -> Result<bool, CacheError>;
 
-    /// Ends a lease without storing anything, and tells why if the provider
-    /// failed.
+    /// Ends a lease without storing anything, and says why.
     async fn release(
         &self,
         address: &Address,
         lease: &Lease,
-        failed: Option<&FailureMark>,
+        release: &Release,
         usage: &Usage,
     ) -> Result<(), CacheError>;
 
-    /// Forgets everything of a wallet. Whoever is fetching it now cannot store
-    /// what it fetches.
+    /// Forgets everything of a wallet. What is being fetched now cannot be
+    /// stored, and nothing that is stored later is removed.
     async fn forget(
         &self,
         address: &Address,
@@ -290,15 +364,15 @@ pub trait WalletStore: Send + Sync {
         usage: &Usage,
     ) -> Result<(), CacheError>;
 
-    /// Puts `fresh` over the prices that were read before (`None`: there were
-    /// none). Prices that somebody else stored meanwhile are kept. `false`
-    /// when they could not be kept: too many, or replaced too often.
+    /// Puts refreshed prices over those that were read with `header`. Prices
+    /// that another process stored meanwhile are kept, the later checked one of
+    /// each. `false` when they could not be kept: too many, or replaced too
+    /// often.
     async fn store_prices(
         &self,
         address: &Address,
-        currency: Currency,
-        fresh: &PriceTable,
-        previous: Option<&CachedPrices>,
+        header: &Header,
+        prices: &[NewPrices<'_>],
         now: Timestamp,
         usage: &Usage,
     ) -> Result<bool, CacheError>;

@@ -142,6 +142,15 @@ pub trait TableClient: Send + Sync {
     ) -> Result<Consumed<Result<Attributes, Attributes>>, CacheError>;
 }
 
+/// A range of one partition.
+#[derive(Clone, Debug)]
+pub(super) struct Range {
+    pub partition: String,
+    /// The first and the last sort key, both included; all of them if none.
+    pub sort: Option<(String, String)>,
+    pub consistent: bool,
+}
+
 /// The table with a client and a clock.
 #[derive(Clone)]
 pub struct Table {
@@ -166,13 +175,14 @@ impl Table {
         self.clock.clone()
     }
 
-    /// Opens the connection, so that no request waits for it, by a read of the
-    /// smallest partition. Takes no longer than any operation; without a table
-    /// that answers a process starts all the same.
+    /// Opens the two connections that a request's first reads need, so that none
+    /// waits for them, by reads of the smallest partition. Takes no longer than
+    /// any operation; without a table that answers a process starts all the same.
     pub async fn open(&self) {
         let usage = Usage::default();
-        let read = self.query(keys::BREAKERS.to_owned(), false, &usage);
-        if let Err(error) = read.await {
+        let read = || self.query(keys::BREAKERS.to_owned(), false, &usage);
+        let (first, second) = futures::join!(read(), read());
+        if let Err(error) = first.and(second) {
             tracing::warn!(%error, "started without the table");
         }
     }
@@ -185,14 +195,29 @@ impl Table {
         consistent: bool,
         usage: &Usage,
     ) -> Result<Vec<Item>, CacheError> {
+        let range = Range {
+            partition,
+            sort: None,
+            consistent,
+        };
+        usage.round_trip();
+        self.query_range(range, usage).await
+    }
+
+    /// The items of a range, read backwards. Pages past 1 MB are round trips;
+    /// the first one is left to the caller to count, who may read more at once.
+    pub(super) async fn query_range(
+        &self,
+        range: Range,
+        usage: &Usage,
+    ) -> Result<Vec<Item>, CacheError> {
         let mut items = Vec::new();
         let mut start = None;
         loop {
-            usage.round_trip();
             let call = QueryCall {
-                partition: partition.clone(),
-                range: None,
-                consistent,
+                partition: range.partition.clone(),
+                range: range.sort.clone(),
+                consistent: range.consistent,
                 start,
             };
             let page = self.client.query(call).await?;
@@ -202,10 +227,11 @@ impl Table {
             if start.is_none() {
                 return Ok(items);
             }
+            usage.round_trip();
         }
     }
 
-    /// One item, with every finished write.
+    /// One item, with every finished write, as a round trip.
     pub(super) async fn get(
         &self,
         partition: String,
@@ -213,7 +239,18 @@ impl Table {
         usage: &Usage,
     ) -> Result<Option<Item>, CacheError> {
         usage.round_trip();
-        let read = self.client.get(key(partition, sort), true).await?;
+        self.get_item(partition, sort, true, usage).await
+    }
+
+    /// One item, as part of a round trip that the caller counts.
+    pub(super) async fn get_item(
+        &self,
+        partition: String,
+        sort: &str,
+        consistent: bool,
+        usage: &Usage,
+    ) -> Result<Option<Item>, CacheError> {
+        let read = self.client.get(key(partition, sort), consistent).await?;
         usage.read(read.units);
         Ok(read.value.map(Item::new))
     }
@@ -280,7 +317,7 @@ impl Table {
         Ok(written.value)
     }
 
-    /// Deletes an item if `condition` holds.
+    /// Deletes an item if `condition` holds, as a round trip.
     pub(super) async fn delete(
         &self,
         partition: String,
@@ -289,6 +326,18 @@ impl Table {
         usage: &Usage,
     ) -> Result<(), CacheError> {
         usage.round_trip();
+        self.delete_item(partition, sort, condition, usage).await
+    }
+
+    /// Deletes an item if `condition` holds, as part of a round trip that the
+    /// caller counts.
+    pub(super) async fn delete_item(
+        &self,
+        partition: String,
+        sort: &str,
+        condition: Condition,
+        usage: &Usage,
+    ) -> Result<(), CacheError> {
         let deleted = self.client.delete(key(partition, sort), condition).await?;
         usage.wrote(deleted.units);
         Ok(())

@@ -1,29 +1,24 @@
 //! Wallets in the table: one read brings everything, writes are conditioned
 //! on generations.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    CacheError, CachedPart, CachedPrices, CachedWallet, FailureMark, Header, Lease, LeaseOutcome,
-    LeaseRequest, NewStructure, PartHeader, Retention, SKEW, Table, WalletStore,
+    CacheError, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices, NewStructure,
+    Release, Retention, SKEW, StoreOutcome, Table, WalletStore,
     calls::Update,
     codec,
     header::{AHEAD, AHEAD_COUNT, LONGEST_FAILURE, attributes, read_header},
-    items::{EXPIRES_AT, Item, VERSION, number, seconds, time},
+    items::{EXPIRES_AT, VERSION, number, seconds, time},
     keys,
     writes::{Write, next_generation, while_held},
 };
 use crate::{
     clock::{MAX_SKEW, Timestamp},
-    domain::{
-        address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
-    },
+    domain::{address::Address, currency::Currency},
     random::random,
     usage::Usage,
 };
@@ -47,73 +42,6 @@ impl Wallets {
             address,
             now,
             usage,
-        }
-    }
-}
-
-/// Puts a part together; `None` when a chunk is missing, of another write, or
-/// damaged.
-fn assemble(header: &PartHeader, chunks: &HashMap<u32, &Item>) -> Option<CachedPart> {
-    let (hash, fetched_at) = (header.hash?, header.fetched_at?);
-    let mut packed = Vec::new();
-    for index in 0..header.chunks {
-        let chunk = chunks.get(&index)?;
-        if !chunk.is_current() || chunk.hash("h") != Some(hash) {
-            return None;
-        }
-        packed.extend_from_slice(chunk.bytes("b")?);
-    }
-    let bytes = codec::decompress(&packed).ok()?;
-    let sound = codec::hash(&bytes) == hash && Holdings::decode(&bytes).is_ok();
-    sound.then_some(CachedPart {
-        bytes,
-        hash,
-        fetched_at,
-    })
-}
-
-fn assemble_wallet(items: &[Item], currency: Currency) -> CachedWallet {
-    let mut wallet = CachedWallet::default();
-    let mut chunks: BTreeMap<Part, HashMap<u32, &Item>> = BTreeMap::new();
-    let prices_key = keys::prices(currency);
-    for item in items {
-        let key = item.sort_key();
-        if key == keys::HEADER {
-            wallet.header = read_header(item);
-        } else if key == prices_key {
-            wallet.prices = read_prices(item);
-        } else if let Some(other) = keys::currency_of_prices(key) {
-            let read = read_prices(item).map(|read| (other, read.table));
-            wallet.elsewhere.extend(read);
-        } else if let (Some(part), Some(index)) = (keys::part_of_chunk(key), item.number("i")) {
-            chunks.entry(part).or_default().insert(index, item);
-        }
-    }
-    for (part, header) in &wallet.header.parts {
-        let none = HashMap::new();
-        let read = assemble(header, chunks.get(part).unwrap_or(&none));
-        if read.is_none() && header.fetched_at.is_some() {
-            tracing::warn!(
-                part = part.as_str(),
-                "cached holdings are incomplete or damaged"
-            );
-        }
-        wallet.parts.extend(read.map(|read| (*part, read)));
-    }
-    wallet
-}
-
-pub(super) fn read_prices(item: &Item) -> Option<CachedPrices> {
-    if !item.is_current() {
-        return None;
-    }
-    let hash = item.hash("h")?;
-    let table = item.bytes("b").map(codec::unpack_prices)?;
-    match table {
-        Ok(table) => Some(CachedPrices { table, hash }),
-        Err(error) => {
-            tracing::warn!(%error, "cached prices are damaged");
-            None
         }
     }
 }
@@ -173,11 +101,7 @@ impl WalletStore for Wallets {
         consistent: bool,
         usage: &Usage,
     ) -> Result<CachedWallet, CacheError> {
-        let items = self
-            .table
-            .query(keys::wallet(address), consistent, usage)
-            .await?;
-        Ok(assemble_wallet(&items, currency))
+        self.read_wallet(address, currency, consistent, usage).await
     }
 
     async fn lease(
@@ -247,7 +171,7 @@ impl WalletStore for Wallets {
         structure: NewStructure<'_>,
         now: Timestamp,
         usage: &Usage,
-    ) -> Result<bool, CacheError> {
+    ) -> Result<StoreOutcome, CacheError> {
         self.write(address, now, usage)
             .structure(lease, structure)
             .await
@@ -278,7 +202,7 @@ impl WalletStore for Wallets {
         &self,
         address: &Address,
         lease: &Lease,
-        failed: Option<&FailureMark>,
+        release: &Release,
         usage: &Usage,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
@@ -286,7 +210,10 @@ impl WalletStore for Wallets {
         for part in lease.generations.keys() {
             let names = attributes(*part);
             update.remove(names.lease_until);
-            if let Some(failed) = failed {
+            if let Some(until) = release.uncacheable_until {
+                update.put(names.uncacheable_until, time(until));
+            }
+            if let Some(failed) = &release.failed {
                 update.put(names.failed_until, time(failed.until));
                 update.put(names.failure, AttributeValue::S(failed.reason.clone()));
                 if let Some(waited) = failed.waited {
@@ -312,14 +239,18 @@ impl WalletStore for Wallets {
     async fn store_prices(
         &self,
         address: &Address,
-        currency: Currency,
-        fresh: &PriceTable,
-        previous: Option<&CachedPrices>,
+        header: &Header,
+        prices: &[NewPrices<'_>],
         now: Timestamp,
         usage: &Usage,
     ) -> Result<bool, CacheError> {
-        self.write(address, now, usage)
-            .prices(currency, fresh, previous)
-            .await
+        usage.round_trip();
+        let write = self.write(address, now, usage);
+        let writes = prices
+            .iter()
+            .map(|prices| write.merge_prices(header.epoch, prices));
+        let stored = futures::future::join_all(writes).await;
+        let stored: Vec<bool> = stored.into_iter().collect::<Result<_, _>>()?;
+        Ok(!stored.contains(&false))
     }
 }

@@ -1,21 +1,20 @@
 //! Writing a wallet: each write holds only if nothing newer is there.
 
-use futures::future::BoxFuture;
-
 use super::{
-    CacheError, CachedPart, CachedPrices, GRACE, Header, Lease, NewStructure, PartHeader,
-    WalletStore,
+    CacheError, CachedPart, GRACE, Header, Lease, NewPrices, NewStructure, StoreOutcome,
+    StoredPart,
     calls::Update,
     codec::{self, MAX_CACHED},
-    header::{AHEAD, AHEAD_COUNT, attributes, read_header},
+    header::{AHEAD, AHEAD_COUNT, EPOCH, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
     keys,
-    table::{Condition, together},
-    wallets::{Wallets, read_prices},
+    reads::{GENERATION, ITEM_EPOCH, read_prices, stored_chunks},
+    table::Condition,
+    wallets::Wallets,
 };
 use crate::{
     clock::Timestamp,
-    domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},
+    domain::{address::Address, price::PriceTable, scope::Part},
     usage::Usage,
 };
 
@@ -24,7 +23,12 @@ const INVALID: &str = "ValidationException";
 /// Tries to merge prices before they are left to the next request.
 const MERGE_ATTEMPTS: usize = 3;
 
-type Pending<'w> = BoxFuture<'w, Result<bool, CacheError>>;
+/// An item that is to be put.
+struct NewItem {
+    sort: String,
+    item: Item,
+    condition: Condition,
+}
 
 /// One write of a wallet.
 #[derive(Clone, Copy)]
@@ -47,7 +51,10 @@ pub(super) fn while_held(update: &mut Update, lease: &Lease) {
 /// Counts a part's generation up. Generations start from the time: a header
 /// that expired and is made anew goes on above its older chunks' generations.
 pub(super) fn next_generation(update: &mut Update, part: Part, now: Timestamp) {
-    let name = attributes(part).generation;
+    next(update, attributes(part).generation, now);
+}
+
+fn next(update: &mut Update, name: &str, now: Timestamp) {
     let (first, one) = (
         update.value("first", time(now)),
         update.value("one", number(1)),
@@ -55,19 +62,20 @@ pub(super) fn next_generation(update: &mut Update, part: Part, now: Timestamp) {
     update.set(name, format!("if_not_exists({name}, {first}) + {one}"));
 }
 
-/// An item as it was read: what was stored since by a later fetch stays.
-fn unchanged(item: &Item, forgotten: &Header) -> Condition {
-    if let Some(part) = keys::part_of_chunk(item.sort_key()) {
-        let generation = forgotten.parts.get(&part).map_or(0, |it| it.generation);
-        return Condition::new(
-            "NOT attribute_type(g, :numeric) OR g <= :g",
-            [(":g", number(generation)), (":numeric", text("N"))],
-        );
-    }
-    match item.hash("h") {
-        Some(seen) => Condition::new("h = :h", [(":h", hash(seen))]),
-        None => Condition::new("NOT attribute_type(h, :binary)", [(":binary", text("B"))]),
-    }
+/// Holds for an item of an earlier generation.
+fn older_than(generation: u64) -> Condition {
+    Condition::new(
+        "NOT attribute_type(g, :numeric) OR g < :g",
+        [(":g", number(generation)), (":numeric", text("N"))],
+    )
+}
+
+/// Holds for refreshed prices of an earlier epoch.
+fn before_epoch(epoch: u64) -> Condition {
+    Condition::new(
+        "NOT attribute_type(e, :numeric) OR e < :e",
+        [(":e", number(epoch)), (":numeric", text("N"))],
+    )
 }
 
 fn corrupt(error: codec::CorruptItem) -> CacheError {
@@ -91,115 +99,230 @@ impl<'w> Write<'w> {
         self.expiry().plus(self.store.retention.structure)
     }
 
-    /// Stores what a fetch brought: the header, whose condition tells whether
-    /// the lease still holds, and only then the chunks. A late holder stores
-    /// prices at most; a reader that sees the header before its chunks takes the
-    /// part for missing, never for something else.
+    /// The TTL of refreshed prices: they are of no use for as long as holdings.
+    fn prices_expiry(&self) -> Timestamp {
+        self.now.plus(self.store.retention.prices).plus(GRACE)
+    }
+
+    /// Stores what a fetch brought. Chunks are written under keys of the lease's
+    /// generation, and prices beside them, before the header that refers to
+    /// them; its condition tells whether the lease still holds. So readers see
+    /// the fetch before or this one, whole. What is replaced goes last.
     pub(super) async fn structure(
         self,
         lease: &Lease,
         structure: NewStructure<'_>,
-    ) -> Result<bool, CacheError> {
+    ) -> Result<StoreOutcome, CacheError> {
         let mut packed = Vec::new();
         for (part, new) in structure.parts {
             packed.push((*part, new, codec::compress(&new.bytes).map_err(corrupt)?));
         }
         let size: usize = packed.iter().map(|(.., bytes)| bytes.len()).sum();
         if size > MAX_CACHED {
-            tracing::info!(bytes = size, "too large to be cached");
-            self.store
-                .release(self.address, lease, None, self.usage)
-                .await?;
-            return Ok(false);
+            tracing::info!(bytes = size, "holdings are too large to be cached");
+            return Ok(StoreOutcome::TooLarge);
         }
-        let mut update = Update::default();
-        update.put(VERSION, number(codec::FORMAT));
-        update.put(EXPIRES_AT, seconds(self.expiry()));
-        while_held(&mut update, lease);
-        let mut chunks: Vec<Pending<'_>> = Vec::new();
+        let mut header = Update::default();
+        header.put(VERSION, number(codec::FORMAT));
+        header.put(EXPIRES_AT, seconds(self.expiry()));
+        while_held(&mut header, lease);
+        let (mut items, mut written, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for (part, new, bytes) in &packed {
             let generation = lease.generations.get(part).copied().unwrap_or(0);
-            let kept = self.kept_until(structure.previous.parts.get(part), new);
-            if kept.is_none() {
-                chunks.extend(self.chunks(*part, new.hash, bytes, generation));
-            }
-            let expire = kept.unwrap_or_else(|| self.chunk_expiry());
             let names = attributes(*part);
-            update.put(names.hash, hash(new.hash));
-            update.put(names.chunks, number(codec::chunks(bytes).len()));
-            update.put(names.fetched_at, time(new.fetched_at));
-            update.put(names.chunks_expire, time(expire));
-            update.put(names.took, number(structure.took.as_millis()));
-            for ended in [names.lease_until, names.failed_until, names.failure] {
-                update.remove(ended);
+            let (prices, chunks) = self.provider_prices(*part, new, structure, generation)?;
+            header.put(names.price_chunks, number(chunks));
+            items.extend(prices);
+            if let Some(kept) = self.kept_chunks(*part, new, structure) {
+                header.put(names.written, number(kept.written));
+                header.put(names.chunks, number(kept.chunks));
+                header.put(names.chunks_expire, time(kept.chunks_expire));
+            } else {
+                let chunks = self.chunks(*part, new.hash, bytes, generation);
+                written.extend(chunks.iter().map(|chunk| (*part, chunk.sort.clone())));
+                header.put(names.written, number(generation));
+                header.put(names.chunks, number(chunks.len()));
+                header.put(names.chunks_expire, time(self.chunk_expiry()));
+                items.extend(chunks);
+                replaced.extend(
+                    stored_chunks(structure.previous, *part)
+                        .into_iter()
+                        .map(|sort| (*part, sort)),
+                );
             }
+            header.put(names.hash, hash(new.hash));
+            header.put(names.fetched_at, time(new.fetched_at));
+            header.put(names.currency, text(new.currency.as_str()));
+            header.put(names.fetch, number(generation));
+            header.put(names.took, number(structure.took.as_millis()));
+            for ended in [
+                names.lease_until,
+                names.failed_until,
+                names.failure,
+                names.uncacheable_until,
+            ] {
+                header.remove(ended);
+            }
+            replaced.extend(self.superseded(*part, new, structure));
         }
-        let (currency, fresh, previous) = structure.prices;
-        // Whoever finds fresh holdings must find their prices as well, or would
-        // ask for them: they are there before the last write that makes the
-        // holdings whole. Of a lost lease they are no more than prices.
         self.usage.round_trip();
-        let header = self.header(update);
-        let prices = self.merge_prices(currency, fresh, previous);
-        if chunks.is_empty() {
-            let prices = prices.await;
-            self.usage.round_trip();
-            return Ok(header.await?.is_ok() && prices?);
-        }
-        let (header, prices) = futures::join!(header, prices);
-        if header?.is_err() {
-            return Ok(false);
-        }
-        let Ok(written) = together(chunks, self.usage)
-            .await
-            .inspect_err(|error| tracing::warn!(%error, "holdings are not whole"))
-        else {
-            self.not_whole(lease).await?;
-            return Ok(false);
+        let puts = items.into_iter().map(|item| self.put(item));
+        // Every call runs to its end, so that none is cut off half-way.
+        let puts = futures::future::join_all(puts).await;
+        let visible = match puts.into_iter().collect::<Result<Vec<bool>, _>>() {
+            Ok(puts) if !puts.contains(&false) => {
+                self.usage.round_trip();
+                self.header(header).await.map(|changed| changed.is_ok())
+            }
+            // A later fetch has stored its own.
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
         };
-        Ok(!written.contains(&false) && prices?)
+        match visible {
+            Ok(true) => {
+                self.delete_older(lease, replaced, 0).await;
+                Ok(StoreOutcome::Stored)
+            }
+            Ok(false) => {
+                // No header refers to this generation any more.
+                self.delete_older(lease, written, 1).await;
+                Ok(StoreOutcome::LeaseLost)
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    /// Takes back that holdings are there: not all of them could be written.
-    /// Somebody else may fetch them now.
-    async fn not_whole(&self, lease: &Lease) -> Result<(), CacheError> {
-        let mut update = Update::default();
-        while_held(&mut update, lease);
-        for part in lease.generations.keys() {
-            let names = attributes(*part);
-            for gone in [names.hash, names.fetched_at] {
-                update.remove(gone);
-            }
-            // A lease that is over, unlike none, tells those who wait for it
-            // to try for it themselves.
-            update.put(names.lease_until, time(Timestamp::default()));
+    async fn put(&self, item: NewItem) -> Result<bool, CacheError> {
+        let table = &self.store.table;
+        table.put(item.item, item.condition, self.usage).await
+    }
+
+    /// Deletes items of earlier generations than the lease's (`beyond`: or its
+    /// own). What cannot be deleted now expires.
+    async fn delete_older(&self, lease: &Lease, items: Vec<(Part, String)>, beyond: u64) {
+        if items.is_empty() {
+            return;
         }
         self.usage.round_trip();
-        self.header(update).await.map(drop)
+        let partition = keys::wallet(self.address);
+        let deletes = items.iter().map(|(part, sort)| {
+            let generation = lease.generations.get(part).map_or(0, |it| it + beyond);
+            let condition = older_than(generation);
+            let table = &self.store.table;
+            table.delete_item(partition.clone(), sort, condition, self.usage)
+        });
+        for deleted in futures::future::join_all(deletes).await {
+            if let Err(error) = deleted {
+                tracing::warn!(%error, "a replaced item cannot be deleted");
+            }
+        }
     }
 
-    /// Forgets the wallet: first the header, so that nobody finds holdings any
-    /// more and no fetch that is under way can store any; then the rest.
+    /// What else a part's new fetch makes useless: items that no header refers
+    /// to, and prices of the fetch before in another currency.
+    fn superseded(
+        &self,
+        part: Part,
+        new: &CachedPart,
+        structure: NewStructure<'_>,
+    ) -> Vec<(Part, String)> {
+        let stays = keys::provider_prices(part, new.currency);
+        let leftovers = structure.previous.leftovers.iter();
+        let leftovers = leftovers
+            .filter(|left| left.part == part && left.sort != stays)
+            .map(|left| left.sort.clone());
+        let header = structure.previous.header.parts.get(&part);
+        let before = header.and_then(|read| read.stored);
+        let before = before
+            .filter(|stored| stored.currency != new.currency)
+            .map(|stored| keys::provider_prices(part, stored.currency));
+        leftovers.chain(before).map(|sort| (part, sort)).collect()
+    }
+
+    /// The prices of a part's fetch, and in how many chunks of their own they
+    /// are: none if they replace the item of the fetch before.
+    fn provider_prices(
+        &self,
+        part: Part,
+        new: &CachedPart,
+        structure: NewStructure<'_>,
+        generation: u64,
+    ) -> Result<(Vec<NewItem>, usize), CacheError> {
+        let packed = codec::pack_prices(&new.prices).map_err(corrupt)?;
+        // What could not be read must not be replaced: until the new header is
+        // there, readers need its prices.
+        let header = structure.previous.header.parts.get(&part);
+        let unread = header.is_none_or(|read| read.stored.is_some())
+            && !structure.previous.parts.contains_key(&part);
+        if unread || packed.len() > codec::CHUNK_SIZE {
+            let chunks = (0_u32..).zip(codec::chunks(&packed));
+            let item = |(index, chunk): (u32, &[u8])| {
+                let sort = keys::provider_price_chunk(part, generation, index);
+                self.prices_item(sort, chunk, generation, Condition::default())
+            };
+            let items: Vec<NewItem> = chunks.map(item).collect();
+            let count = items.len();
+            return Ok((items, count));
+        }
+        // It replaces the prices of the fetch before while that one's header is
+        // still read, so it holds them as well of what is no longer held.
+        let before = structure.previous.parts.get(&part);
+        let before = before.filter(|before| before.currency == new.currency);
+        let packed = match before {
+            Some(before) => {
+                let entries = before.prices.entries().iter();
+                let gone = entries.filter(|(key, price)| {
+                    price.given_at >= before.fetched_at && new.prices.get(*key).is_none()
+                });
+                let both = codec::pack_prices(&new.prices.merged(gone.copied()));
+                let both = both.map_err(corrupt)?;
+                if both.len() > codec::CHUNK_SIZE {
+                    packed
+                } else {
+                    both
+                }
+            }
+            None => packed,
+        };
+        let sort = keys::provider_prices(part, new.currency);
+        let condition = Condition::new(
+            "attribute_not_exists(pk) OR NOT attribute_type(g, :numeric) OR g <= :g",
+            [(":g", number(generation)), (":numeric", text("N"))],
+        );
+        let item = self.prices_item(sort, &packed, generation, condition);
+        Ok((vec![item], 0))
+    }
+
+    fn prices_item(
+        &self,
+        sort: String,
+        packed: &[u8],
+        generation: u64,
+        condition: Condition,
+    ) -> NewItem {
+        let item = Item::keyed(keys::wallet(self.address), sort.clone())
+            .with(GENERATION, number(generation))
+            .with("b", bytes(packed))
+            .with(EXPIRES_AT, seconds(self.expiry()));
+        NewItem {
+            sort,
+            item,
+            condition,
+        }
+    }
+
+    /// Forgets the wallet: first the header, so that no reader finds holdings
+    /// any more and no fetch that is under way can store any; then the rest, as
+    /// far as it is not newer.
     pub(super) async fn forget(self) -> Result<(), CacheError> {
         let mut update = Update::default();
         update.put(EXPIRES_AT, seconds(self.expiry()));
+        next(&mut update, EPOCH, self.now);
         update.remove(AHEAD);
         update.remove(AHEAD_COUNT);
         for part in Part::ALL {
-            let names = attributes(part);
             next_generation(&mut update, part, self.now);
-            for gone in [
-                names.hash,
-                names.chunks,
-                names.fetched_at,
-                names.chunks_expire,
-                names.lease_until,
-                names.owner,
-                names.took,
-                names.failed_until,
-                names.failure,
-                names.asked_at,
-            ] {
+            for gone in attributes(part).forgettable() {
                 update.remove(gone);
             }
         }
@@ -209,77 +332,74 @@ impl<'w> Write<'w> {
         let partition = keys::wallet(self.address);
         let table = &self.store.table;
         let items = table.query(partition.clone(), true, self.usage).await?;
-        for item in items.iter().filter(|item| item.sort_key() != keys::HEADER) {
-            let condition = unchanged(item, &header);
-            table
-                .delete(partition.clone(), item.sort_key(), condition, self.usage)
-                .await?;
+        let sorts = items.iter().map(Item::sort_key);
+        let sorts: Vec<&str> = sorts.filter(|sort| *sort != keys::HEADER).collect();
+        if sorts.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.usage.round_trip();
+        let deletes = sorts.into_iter().map(|sort| {
+            let condition = match keys::part_of(sort) {
+                Some(part) => older_than(header.parts.get(&part).map_or(0, |it| it.generation)),
+                None => before_epoch(header.epoch),
+            };
+            table.delete_item(partition.clone(), sort, condition, self.usage)
+        });
+        let deletes = futures::future::join_all(deletes).await;
+        deletes.into_iter().collect()
     }
 
-    /// Until when the chunks that are there stay, if they are these and stay
-    /// long enough.
-    fn kept_until(&self, previous: Option<&PartHeader>, new: &CachedPart) -> Option<Timestamp> {
-        let previous = previous.filter(|old| old.hash == Some(new.hash))?;
-        previous
-            .chunks_expire
-            .filter(|until| *until >= self.expiry())
+    /// The chunks that are there, if they hold the same and stay long enough.
+    fn kept_chunks(
+        &self,
+        part: Part,
+        new: &CachedPart,
+        structure: NewStructure<'_>,
+    ) -> Option<StoredPart> {
+        // Their header may be there without them.
+        structure.previous.parts.get(&part)?;
+        let stored = structure.previous.header.parts.get(&part)?.stored?;
+        let same = stored.hash == new.hash && stored.chunks_expire >= self.expiry();
+        same.then_some(stored)
     }
 
-    fn chunks(&self, part: Part, of: u128, packed: &[u8], generation: u64) -> Vec<Pending<'w>> {
+    /// A part's chunks. No other fetch writes to keys of this generation.
+    fn chunks(&self, part: Part, of: u128, packed: &[u8], generation: u64) -> Vec<NewItem> {
         let chunks = codec::chunks(packed);
-        let count = chunks.len();
+        let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
         let expire = self.chunk_expiry();
-        let put = |(index, chunk): (u32, &[u8])| -> Pending<'w> {
-            let item = Item::keyed(keys::wallet(self.address), keys::chunk(part, index))
+        let item = |(index, chunk): (u32, &[u8])| {
+            let sort = keys::chunk(part, generation, index, count);
+            let item = Item::keyed(keys::wallet(self.address), sort.clone())
                 .with("h", hash(of))
-                .with("i", number(index))
-                .with("n", number(count))
-                .with("g", number(generation))
+                .with(GENERATION, number(generation))
                 .with("b", bytes(chunk))
                 .with(EXPIRES_AT, seconds(expire));
-            let condition = Condition::new(
-                "attribute_not_exists(pk) OR NOT attribute_type(g, :numeric) OR g <= :g",
-                [(":g", number(generation)), (":numeric", text("N"))],
-            );
-            Box::pin(self.store.table.put(item, condition, self.usage))
+            NewItem {
+                sort,
+                item,
+                condition: Condition::default(),
+            }
         };
-        (0_u32..).zip(chunks).map(put).collect()
+        (0_u32..).zip(chunks).map(item).collect()
     }
 
-    /// Puts `fresh` over the prices that were read, as a round trip of its
-    /// own.
-    pub(super) async fn prices(
-        self,
-        currency: Currency,
-        fresh: &PriceTable,
-        previous: Option<&CachedPrices>,
-    ) -> Result<bool, CacheError> {
-        self.usage.round_trip();
-        self.merge_prices(currency, fresh, previous).await
-    }
-
-    /// Replaces the prices only as they were read; when somebody else was
-    /// faster, merges with theirs. Per id the later checked price stays.
-    async fn merge_prices(
+    /// Replaces refreshed prices only as they were read; when another process
+    /// was faster, merges with its. Per id the later checked price stays.
+    pub(super) async fn merge_prices(
         &self,
-        currency: Currency,
-        fresh: &PriceTable,
-        previous: Option<&CachedPrices>,
+        epoch: u64,
+        prices: &NewPrices<'_>,
     ) -> Result<bool, CacheError> {
-        let key = keys::prices(currency);
-        let mut before = previous.map(|read| read.table.clone());
-        let mut condition = match previous {
+        let key = keys::prices(prices.currency);
+        let mut before: Option<PriceTable> = prices.previous.map(|read| read.table.clone());
+        let mut condition = match prices.previous {
             Some(read) => Condition::new("h = :h", [(":h", hash(read.hash))]),
             None => Condition::new("attribute_not_exists(pk)", []),
         };
-        let kept = self
-            .store
-            .retention
-            .structure
-            .max(self.store.retention.prices);
+        let kept = self.store.retention.prices;
         for _ in 0..MERGE_ATTEMPTS {
+            let fresh = prices.fresh;
             let mut merged = match &before {
                 Some(read) => read.merged(fresh.entries().iter().copied()),
                 None => fresh.clone(),
@@ -292,8 +412,9 @@ impl<'w> Write<'w> {
             }
             let item = Item::keyed(keys::wallet(self.address), key.clone())
                 .with("h", hash(codec::hash(&packed)))
+                .with(ITEM_EPOCH, number(epoch))
                 .with("b", bytes(&packed))
-                .with(EXPIRES_AT, seconds(self.expiry()));
+                .with(EXPIRES_AT, seconds(self.prices_expiry()));
             let table = &self.store.table;
             if table.put(item, condition, self.usage).await? {
                 return Ok(true);
@@ -301,7 +422,14 @@ impl<'w> Write<'w> {
             let there = table
                 .get(keys::wallet(self.address), &key, self.usage)
                 .await?;
-            before = there.as_ref().and_then(read_prices).map(|read| read.table);
+            let theirs = there.as_ref().and_then(|item| item.number(ITEM_EPOCH));
+            let theirs: u64 = theirs.unwrap_or(0);
+            if theirs > epoch {
+                // The wallet was invalidated meanwhile.
+                return Ok(false);
+            }
+            let current = there.as_ref().filter(|_| theirs == epoch);
+            before = current.and_then(read_prices).map(|read| read.table);
             condition = match there.as_ref().map(|item| item.hash("h")) {
                 None => Condition::new("attribute_not_exists(pk)", []),
                 // Even if it cannot be read: then it is replaced.
@@ -350,6 +478,11 @@ impl<'w> Write<'w> {
                 anew.remove(lease);
             }
         }
+        anew.put(EPOCH, time(self.now));
+        conditions.push(format!(
+            "attribute_exists({EPOCH}) AND NOT attribute_type({EPOCH}, {})",
+            damaged.0
+        ));
         anew.require(conditions.join(" OR "));
         self.usage.round_trip();
         let _ = self.header(anew).await?;

@@ -268,6 +268,8 @@ pub enum UnpricedReason {
     /// The source's price is not believed, and the one before it, if there is
     /// one, may not be used.
     PriceRefused,
+    /// A price is known in another currency, and no exchange rate.
+    NoExchangeRate,
     /// The provider sent no readable quantity.
     QuantityUnreadable,
 }
@@ -330,8 +332,10 @@ pub struct Missing<'a> {
 }
 
 /// Why something is missing: `not_covered_by_provider`: it does not list this;
-/// `fetched_incompletely`: what it sent could not be read to its end. Or why a
-/// token's newest price is not believed, so that the one before it stays:
+/// `fetched_incompletely`: what it sent could not be read to its end;
+/// `no_exchange_rate`: prices are known in another currency alone, and cannot be
+/// converted; `price_too_old`: the last known prices may not be used any more. Or
+/// why a token's newest price is not believed, so that the one before it stays:
 /// `price_refused_jump`: more than five times the known one, or less than a
 /// fifth of it; `price_refused_outdated`: an old one by its source's own date;
 /// `price_refused_not_positive`: null, zero or negative;
@@ -344,6 +348,10 @@ pub enum MissingReason {
     NotCoveredByProvider,
     /// The provider's answer could not be read to its end.
     FetchedIncompletely,
+    /// Prices are known in another currency alone, and no exchange rate.
+    NoExchangeRate,
+    /// The last known prices are older than stale prices may be.
+    PriceTooOld,
     /// The newest price is more than five times the known one, or less than a
     /// fifth of it.
     PriceRefusedJump,

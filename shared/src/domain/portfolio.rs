@@ -1,6 +1,10 @@
 //! From holdings and prices to an answer: values, totals, order, pages.
 
-use std::{borrow::Cow, cmp::Ordering, collections::HashSet};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeSet, HashSet},
+};
 
 use super::{
     amount::Amount,
@@ -29,6 +33,9 @@ pub struct Portfolio<'a> {
     pub parts: Vec<(Part, Holdings<'a>)>,
     /// Prices in the query's currency.
     pub prices: &'a PriceTable,
+    /// Assets whose price is known in another currency alone, and cannot be
+    /// converted.
+    pub unconverted: &'a BTreeSet<PriceKey>,
     /// How old the prices may be that are used.
     pub oldest_prices: OldestPrices,
     /// Age of the holdings.
@@ -180,6 +187,9 @@ impl<'a> Portfolio<'a> {
                 Ok(Amount::value_of(&quantity.mantissa(), price.amount))
             }
             (Some(_), None) if refused.is_some() => Err(UnpricedReason::PriceRefused),
+            (Some(_), None) if self.unconverted.contains(&key) => {
+                Err(UnpricedReason::NoExchangeRate)
+            }
             (Some(_), None) if price.is_some() => Err(UnpricedReason::PriceTooOld),
             (Some(_), None) => Err(UnpricedReason::NoPrice),
         };
@@ -220,6 +230,27 @@ impl<'a> Portfolio<'a> {
                 if !missing.contains(&gap) {
                     missing.push(gap);
                 }
+            }
+        }
+        // A price that there is, but that the answer does without.
+        for (reason, gap) in [
+            (
+                UnpricedReason::NoExchangeRate,
+                MissingReason::NoExchangeRate,
+            ),
+            (UnpricedReason::PriceTooOld, MissingReason::PriceTooOld),
+        ] {
+            let left_out = |one: &Valued<'_, '_>| {
+                let unpriced = one.value.as_ref().err();
+                !one.hidden() && unpriced == Some(&reason)
+            };
+            if valued.iter().any(left_out) {
+                missing.push(Missing {
+                    what: "price",
+                    chain: None,
+                    token: None,
+                    reason: gap,
+                });
             }
         }
         let mut seen = HashSet::new();

@@ -1,6 +1,10 @@
 //! Properties of answers over made-up wallets.
 
-use std::{cell::Cell, collections::HashSet, time::Duration};
+use std::{
+    cell::Cell,
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -82,6 +86,7 @@ fn with_portfolio(rows: Vec<Row>, check: impl FnOnce(&Portfolio<'_>)) {
     check(&Portfolio {
         parts: decoded.collect(),
         prices: &prices,
+        unconverted: &BTreeSet::new(),
         oldest_prices: OldestPrices::default(),
         structure: StructureInfo {
             as_of: NOW,

@@ -1,11 +1,9 @@
 //! Prices, kept apart from what a wallet holds, each with its own time.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{belief::Refusal, number::Number, rate::Rate};
+use super::{belief::Refusal, currency::Currency, number::Number};
 use crate::clock::Timestamp;
 
 /// A CoinMarketCap id, e.g. 1027 for Ether.
@@ -45,6 +43,12 @@ impl PriceKey {
         let mut first = [0; 8];
         first.copy_from_slice(&hash[..8]);
         Self::Asset(u64::from_be_bytes(first))
+    }
+
+    /// Returns the key of what a US dollar costs in `currency`. No asset's name
+    /// starts with its prefix.
+    pub fn of_dollar(currency: Currency) -> Self {
+        Self::of_parts(&["exchange rate", currency.as_str()])
     }
 }
 
@@ -139,6 +143,20 @@ impl Price {
         }
     }
 
+    /// What is known once this was checked after `earlier`. Asking in vain says
+    /// nothing against a price that was given since.
+    fn over(&self, earlier: &Self) -> Self {
+        let superseded = self.is_known() && self.given_at >= earlier.given_at;
+        if superseded || !earlier.is_known() {
+            return *self;
+        }
+        Self {
+            checked_at: self.checked_at,
+            refused: self.refused.filter(|_| !self.is_known()),
+            ..*earlier
+        }
+    }
+
     /// Whether it may still be used when prices from before `oldest` may not.
     pub fn usable_since(&self, oldest: Timestamp) -> bool {
         self.given_at >= oldest
@@ -171,10 +189,17 @@ pub struct PriceTable {
 }
 
 impl PriceTable {
-    /// A table of `entries`; of two with one key the later checked one stays.
+    /// A table of `entries`; of two with one key the price that was given later
+    /// stays, checked when the later one was.
     pub fn new(mut entries: Vec<(PriceKey, Price)>) -> Self {
         entries.sort_by(|(a, x), (b, y)| a.cmp(b).then(y.checked_at.cmp(&x.checked_at)));
-        entries.dedup_by_key(|(key, _)| *key);
+        entries.dedup_by(|(key, earlier), (kept, later)| {
+            let same = key == kept;
+            if same {
+                *later = later.over(earlier);
+            }
+            same
+        });
         Self { entries }
     }
 
@@ -199,7 +224,8 @@ impl PriceTable {
         self.entry(key)?.refused
     }
 
-    fn entry(&self, key: PriceKey) -> Option<&Price> {
+    /// The entry of `key`, a price or the mark that there is none.
+    pub fn entry(&self, key: PriceKey) -> Option<&Price> {
         let at = self
             .entries
             .binary_search_by_key(&key, |(key, _)| *key)
@@ -212,8 +238,8 @@ impl PriceTable {
         &self.entries
     }
 
-    /// This table with `newer` put over it: of two with one key the later
-    /// checked one stays, so nothing is overwritten by something older.
+    /// This table with `newer` put over it: of two with one key the price that
+    /// was given later stays, so nothing is overwritten by something older.
     pub fn merged(&self, newer: impl IntoIterator<Item = (PriceKey, Price)>) -> Self {
         let mut entries = self.entries.clone();
         entries.extend(newer);
@@ -236,30 +262,6 @@ impl PriceTable {
             kept.checked(now, refused)
         };
         keys.into_iter().map(|key| (key, kept(key))).collect()
-    }
-
-    /// All prices, converted into another currency.
-    pub fn converted(&self, rate: Rate) -> Vec<(PriceKey, Price)> {
-        let convert = |(key, price): &(PriceKey, Price)| {
-            let amount = price.amount.converted(rate.from, rate.to)?;
-            Some((*key, Price { amount, ..*price }))
-        };
-        self.entries.iter().filter_map(convert).collect()
-    }
-
-    /// This table with those prices of unlisted assets that `other`, a table in
-    /// another currency, has of a later time, converted by `rate`.
-    pub fn completed_from(&self, other: &Self, rate: Rate) -> Self {
-        let newer = |key: PriceKey, price: &Price| {
-            let here = self.get(key).map(|here| here.given_at);
-            matches!(key, PriceKey::Asset(_)) && here < Some(price.given_at)
-        };
-        let converted = other.converted(rate).into_iter();
-        let converted = converted.filter(|(key, price)| price.is_known() && newer(*key, price));
-        let converted: HashMap<PriceKey, Price> = converted.collect();
-        let kept = self.entries.iter().copied();
-        let kept = kept.filter(|(key, _)| !converted.contains_key(key));
-        Self::new(kept.chain(converted.clone()).collect())
     }
 
     /// Keeps only the prices that `wanted` says yes to.
@@ -309,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn a_later_check_in_vain_does_not_hide_a_price_given_meanwhile() {
+        let key = PriceKey::of_asset("some");
+        let (old, given) = (price("1", 1), price("2", 5));
+        let at = Timestamp::from_millis(9);
+        let source = PriceSource::DefiLlama;
+        for vain in [old.checked(at, None), Price::unknown(source, at)] {
+            for entries in [[given, vain], [vain, given]] {
+                let table = PriceTable::new(entries.map(|price| (key, price)).to_vec());
+                let kept = table.get(key).unwrap();
+                assert_eq!(kept.amount, Number::new(2, 0));
+                assert_eq!((kept.given_at, kept.checked_at), (given.given_at, at));
+            }
+        }
+    }
+
+    #[test]
     fn asking_without_an_answer_keeps_the_price_and_its_time() {
         let (known, unknown) = (PriceKey::of_asset("some"), PriceKey::of_asset("other"));
         let table = PriceTable::new(vec![(known, price("1", 1))]);
@@ -319,22 +337,5 @@ mod tests {
         assert_eq!(table.checked_at(known), Some(now));
         assert_eq!(table.get(unknown), None);
         assert_eq!(table.checked_at(unknown), Some(now));
-    }
-
-    #[test]
-    fn newer_prices_of_another_currency_are_converted() {
-        let (old, new) = (PriceKey::of_asset("old"), PriceKey::of_asset("new"));
-        let euros = PriceTable::new(vec![(old, price("1", 1)), (new, price("2", 9))]);
-        let dollars = PriceTable::new(vec![(old, price("20", 5)), (new, price("30", 5))]);
-        let rate = Rate {
-            from: Number::ONE,
-            to: Number::parse("0.8").unwrap(),
-        };
-        let completed = euros.completed_from(&dollars, rate);
-        let amount = |key| completed.get(key).unwrap().amount.to_string();
-        assert_eq!(
-            (amount(old), amount(new)),
-            ("16".to_owned(), "2".to_owned())
-        );
     }
 }

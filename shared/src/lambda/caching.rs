@@ -42,6 +42,9 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
     for gap in &snapshot.missing {
         put(format!("{gap:?}").as_bytes());
     }
+    for key in &snapshot.unconverted {
+        put(format!("{key:?}").as_bytes());
+    }
     for (key, price) in snapshot.prices.entries() {
         let number = match key {
             PriceKey::Cmc(id) => u64::from(id.0),
@@ -82,7 +85,8 @@ pub(super) fn cache_control(snapshot: &Snapshot, cache: ResponseCache, stale: Du
     let incomplete = snapshot
         .missing
         .iter()
-        .any(|gap| gap.reason == MissingReason::FetchedIncompletely);
+        .any(|gap| gap.reason == MissingReason::FetchedIncompletely)
+        || !snapshot.unconverted.is_empty();
     let stale = if incomplete { Duration::ZERO } else { stale };
     let first = snapshot
         .structure

@@ -183,6 +183,7 @@ impl Warmer<'_> {
                 deadline: invocation.deadline_of(now, self.deadline),
                 // Whoever sent it sends it again.
                 attempts: Attempts::One,
+                patient: true,
                 max_age: self.max_age,
                 ..Request::default()
             };

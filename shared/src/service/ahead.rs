@@ -22,20 +22,21 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 impl Service {
     /// Hands holdings over, once in their life, if a queue takes them.
     pub(super) async fn hand_over(&self, query: &Query, held: &Held, request: &Request) {
-        let (Some(queue), Some(cached)) = (&self.queue, &held.cached) else {
+        let Some(queue) = self.queue.as_ref().filter(|_| held.storable) else {
             return;
         };
+        let header = &held.cached.header;
         let due = held
             .fetched_at
             .plus(renewed_after(self.policy.structure.ttl));
         let near_its_end = held.level.outcome == CacheOutcome::Hit
             && !held.level.stale
             && self.clock.now() >= due
-            && cached.header.ahead != Some(held.fetched_at);
+            && header.ahead != Some(held.fetched_at);
         if !near_its_end {
             return;
         }
-        let handed = self.claim_and_send(&**queue, query, held.fetched_at, &cached.header, request);
+        let handed = self.claim_and_send(&**queue, query, held.fetched_at, header, request);
         match tokio::time::timeout(TIMEOUT, handed).await {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => tracing::warn!(reason, "a wallet cannot be handed over"),

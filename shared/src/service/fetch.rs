@@ -1,28 +1,26 @@
 //! A miss of the first level: one request to the provider, and the cache's
 //! update.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, sync::Mutex, time::Duration};
 
 use futures::future::Either;
 
-use super::{
-    CacheOutcome, Held, Request, Service, ServiceError, UPSTREAM_ERROR, failures::mark,
-    prices::Refreshable,
-};
+use super::{Request, Service, failures::mark, prices::Wanted};
 use crate::{
     cache::{
-        CacheError, CachedPart, CachedWallet, FailureMark, Lease, NewStructure, assets::Assets,
-        book::PageWrite, codec,
+        CacheError, CachedPart, CachedWallet, Lease, NewStructure, Release, StoreOutcome,
+        assets::Assets, book::PageWrite, codec,
     },
     clock::Timestamp,
     domain::{
         answer::{Missing, MissingReason},
-        book::BookKey,
-        price::{Price, PriceKey, PriceSource, PriceTable},
+        currency::Currency,
+        price::{Price, PriceSource, PriceTable},
         query::Query,
-        scope::Part,
+        scope::{Part, Scope},
         upstream::Upstream,
     },
+    sync::locked,
     upstream::{Failure, FetchedStructure, UpstreamError},
     usage::Usage,
 };
@@ -39,40 +37,180 @@ const HURRY: Duration = Duration::from_secs(1);
 /// An answer does not wait longer than this for the end of its lease.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(150);
 
+/// What could not be stored is fetched by each request that waits for it, for
+/// this long.
+const UNSTORED_TTL: Duration = Duration::from_secs(2);
+/// While the table cannot be used, a process asks the provider no more often
+/// than so many times
+const UNLEASED_FETCHES: usize = 10;
+/// in this time: nothing coordinates these requests.
+const UNLEASED_WINDOW: Duration = Duration::from_secs(10);
+
+/// What a request has fetched.
+#[derive(Default)]
+pub(super) struct Fetched {
+    pub parts: BTreeMap<Part, Arc<CachedPart>>,
+    /// Whether all of it is stored.
+    pub stored: bool,
+    /// Why not, if it is not.
+    pub detail: Option<&'static str>,
+    /// Whether some of it could not be read.
+    pub incomplete: bool,
+    /// Whether it is what was stored before.
+    pub unchanged: bool,
+    pub missing: Vec<Missing<'static>>,
+}
+
+impl Fetched {
+    /// Adds what a further fetch brought.
+    pub fn add(&mut self, other: Self) {
+        let first = self.parts.is_empty();
+        self.parts.extend(other.parts);
+        self.stored = other.stored && (first || self.stored);
+        self.detail = self.detail.or(other.detail);
+        self.incomplete |= other.incomplete;
+        self.unchanged = other.unchanged && (first || self.unchanged);
+        self.missing.extend(other.missing);
+    }
+}
+
+/// Under which circumstances a fetch is made.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Under<'l> {
+    /// The lease, if it is to be stored.
+    pub lease: Option<&'l Lease>,
+    /// Whether several holders before could not store theirs.
+    pub after_many: bool,
+}
+
+/// Limits the fetches that no lease coordinates.
+#[derive(Default)]
+pub(super) struct UnleasedLimit(Mutex<VecDeque<Timestamp>>);
+
+impl UnleasedLimit {
+    /// Returns whether one more may be made, and counts it.
+    pub fn allow(&self, now: Timestamp) -> bool {
+        let mut recent = locked(&self.0);
+        let oldest = now.minus(UNLEASED_WINDOW);
+        recent.retain(|at| *at > oldest && !at.is_implausible(now));
+        let room = recent.len() < UNLEASED_FETCHES;
+        if room {
+            recent.push_back(now);
+        }
+        room
+    }
+}
+
 impl Service {
-    /// Asks the provider once, and stores what it says under the lease.
+    /// Asks the provider once for some parts, and stores what it says under the
+    /// lease; without one it is an answer, but not stored.
+    ///
+    /// # Errors
+    /// When the provider fails; the lease has then ended with a note of it.
     pub(super) async fn fetch(
         &self,
         query: &Query,
-        wanted: &[Part],
-        cached: Option<CachedWallet>,
-        lease: Option<Lease>,
-        outcome: CacheOutcome,
+        parts: &[Part],
+        cached: &CachedWallet,
+        under: Under<'_>,
         request: &Request,
-    ) -> Result<Held, ServiceError> {
-        let limit = self.longest_wait(wanted, cached.as_ref());
+    ) -> Result<Fetched, UpstreamError> {
+        let lease = under.lease;
+        let limit = self.longest_wait(parts, cached);
         let started = self.clock.now();
         let hurried = self.upstream_timeout(limit, request) + HURRY < limit;
-        let fetched = self.ask_under(query, lease.as_ref(), limit, request).await;
-        let now = self.clock.now();
-        let (fetched, assets) = match fetched {
-            Ok(fetched) => fetched,
+        let answer = self.ask_under(query, parts, lease, limit, request).await;
+        let (structure, answered_at, assets) = match answer {
+            Ok(answer) => answer,
             Err(error) => {
+                let now = self.clock.now();
                 self.respect(&error, request).await;
                 let failed = match &error.failure {
                     // It had no fair chance: others may have more time.
                     Failure::Timeout if hurried => None,
                     failure => mark(failure, now.since(started), now),
                 };
-                let answer = self.despite(error, wanted, cached.as_ref());
-                self.give_back(query, lease.as_ref(), failed.as_ref(), request)
-                    .await;
-                return answer;
+                if let Some(lease) = lease {
+                    let release = Release {
+                        failed,
+                        ..Release::default()
+                    };
+                    self.give_back(query, lease, &release, request).await;
+                }
+                return Err(error);
             }
         };
-        let mut parts = BTreeMap::new();
-        let mut brought: Vec<(PriceKey, Price)> = Vec::new();
-        let mapping = fetched.draft.map(assets.as_ref());
+        let took = answered_at.since(started);
+        let mut fetched = Fetched {
+            parts: self.finish(
+                query.currency,
+                parts,
+                &structure,
+                &assets,
+                answered_at,
+                request,
+            ),
+            incomplete: !structure.complete,
+            ..Fetched::default()
+        };
+        fetched.unchanged = fetched.parts.iter().all(|(part, new)| {
+            let old = cached.parts.get(part);
+            old.is_some_and(|old| old.hash == new.hash)
+        });
+        if fetched.incomplete {
+            fetched.detail = Some("incomplete");
+            fetched.missing.extend(parts.iter().map(|part| Missing {
+                what: part.as_str(),
+                chain: None,
+                token: None,
+                reason: MissingReason::FetchedIncompletely,
+            }));
+        }
+        let Some(lease) = lease else {
+            fetched.detail = fetched.detail.or(Some("uncached"));
+            return Ok(fetched);
+        };
+        let uncacheable = match fetched.incomplete {
+            true => Some(UNSTORED_TTL),
+            false => {
+                let stored = self
+                    .store(query, lease, &fetched, cached, took, request)
+                    .await;
+                fetched.stored = matches!(stored, Ok(StoreOutcome::Stored));
+                match stored {
+                    Ok(StoreOutcome::Stored | StoreOutcome::LeaseLost) => None,
+                    Ok(StoreOutcome::TooLarge) => Some(self.uncacheable_ttl()),
+                    Err(error) => {
+                        tracing::warn!(%error, "the wallet cannot be stored");
+                        under.after_many.then_some(UNSTORED_TTL)
+                    }
+                }
+            }
+        };
+        if !fetched.stored {
+            fetched.detail = fetched.detail.or(Some("uncached"));
+        }
+        if !fetched.stored {
+            let release = Release {
+                uncacheable_until: uncacheable.map(|ttl| self.clock.now().plus(ttl)),
+                ..Release::default()
+            };
+            self.give_back(query, lease, &release, request).await;
+        }
+        Ok(fetched)
+    }
+
+    /// Encodes what the provider answered, part by part.
+    fn finish(
+        &self,
+        currency: Currency,
+        parts: &[Part],
+        structure: &FetchedStructure,
+        assets: &Assets,
+        now: Timestamp,
+        request: &Request,
+    ) -> BTreeMap<Part, Arc<CachedPart>> {
+        let mapping = structure.draft.map(assets);
         for (id, assets) in mapping.ambiguous() {
             tracing::warn!(
                 id = id.0,
@@ -81,117 +219,108 @@ impl Service {
             );
             request.usage.refused_price();
         }
-        for part in wanted {
-            let finished = fetched.draft.finish(*part, &mapping);
-            let price =
-                |(key, amount, change)| (key, Price::new(amount, change, PriceSource::Zerion, now));
-            brought.extend(finished.prices.into_iter().map(price));
-            parts.insert(
-                *part,
-                CachedPart {
-                    hash: codec::hash(&finished.bytes),
-                    bytes: finished.bytes,
-                    fetched_at: now,
-                },
-            );
-        }
-        let none = PriceTable::default();
-        let before = cached.as_ref().and_then(|cached| cached.prices.as_ref());
-        let before = before.map_or(&none, |read| &read.table);
-        let brought = PriceTable::new(brought);
-        let refreshable = self.refreshable(&parts, query.currency, &brought)?;
-        let priced = with_unpriced(&refreshable, brought, before, now);
-        let mut held = Held::fetched(parts, now, outcome, self.policy.structure);
-        if !fetched.complete {
-            held.level.detail = Some("incomplete");
-            held.level.fresh_until = now;
-            held.missing.extend(wanted.iter().map(|part| Missing {
-                what: part.as_str(),
-                chain: None,
-                token: None,
-                reason: MissingReason::FetchedIncompletely,
-            }));
-            self.give_back(query, lease.as_ref(), None, request).await;
-        } else if let (Some(lease), Some(cached)) = (&lease, &cached) {
-            let structure = NewStructure {
-                parts: &held.parts,
-                previous: &cached.intact_header(),
-                took: now.since(started),
-                prices: (query.currency, &priced, cached.prices.as_ref()),
+        let part = |part: &Part| {
+            let finished = structure.draft.finish(*part, &mapping);
+            let prices = finished.prices.into_iter().map(|(key, amount, change)| {
+                (key, Price::new(amount, change, PriceSource::Zerion, now))
+            });
+            let cached = CachedPart {
+                hash: codec::hash(&finished.bytes),
+                bytes: finished.bytes,
+                fetched_at: now,
+                currency,
+                prices: PriceTable::new(prices.collect()),
             };
-            let aside = Usage::default();
-            let (address, usage) = (&query.address, &request.usage);
-            let stored = async {
-                let (stored, ()) = futures::join!(
-                    self.wallets.store(address, lease, structure, now, usage),
-                    self.note_wanted(query, &refreshable, &priced, &aside)
-                );
-                stored
-            };
-            // What was fetched is an answer, whether or not it can be kept.
-            let limit = self.upstream_timeout(self.policy.structure_timeout, request);
-            let stored = tokio::time::timeout(limit, stored).await;
-            let stored = stored.unwrap_or_else(|_| Err(CacheError::too_late()));
-            usage.add_aside(&aside);
-            held.level.stored = stored
-                .inspect_err(|error| tracing::warn!(%error, "the wallet cannot be stored"))
-                .unwrap_or(false);
-        }
-        if !held.level.stored && held.level.detail.is_none() {
-            held.level.detail = Some("uncached");
-        }
-        held.unchanged = held.parts.iter().all(|(part, new)| {
-            let old = cached.as_ref().and_then(|cached| cached.parts.get(part));
-            old.is_some_and(|old| old.hash == new.hash)
-        });
-        held.priced = Some(before.merged(priced.entries().iter().copied()));
-        held.cached = cached;
-        Ok(held)
+            (*part, Arc::new(cached))
+        };
+        parts.iter().map(part).collect()
     }
 
-    /// Notes in the book what the wallet will want when these prices expire.
+    /// Stores a fetch, and notes in the book what the wallet will want when
+    /// these prices expire.
+    async fn store(
+        &self,
+        query: &Query,
+        lease: &Lease,
+        fetched: &Fetched,
+        cached: &CachedWallet,
+        took: Duration,
+        request: &Request,
+    ) -> Result<StoreOutcome, CacheError> {
+        let structure = NewStructure {
+            parts: &fetched.parts,
+            previous: cached,
+            took,
+        };
+        let aside = Usage::default();
+        let (address, usage) = (&query.address, &request.usage);
+        let now = self.clock.now();
+        let stored = async {
+            let (stored, ()) = futures::join!(
+                self.wallets.store(address, lease, structure, now, usage),
+                self.note_wanted(query, &fetched.parts, request, &aside)
+            );
+            stored
+        };
+        // What was fetched is an answer, whether or not it can be kept.
+        let limit = self.upstream_timeout(self.policy.structure_timeout, request);
+        let stored = tokio::time::timeout(limit, stored).await;
+        usage.add_aside(&aside);
+        stored.unwrap_or_else(|_| Err(CacheError::too_late()))
+    }
+
     async fn note_wanted(
         &self,
         query: &Query,
-        refreshable: &Refreshable,
-        priced: &PriceTable,
+        parts: &BTreeMap<Part, Arc<CachedPart>>,
+        request: &Request,
         usage: &Usage,
     ) {
-        let notable = refreshable.iter().filter(|(key, book_key)| {
-            matches!(book_key, BookKey::Listed(_)) || priced.get(**key).is_some()
-        });
-        let notes = self.notes(query.currency, notable.map(|(_, book_key)| book_key));
-        let write = |note| PageWrite {
-            note,
-            ..PageWrite::default()
+        let priced = |key| parts.values().any(|part| part.prices.get(key).is_some());
+        let Ok(wanted) = Wanted::of(parts, self.fallback.is_some(), priced) else {
+            return;
         };
-        let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
-        self.write_book(query.currency, &notes.collect(), usage)
-            .await;
+        for (currency, keys) in wanted.notable(query.currency, priced) {
+            let notes = self.notes(currency, keys.iter());
+            let write = |note| PageWrite {
+                note,
+                ..PageWrite::default()
+            };
+            let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
+            self.write_book(currency, &notes.collect(), request, usage)
+                .await;
+        }
     }
 
     /// How long the provider is waited for: as long as a request may take, or,
     /// where old holdings may stand in, not much longer than the last one took.
-    fn longest_wait(&self, wanted: &[Part], cached: Option<&CachedWallet>) -> Duration {
+    fn longest_wait(&self, parts: &[Part], cached: &CachedWallet) -> Duration {
         let limit = self.policy.structure_timeout;
-        let old = cached.filter(|cached| self.stale(wanted, cached, "").is_some());
-        let Some(cached) = old else { return limit };
-        let parts = wanted
+        let oldest = self.clock.now().minus(self.policy.structure.whole());
+        let usable = parts.iter().all(|part| {
+            let read = cached.parts.get(part);
+            read.is_some_and(|read| read.fetched_at > oldest)
+        });
+        if !usable {
+            return limit;
+        }
+        let headers = parts
             .iter()
             .filter_map(|part| cached.header.parts.get(part));
-        let took = parts.filter_map(|part| part.took).max().unwrap_or_default();
-        limit.min(SOFT_WAIT.max(took.saturating_mul(2)))
+        let took = headers.filter_map(|header| header.took).max();
+        limit.min(SOFT_WAIT.max(took.unwrap_or_default().saturating_mul(2)))
     }
 
     /// Asks while the lease is kept.
     async fn ask_under(
         &self,
         query: &Query,
+        parts: &[Part],
         lease: Option<&Lease>,
         limit: Duration,
         request: &Request,
-    ) -> Result<(FetchedStructure, Arc<Assets>), UpstreamError> {
-        let ask = self.ask(query, limit, request);
+    ) -> Result<(FetchedStructure, Timestamp, Arc<Assets>), UpstreamError> {
+        let ask = self.ask(query, parts, limit, request);
         let Some(lease) = lease else {
             return ask.await;
         };
@@ -209,23 +338,26 @@ impl Service {
     async fn ask(
         &self,
         query: &Query,
+        parts: &[Part],
         limit: Duration,
         request: &Request,
-    ) -> Result<(FetchedStructure, Arc<Assets>), UpstreamError> {
+    ) -> Result<(FetchedStructure, Timestamp, Arc<Assets>), UpstreamError> {
         let timeout = self.upstream_timeout(limit, request);
         request.usage.upstream_call();
         let started = self.clock.now();
         let fetch = self.structures.fetch(
             &query.address,
-            query.scope,
+            scope_of(parts),
             query.currency,
             timeout,
             request.attempts,
         );
         let aside = Usage::default();
-        let fetch = async { (fetch.await, self.clock.now().since(started)) };
+        // A process may be frozen before the registry has been read as well.
+        let fetch = async { (fetch.await, self.clock.now()) };
         let assets = tokio::time::timeout(timeout, self.assets.get(started, &aside));
-        let ((fetched, took), assets) = futures::join!(fetch, assets);
+        let ((fetched, answered_at), assets) = futures::join!(fetch, assets);
+        let took = answered_at.since(started);
         request.usage.add_aside(&aside);
         let assets = assets.unwrap_or_default();
         request.usage.phase("zerion", took);
@@ -236,58 +368,51 @@ impl Service {
                 failure: Failure::Timeout,
             });
         }
-        fetched.map(|fetched| (fetched, assets))
+        fetched.map(|fetched| (fetched, answered_at, assets))
     }
 
     /// Ends the lease early, if that takes no time: it ends by itself anyway.
     pub(super) async fn give_back(
         &self,
         query: &Query,
-        lease: Option<&Lease>,
-        failed: Option<&FailureMark>,
+        lease: &Lease,
+        release: &Release,
         request: &Request,
     ) {
-        let Some(lease) = lease else { return };
         let limit = self.time_left(request).min(RELEASE_TIMEOUT);
         let release = self
             .wallets
-            .release(&query.address, lease, failed, &request.usage);
+            .release(&query.address, lease, release, &request.usage);
         match tokio::time::timeout(limit, release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be ended early"),
             Err(_) => tracing::warn!("the lease could not be ended in time"),
         }
     }
+}
 
-    /// Stale data in place of an error, where the error allows it.
-    pub(super) fn despite(
-        &self,
-        error: UpstreamError,
-        wanted: &[Part],
-        cached: Option<&CachedWallet>,
-    ) -> Result<Held, ServiceError> {
-        tracing::warn!(%error, "the provider gave no holdings");
-        if error.failure == Failure::NotTrackable {
-            return Err(error.into());
-        }
-        cached
-            .and_then(|cached| self.stale(wanted, cached, UPSTREAM_ERROR))
-            .ok_or_else(|| error.into())
+/// The scope that brings some parts. The provider has nothing else of a wallet
+/// whose other part it does not cover.
+fn scope_of(parts: &[Part]) -> Scope {
+    match parts {
+        [Part::Wallet] => Scope::Wallet,
+        [Part::Defi] => Scope::Defi,
+        _ => Scope::Aggregate,
     }
 }
 
-/// Marks every asset of a fetch that can be refreshed as checked, those
-/// without a price as well: no price source is asked for them before the
-/// prices expire.
-fn with_unpriced(
-    refreshable: &Refreshable,
-    brought: PriceTable,
-    before: &PriceTable,
-    now: Timestamp,
-) -> PriceTable {
-    let unpriced = refreshable
-        .keys()
-        .filter(|key| brought.get(**key).is_none());
-    let unanswered = before.unanswered(unpriced.copied(), PriceSource::Zerion, now);
-    brought.merged(unanswered)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unleased_fetches_are_limited_by_the_clock() {
+        let limit = UnleasedLimit::default();
+        let at =
+            |seconds: u64| Timestamp::from_millis(1_000_000).plus(Duration::from_secs(seconds));
+        let allowed = (0..50).filter(|_| limit.allow(at(0))).count();
+        assert_eq!(allowed, UNLEASED_FETCHES);
+        assert!(!limit.allow(at(9)));
+        assert!(limit.allow(at(11)));
+    }
 }

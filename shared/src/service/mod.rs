@@ -27,12 +27,14 @@ mod registry;
 mod snapshot;
 mod structure;
 mod taking;
+mod wallet_copies;
+mod wanted;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use thiserror::Error;
 
-use self::copies::Copies;
+use self::{copies::Copies, fetch::UnleasedLimit, wallet_copies::WalletCopies};
 pub use self::{registry::AssetCache, snapshot::Snapshot};
 use crate::{
     cache::{
@@ -43,14 +45,8 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
     domain::{
-        address::Address,
-        answer::Missing,
-        currency::Currency,
-        holdings::CorruptHoldings,
-        price::{OldestPrices, PriceTable},
-        query::Query,
-        scope::Part,
-        upstream::Upstream,
+        address::Address, answer::Missing, holdings::CorruptHoldings, price::OldestPrices,
+        query::Query, scope::Part, upstream::Upstream,
     },
     queue::Queue,
     upstream::{Attempts, Failure, FallbackSource, PriceSource, StructureSource, UpstreamError},
@@ -109,6 +105,9 @@ pub struct Request {
     pub max_age: Option<Duration>,
     /// How often the provider may be asked.
     pub attempts: Attempts,
+    /// Whether no client waits for the answer: slow price sources are then
+    /// waited for even where older prices could stand in.
+    pub patient: bool,
     /// What it costs.
     pub usage: Usage,
 }
@@ -217,29 +216,26 @@ pub struct Service {
     queue: Option<Arc<dyn Queue>>,
     often: Option<Arc<dyn WatchList>>,
     copies: Copies,
+    wallet_copies: WalletCopies,
+    unleased: UnleasedLimit,
     clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
 }
 
 /// A wallet's holdings for one answer, and what is known around them.
 struct Held {
-    parts: BTreeMap<Part, CachedPart>,
+    parts: BTreeMap<Part, Arc<CachedPart>>,
     fetched_at: Timestamp,
     level: Level,
-    /// Prices that a fetch just brought.
-    priced: Option<PriceTable>,
+    /// Whether this request fetched all of them.
+    fetched: bool,
     /// Whether it brought the holdings that were there.
     unchanged: bool,
     missing: Vec<Missing<'static>>,
-    /// What the cache holds, if it can be used.
-    cached: Option<CachedWallet>,
-}
-
-impl Held {
-    /// The wallet's prices in other currencies.
-    fn elsewhere(&self) -> impl Iterator<Item = &(Currency, PriceTable)> {
-        self.cached.iter().flat_map(|wallet| &wallet.elsewhere)
-    }
+    /// The wallet as it was read last.
+    cached: CachedWallet,
+    /// Whether prices can be stored beside it.
+    storable: bool,
 }
 
 impl Service {
@@ -256,6 +252,8 @@ impl Service {
             queue: ports.queue,
             often: ports.often,
             copies: Copies::default(),
+            wallet_copies: WalletCopies::default(),
+            unleased: UnleasedLimit::default(),
             clock: ports.clock,
             policy,
         }
@@ -344,7 +342,8 @@ impl Service {
         let now = self.clock.now();
         let mut snapshot = Snapshot {
             parts: held.parts,
-            prices,
+            prices: prices.table,
+            unconverted: prices.unconverted,
             oldest_prices: self.policy.oldest_prices(now),
             fetched_at: held.fetched_at,
             structure: held.level,

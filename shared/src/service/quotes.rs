@@ -10,7 +10,7 @@ use crate::{
     clock::Timestamp,
     domain::{
         belief::{self, Refusal},
-        book::BookKey,
+        book::{BookKey, Shelf},
         currency::Currency,
         number::Number,
         price::{CmcId, Price, PriceSource},
@@ -37,17 +37,17 @@ pub(super) struct Said {
     as_of: Timestamp,
 }
 
-/// What both sources say.
+/// What a source says.
 pub(super) struct Answers {
-    /// When they were asked.
+    /// When it was asked.
     pub asked_at: Timestamp,
-    /// When they had answered.
+    /// When it had answered.
     pub given_at: Timestamp,
-    /// By key; nothing for a key that its source was asked for and does not
-    /// know. A key whose request failed is not there at all.
+    /// By key; nothing for a key that it was asked for and does not know. A key
+    /// whose request failed is not there at all.
     pub said: BTreeMap<BookKey, Option<Said>>,
-    /// The sources that answered.
-    pub answered: Vec<PriceSource>,
+    /// The source, if it answered.
+    pub answered: Option<PriceSource>,
     /// How each request that failed did.
     pub failed: Vec<UpstreamError>,
 }
@@ -105,11 +105,13 @@ impl Answers {
 }
 
 impl Service {
-    /// Asks both sources at once for what each is to be asked.
-    pub(super) async fn ask_sources(
+    /// Asks a shelf's source, and waits no longer than `limit`.
+    pub(super) async fn ask_source(
         &self,
+        shelf: Shelf,
         currency: Currency,
         keys: &BTreeSet<BookKey>,
+        limit: Duration,
         request: &Request,
     ) -> Answers {
         let asked_at = self.clock.now();
@@ -120,13 +122,15 @@ impl Service {
                 BookKey::Unlisted(name) => unlisted.push(name.clone()),
             }
         }
-        let limit = self.upstream_timeout(self.policy.price_timeout, request);
-        let batch = self.fallback.as_ref().map_or(1, |source| source.max_keys());
-        let batches = unlisted.chunks(batch.max(1));
-        let (quoted, fallback) = futures::join!(
-            self.listed(currency, &listed, limit, request),
-            futures::future::join_all(batches.map(|names| self.unlisted(names, limit, request)))
-        );
+        let heard: Vec<Option<Heard>> = match shelf {
+            Shelf::Listed => vec![self.listed(currency, &listed, limit, request).await],
+            Shelf::Unlisted => {
+                let batch = self.fallback.as_ref().map_or(1, |source| source.max_keys());
+                let batches = unlisted.chunks(batch.max(1));
+                let batches = batches.map(|names| self.unlisted(names, limit, request));
+                futures::future::join_all(batches).await
+            }
+        };
         let given_at = self.clock.now();
         let took = given_at.since(asked_at);
         request.usage.phase("prices", took);
@@ -134,10 +138,10 @@ impl Service {
             asked_at,
             given_at,
             said: BTreeMap::new(),
-            answered: Vec::new(),
+            answered: None,
             failed: Vec::new(),
         };
-        for (source, asked, answer) in quoted.into_iter().chain(fallback.into_iter().flatten()) {
+        for (source, asked, answer) in heard.into_iter().flatten() {
             // A process that was frozen meanwhile has an old answer.
             let answer = match took > limit + THAWED {
                 true => Err(UpstreamError {
@@ -148,7 +152,7 @@ impl Service {
             };
             match answer {
                 Ok(heard) => {
-                    answers.answered.push(source.0);
+                    answers.answered = Some(source.0);
                     answers
                         .said
                         .extend(asked.into_iter().map(|key| (key, None)));
@@ -270,7 +274,7 @@ mod tests {
                 asked_at: ago(1),
                 given_at: NOW,
                 said: BTreeMap::from([(key.clone(), said)]),
-                answered: Vec::new(),
+                answered: None,
                 failed: Vec::new(),
             };
             let known = Known {

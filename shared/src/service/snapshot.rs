@@ -1,6 +1,9 @@
 //! What the read path hands on to whoever renders the answer.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Level, ServiceError};
 use crate::{
@@ -8,9 +11,10 @@ use crate::{
     clock::Timestamp,
     domain::{
         answer::{Missing, MissingReason, StructureInfo},
+        currency::Currency,
         holdings::Holdings,
         portfolio::Portfolio,
-        price::{OldestPrices, PriceTable},
+        price::{OldestPrices, PriceKey, PriceTable},
         scope::Part,
     },
 };
@@ -19,9 +23,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The parts that the query needs.
-    pub parts: BTreeMap<Part, CachedPart>,
+    pub parts: BTreeMap<Part, Arc<CachedPart>>,
     /// Prices in the query's currency.
     pub prices: PriceTable,
+    /// Assets whose price is known in another currency alone, and cannot be
+    /// converted.
+    pub unconverted: BTreeSet<PriceKey>,
     /// How old the prices may be that are used.
     pub oldest_prices: OldestPrices,
     /// When the holdings were fetched.
@@ -51,6 +58,7 @@ impl Snapshot {
         Ok(Portfolio {
             parts,
             prices: &self.prices,
+            unconverted: &self.unconverted,
             oldest_prices: self.oldest_prices,
             structure: StructureInfo {
                 as_of: self.fetched_at,
@@ -71,11 +79,13 @@ impl Snapshot {
         let bytes = Holdings::default().encode();
         self.parts.insert(
             part,
-            CachedPart {
+            Arc::new(CachedPart {
                 hash: crate::cache::codec::hash(&bytes),
                 bytes,
                 fetched_at: self.fetched_at,
-            },
+                currency: Currency::default(),
+                prices: PriceTable::default(),
+            }),
         );
         self.missing.push(Missing {
             what: part.as_str(),

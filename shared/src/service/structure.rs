@@ -1,73 +1,113 @@
 //! The first level: what a wallet holds.
+//!
+//! ```text
+//! all wanted parts fresh ────────────────────────────────────────► answer
+//!   │ no
+//!   ├─ the provider is rate limited ── usable stale parts, or the failure
+//!   ├─ a holder said that it cannot be kept ── fetch without a lease
+//!   └─ try the lease of the parts that no request is fetching
+//!        ├─ won ── one request for these parts, store, look again
+//!        ├─ lost: it failed just now ── usable stale parts, or the failure
+//!        ├─ lost: stored meanwhile ── look again
+//!        ├─ lost: being fetched ── usable stale parts, or wait, look again
+//!        └─ no lease to be had ── usable stale parts, or a limited number of
+//!                                 fetches without one
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
-    CacheOutcome, Held, Level, Request, Service, ServiceError, TRIED_AGAIN, failures::remembered,
+    CacheOutcome, Held, Level, Request, Service, ServiceError, TRIED_AGAIN, UPSTREAM_ERROR,
+    failures::remembered,
+    fetch::{Fetched, Under},
     limits::left_alone,
 };
 use crate::{
-    cache::{Again, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest},
+    cache::{
+        Again, CacheError, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest,
+    },
     clock::Timestamp,
     config::Lifetime,
     domain::{query::Query, scope::Part, upstream::Upstream},
+    upstream::{Failure, UpstreamError},
     usage::Usage,
 };
 
 /// A lease ends this long after its holder was last heard of.
-const LEASE: Duration = Duration::from_secs(5);
+pub(super) const LEASE: Duration = Duration::from_secs(5);
 /// The holder is heard of this often: clocks may differ by more than two
 /// seconds before others take its lease for ended.
 const BEAT: Duration = Duration::from_secs(1);
-/// Whoever waits for somebody else's fetch looks again after these pauses,
+/// A request that waits for another one's fetch looks again after these pauses,
 /// the last one repeated.
 const PAUSES_MS: [u64; 4] = [100, 150, 250, 400];
-/// Whoever finds fresh holdings unreadable looks again for this long: by then
-/// they count as lost, and one fetches them anew.
-const PATIENCE: Duration = Duration::from_millis(6500);
-/// So many holders are waited for, one after the other, that died or could not
-/// store what they fetched.
-const HOLDERS: usize = 3;
-/// Chunks are written right after their header. When a header is older than
-/// this and its chunks are still not there, they are lost, not on their way.
-const SETTLED: Duration = Duration::from_secs(5);
+/// A wallet that is there, but cannot be read, is waited for this long.
+const UNREADABLE_TIMEOUT: Duration = Duration::from_millis(6500);
+/// After so many holders, one after the other, that could not store what they
+/// fetched, or died, waiting requests no longer take turns.
+const UNSTORED_HOLDERS: usize = 2;
+/// Parts older than this share of their lifetime are fetched along with others.
+const RENEWED_ALONG: (u32, u32) = (1, 2);
+/// Why an answer is stale: another request is fetching.
+const BEING_REFRESHED: &str = "being-refreshed";
+/// Where an answer is from while the table cannot be read.
+const COPY: &str = "copy";
 
 impl Held {
-    /// What was just fetched.
-    pub(super) fn fetched(
-        parts: BTreeMap<Part, CachedPart>,
-        now: Timestamp,
-        outcome: CacheOutcome,
-        lifetime: Lifetime,
-    ) -> Self {
+    /// Holdings of a wallet that the provider has nothing of, by its own word.
+    pub(super) fn nothing(now: Timestamp, lifetime: Lifetime) -> Self {
         Self {
-            parts,
+            parts: BTreeMap::new(),
             fetched_at: now,
             level: Level {
-                outcome,
+                outcome: CacheOutcome::Hit,
                 fresh_until: now.plus(lifetime.ttl),
                 stale: false,
                 stored: false,
                 detail: None,
             },
-            priced: None,
+            fetched: false,
             unchanged: false,
             missing: Vec::new(),
-            cached: None,
+            cached: CachedWallet::default(),
+            storable: false,
         }
-    }
-
-    /// Holdings of a wallet that the provider has nothing of, by its own word.
-    pub(super) fn nothing(now: Timestamp, lifetime: Lifetime) -> Self {
-        Self::fetched(BTreeMap::new(), now, CacheOutcome::Hit, lifetime)
     }
 }
 
+/// One request's way to the parts that it wants.
+struct Search<'s> {
+    service: &'s Service,
+    query: &'s Query,
+    wanted: &'s [Part],
+    request: &'s Request,
+    /// The wallet as it was last read.
+    cached: CachedWallet,
+    /// Whether it could be read.
+    readable: bool,
+    /// The newest header that is known.
+    header: Header,
+    /// What this request has fetched.
+    fetched: Fetched,
+    /// How the cache took part when the request came.
+    outcome: CacheOutcome,
+    /// Parts that others were seen to fetch.
+    observed: BTreeSet<Part>,
+    /// Generations of leases that were waited for.
+    holders: BTreeSet<u64>,
+    waited: Duration,
+    unreadable: Duration,
+    /// When the header was seen to keep the lease from being had without
+    /// telling why: it is damaged.
+    damaged_at: Option<Timestamp>,
+}
+
 impl Service {
-    /// The wanted parts: cached, or fetched.
+    /// Returns the wanted parts: cached, or fetched.
     pub(super) async fn held(
         &self,
         query: &Query,
@@ -75,24 +115,28 @@ impl Service {
         request: &Request,
     ) -> Result<Held, ServiceError> {
         let loaded = self.load(query, false, request).await;
-        if let Some(held) = self.fresh(wanted, loaded.as_ref(), request) {
-            return Ok(held);
-        }
-        let outcome = outcome(wanted, loaded.as_ref());
-        if self.blocked(Upstream::Zerion).is_some() {
-            self.look_at_breaker(Upstream::Zerion, &request.usage).await;
-        }
-        if let Some(until) = self.blocked(Upstream::Zerion) {
-            let error = left_alone(Upstream::Zerion, until, self.clock.now());
-            return self.despite(error, wanted, loaded.as_ref());
-        }
-        let Some(cached) = loaded else {
-            // Without the cache there is no lease either: ask, and do not store.
-            return self
-                .fetch(query, wanted, None, None, outcome, request)
-                .await;
+        let readable = loaded.is_some();
+        let cached = loaded.unwrap_or_default();
+        let mut search = Search {
+            service: self,
+            query,
+            wanted,
+            request,
+            header: cached.header.clone(),
+            outcome: outcome(wanted, &cached),
+            cached,
+            readable,
+            fetched: Fetched::default(),
+            observed: BTreeSet::new(),
+            holders: BTreeSet::new(),
+            waited: Duration::ZERO,
+            unreadable: Duration::ZERO,
+            damaged_at: None,
         };
-        self.expired(query, wanted, cached, outcome, request).await
+        match search.complete() {
+            Some(held) => Ok(held),
+            None => search.run().await,
+        }
     }
 
     async fn load(
@@ -109,21 +153,20 @@ impl Service {
             .inspect_err(|error| tracing::warn!(%error, "the cache cannot be read"))
             .ok()?;
         let now = self.clock.now();
-        loaded.header = loaded.header.plausible_at(now, LEASE);
+        loaded.header = self.plausible(loaded.header);
         let implausible = |part: &CachedPart| part.fetched_at.is_implausible(now);
         loaded.parts.retain(|_, part| !implausible(part));
+        self.wallet_copies.keep(&query.address, &loaded);
         Some(loaded)
     }
 
-    /// The cached parts, if all that are wanted are fresh.
-    fn fresh(
-        &self,
-        wanted: &[Part],
-        cached: Option<&CachedWallet>,
-        request: &Request,
-    ) -> Option<Held> {
-        let held = self.cached(wanted, cached?)?;
-        (held.fetched_at > self.fresh_after(request)).then_some(held)
+    fn plausible(&self, header: Header) -> Header {
+        header.plausible_at(self.clock.now(), LEASE, self.uncacheable_ttl())
+    }
+
+    /// How long it is remembered that a wallet is too large to be cached.
+    pub(super) fn uncacheable_ttl(&self) -> Duration {
+        self.policy.structure.ttl
     }
 
     /// Holdings fetched after this are fresh for this request.
@@ -131,173 +174,6 @@ impl Service {
         let ttl = self.policy.structure.ttl;
         let ttl = request.max_age.map_or(ttl, |age| age.min(ttl));
         self.clock.now().minus(ttl)
-    }
-
-    /// The cached parts, however old, if all that are wanted are there.
-    fn cached(&self, wanted: &[Part], cached: &CachedWallet) -> Option<Held> {
-        let parts: Option<BTreeMap<Part, CachedPart>> = wanted
-            .iter()
-            .map(|part| Some((*part, cached.parts.get(part)?.clone())))
-            .collect();
-        let parts = parts?;
-        let fetched_at = parts.values().map(|part| part.fetched_at).min()?;
-        let fresh_until = fetched_at.plus(self.policy.structure.ttl);
-        Some(Held {
-            parts,
-            fetched_at,
-            level: Level {
-                outcome: CacheOutcome::Hit,
-                fresh_until,
-                stale: self.clock.now() >= fresh_until,
-                stored: false,
-                detail: None,
-            },
-            priced: None,
-            unchanged: false,
-            missing: Vec::new(),
-            cached: Some(cached.clone()),
-        })
-    }
-
-    /// The cached parts past their freshness, within the limit for stale data.
-    pub(super) fn stale(
-        &self,
-        wanted: &[Part],
-        cached: &CachedWallet,
-        detail: &'static str,
-    ) -> Option<Held> {
-        let mut held = self.cached(wanted, cached)?;
-        let usable_until = held.fetched_at.plus(self.policy.structure.whole());
-        held.level.detail = Some(detail);
-        (self.clock.now() < usable_until).then_some(held)
-    }
-
-    /// Something wanted is missing or expired: one request fetches, the others
-    /// wait for it or answer what they have.
-    async fn expired(
-        &self,
-        query: &Query,
-        wanted: &[Part],
-        mut cached: CachedWallet,
-        outcome: CacheOutcome,
-        request: &Request,
-    ) -> Result<Held, ServiceError> {
-        let (mut waited, mut unreadable) = (Duration::ZERO, Duration::ZERO);
-        let mut holders = BTreeSet::new();
-        let patience = self.upstream_timeout(self.policy.structure_timeout + LEASE, request);
-        loop {
-            let aside = Usage::default();
-            let (taken, ()) = futures::join!(
-                self.take_lease(query, wanted, &cached.header, request),
-                self.look_at_breaker(Upstream::Zerion, &aside)
-            );
-            request.usage.add_aside(&aside);
-            let header = match taken {
-                Some(LeaseOutcome::Won(lease)) => {
-                    // Others have held it, or all was forgotten, since the
-                    // wallet was read.
-                    if !follows(&lease, &cached.header)
-                        && let Some(loaded) = self.load(query, true, request).await
-                    {
-                        if let Some(held) = self.fresh(wanted, Some(&loaded), request) {
-                            self.give_back(query, Some(&lease), None, request).await;
-                            return Ok(held);
-                        }
-                        cached = loaded;
-                    }
-                    if let Some(until) = self.blocked(Upstream::Zerion) {
-                        self.give_back(query, Some(&lease), None, request).await;
-                        let error = left_alone(Upstream::Zerion, until, self.clock.now());
-                        return self.despite(error, wanted, Some(&cached));
-                    }
-                    return self
-                        .fetch(query, wanted, Some(cached), Some(lease), outcome, request)
-                        .await;
-                }
-                Some(LeaseOutcome::Lost(header)) => header,
-                // The lease saves requests; correctness does not hang on it.
-                None => {
-                    return self
-                        .fetch(query, wanted, Some(cached), None, outcome, request)
-                        .await;
-                }
-            };
-            if let Some(error) = remembered(&header, wanted, self.clock.now()) {
-                return self.despite(error, wanted, Some(&cached));
-            }
-            // Each lease counts the generation up.
-            let parts = wanted.iter().filter_map(|part| header.parts.get(part));
-            holders.extend(parts.map(|part| part.generation).max());
-            let settled = self.header_is_fresh(wanted, &header, request);
-            if !settled {
-                if let Some(held) = self.stale(wanted, &cached, "being-refreshed") {
-                    return Ok(held);
-                }
-                let (pause, given_up) = self
-                    .wait_for_holder(query, wanted, patience.saturating_sub(waited), request)
-                    .await;
-                waited += pause;
-                // What the holder fetched cannot be kept: each for itself.
-                if given_up || holders.len() > HOLDERS {
-                    return self
-                        .fetch(query, wanted, Some(cached), None, outcome, request)
-                        .await;
-                }
-            }
-            if let Some(loaded) = self.load(query, true, request).await {
-                if let Some(held) = self.fresh(wanted, Some(&loaded), request) {
-                    return Ok(held);
-                }
-                cached = loaded;
-            }
-            if waited >= patience {
-                return Err(ServiceError::Deadline);
-            }
-            if settled && unreadable >= PATIENCE {
-                return self
-                    .fetch(query, wanted, Some(cached), None, outcome, request)
-                    .await;
-            }
-            unreadable += pause().await;
-        }
-    }
-
-    /// Tries for the lease. Holdings that look fresh by their header keep it
-    /// from being had, unless they have proved unreadable.
-    async fn take_lease(
-        &self,
-        query: &Query,
-        wanted: &[Part],
-        read: &Header,
-        request: &Request,
-    ) -> Option<LeaseOutcome> {
-        let now = self.clock.now();
-        let expired = self.fresh_after(request);
-        let unreadable = wanted
-            .iter()
-            .filter_map(|part| read.parts.get(part)?.fetched_at)
-            .filter(|fetched_at| now.since(*fetched_at) > SETTLED)
-            .min();
-        let wanted = LeaseRequest {
-            parts: wanted,
-            now,
-            length: LEASE,
-            fresh_after: unreadable.map_or(expired, |at| at.max(expired)),
-            again: request.max_age.map(|_| Again {
-                expired: now.minus(self.policy.structure.ttl),
-                tried: now.minus(TRIED_AGAIN),
-            }),
-        };
-        let outcome = self
-            .wallets
-            .lease(&query.address, wanted, &request.usage)
-            .await
-            .inspect_err(|error| tracing::warn!(%error, "no lease can be taken"))
-            .ok()?;
-        Some(match outcome {
-            LeaseOutcome::Lost(header) => LeaseOutcome::Lost(header.plausible_at(now, LEASE)),
-            won @ LeaseOutcome::Won(_) => won,
-        })
     }
 
     /// Keeps the lease for as long as this is waited for; never ends.
@@ -314,49 +190,438 @@ impl Service {
             }
         }
     }
+}
 
-    fn header_is_fresh(&self, wanted: &[Part], header: &Header, request: &Request) -> bool {
-        let fresh_after = self.fresh_after(request);
-        wanted.iter().all(|part| {
-            let fetched_at = header.parts.get(part).and_then(|part| part.fetched_at);
-            fetched_at.is_some_and(|at| at > fresh_after)
-        })
+/// What comes next.
+enum Step {
+    /// The answer.
+    Done(Box<Held>),
+    /// Something changed: look again.
+    Again,
+}
+
+impl Step {
+    fn done(held: Held) -> Self {
+        Self::Done(Box::new(held))
+    }
+}
+
+impl Search<'_> {
+    async fn run(&mut self) -> Result<Held, ServiceError> {
+        let limit = self.service.policy.structure_timeout + LEASE;
+        let patience = self.service.upstream_timeout(limit, self.request);
+        if self.service.blocked(Upstream::Zerion).is_some() {
+            let usage = &self.request.usage;
+            self.service.look_at_breaker(Upstream::Zerion, usage).await;
+        }
+        loop {
+            if let Some(held) = self.complete() {
+                return Ok(held);
+            }
+            if let Some(error) = self.paused() {
+                return self.stale_if_error(error);
+            }
+            if self.is_uncacheable() {
+                return self.fetch_without_lease().await;
+            }
+            let step = self.next(patience.saturating_sub(self.waited)).await?;
+            if let Step::Done(held) = step {
+                return Ok(*held);
+            }
+            if self.waited >= patience {
+                return Err(ServiceError::Deadline);
+            }
+        }
     }
 
-    /// Looks at the header until the parts are fresh, nobody holds a lease, or
-    /// patience ends. Tells how long that took, and whether the holder gave up
-    /// without a result and without a failure.
-    async fn wait_for_holder(
-        &self,
-        query: &Query,
-        wanted: &[Part],
+    async fn next(&mut self, patience: Duration) -> Result<Step, ServiceError> {
+        let target = self.target();
+        if target.is_empty() {
+            return self.wait(patience).await;
+        }
+        let aside = Usage::default();
+        let (taken, ()) = futures::join!(
+            self.take_lease(&target),
+            self.service.look_at_breaker(Upstream::Zerion, &aside)
+        );
+        self.request.usage.add_aside(&aside);
+        match taken {
+            Ok(LeaseOutcome::Won(lease)) => self.won(&target, &lease).await,
+            Ok(LeaseOutcome::Lost(header)) => {
+                let before = std::mem::replace(&mut self.header, self.service.plausible(header));
+                self.lost(&target, &before, patience).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no lease can be taken");
+                self.without_table().await.map(Step::done)
+            }
+        }
+    }
+
+    /// The parts to fetch: those that are due and that no request is fetching,
+    /// and with them those that soon will be.
+    fn target(&self) -> Vec<Part> {
+        let now = self.service.clock.now();
+        let fresh_after = self.service.fresh_after(self.request);
+        let leased = |part: &Part| {
+            let header = self.header.parts.get(part);
+            header.is_some_and(|header| header.is_leased(now))
+        };
+        let fetched_at = |part: &Part| self.cached.parts.get(part).map(|read| read.fetched_at);
+        let is_due = |part: &Part| fetched_at(part).is_none_or(|at| at <= fresh_after);
+        let missing = |part: &&Part| !self.fetched.parts.contains_key(*part);
+        let due = self
+            .wanted
+            .iter()
+            .filter(missing)
+            .filter(|part| is_due(part));
+        let mut target: Vec<Part> = due.copied().filter(|part| !leased(part)).collect();
+        if target.is_empty() {
+            return target;
+        }
+        let (share, of) = RENEWED_ALONG;
+        let along_after = now.minus(self.service.policy.structure.ttl * share / of);
+        let along = |part: &Part| {
+            let wanted = self.wanted.contains(part) || self.observed.contains(part);
+            let old = fetched_at(part).is_none_or(|at| at <= along_after);
+            wanted && old && !leased(part) && !self.fetched.parts.contains_key(part)
+        };
+        let others = Part::ALL.into_iter().filter(along);
+        target.extend(others);
+        target.sort_unstable();
+        target.dedup();
+        target
+    }
+
+    /// Tries for the lease of some parts. Holdings that are there by their
+    /// header keep it from being had, unless they have proved unreadable.
+    async fn take_lease(&self, parts: &[Part]) -> Result<LeaseOutcome, CacheError> {
+        let service = self.service;
+        let now = service.clock.now();
+        let expired = service.fresh_after(self.request);
+        let lost = parts.iter().filter(|part| {
+            let read = self.cached.header.parts.get(part);
+            let stored = read.is_some_and(|read| read.stored.is_some());
+            self.readable && stored && !self.cached.parts.contains_key(part)
+        });
+        let lost = lost.filter_map(|part| self.cached.header.parts.get(part)?.fetched_at());
+        let wanted = LeaseRequest {
+            parts,
+            now,
+            length: LEASE,
+            fresh_after: lost
+                .min()
+                .into_iter()
+                .chain(self.damaged_at)
+                .fold(expired, Timestamp::max),
+            again: self.request.max_age.map(|_| Again {
+                expired: now.minus(service.policy.structure.ttl),
+                tried: now.minus(TRIED_AGAIN),
+            }),
+        };
+        let usage = &self.request.usage;
+        service
+            .wallets
+            .lease(&self.query.address, wanted, usage)
+            .await
+    }
+
+    /// Fetches under a lease, unless the wallet turns out to be there.
+    async fn won(&mut self, target: &[Part], lease: &Lease) -> Result<Step, ServiceError> {
+        // Others have held it, or all was forgotten, since the wallet was read.
+        if !self.readable || !follows(lease, &self.cached.header) {
+            self.reload().await;
+            if let Some(held) = self.complete() {
+                self.service
+                    .give_back(self.query, lease, &Default::default(), self.request)
+                    .await;
+                return Ok(Step::done(held));
+            }
+        }
+        if let Some(error) = self.paused() {
+            self.service
+                .give_back(self.query, lease, &Default::default(), self.request)
+                .await;
+            return self.stale_if_error(error).map(Step::done);
+        }
+        let under = Under {
+            lease: Some(lease),
+            // None of these could store what it fetched.
+            after_many: self.holders.len() > UNSTORED_HOLDERS,
+        };
+        let fetched = self
+            .service
+            .fetch(self.query, target, &self.cached, under, self.request)
+            .await;
+        match fetched {
+            Ok(fetched) => self.fetched.add(fetched),
+            Err(error) => return self.stale_if_error(error).map(Step::done),
+        }
+        if let Some(held) = self.complete() {
+            return Ok(Step::done(held));
+        }
+        self.reload().await;
+        Ok(Step::Again)
+    }
+
+    /// Another request holds the lease, has just stored, or has just failed.
+    async fn lost(
+        &mut self,
+        target: &[Part],
+        before: &Header,
         patience: Duration,
-        request: &Request,
-    ) -> (Duration, bool) {
+    ) -> Result<Step, ServiceError> {
+        let now = self.service.clock.now();
+        if let Some(error) = remembered(&self.header, target, now) {
+            return self.stale_if_error(error).map(Step::done);
+        }
+        if self.header_is_fresh(target) {
+            return self.stored_meanwhile().await;
+        }
+        if let Some(held) = self.usable(BEING_REFRESHED) {
+            return Ok(Step::done(held));
+        }
+        let free = target.iter().all(|part| {
+            let header = self.header.parts.get(part);
+            header.is_some_and(|it| !it.is_leased(now) && it.stored.is_none())
+        });
+        if free && self.request.max_age.is_none() {
+            self.damaged_at = Some(now);
+        }
+        if self.header != *before && !self.target().is_empty() && self.target() != target {
+            return Ok(Step::Again);
+        }
+        self.wait(patience).await
+    }
+
+    /// Reads what the header says is there.
+    async fn stored_meanwhile(&mut self) -> Result<Step, ServiceError> {
+        self.reload().await;
+        if let Some(held) = self.complete() {
+            return Ok(Step::done(held));
+        }
+        if !self.readable {
+            // The table cannot be read, but has told the header.
+            let copy = &self.service.wallet_copies;
+            self.cached = copy.under(&self.query.address, &self.header);
+            if let Some(mut held) = self.complete() {
+                held.level.detail = Some(COPY);
+                return Ok(Step::done(held));
+            }
+            if self.unreadable >= UNREADABLE_TIMEOUT {
+                return self.without_table().await.map(Step::done);
+            }
+        }
+        let pause = Duration::from_millis(PAUSES_MS[0]);
+        tokio::time::sleep(pause).await;
+        self.unreadable += pause;
+        self.waited += pause;
+        Ok(Step::Again)
+    }
+
+    /// Waits until the holders of the wanted parts' leases have stored, given
+    /// up or died, and reads the wallet again.
+    async fn wait(&mut self, patience: Duration) -> Result<Step, ServiceError> {
         let mut waited = Duration::ZERO;
+        let missing = |part: &&Part| !self.fetched.parts.contains_key(*part);
+        let wanted: Vec<Part> = self.wanted.iter().filter(missing).copied().collect();
         for pause in (0..).map(|at: usize| PAUSES_MS[at.min(PAUSES_MS.len() - 1)]) {
-            if waited >= patience {
+            let now = self.service.clock.now();
+            let parts = self.header.parts.iter();
+            let leased = parts.filter(|(_, header)| header.is_leased(now));
+            let leased: BTreeSet<Part> = leased.map(|(part, _)| *part).collect();
+            self.observed.extend(&leased);
+            let generations = leased.iter().filter_map(|part| self.header.parts.get(part));
+            self.holders
+                .extend(generations.map(|header| header.generation));
+            let held = wanted.iter().any(|part| leased.contains(part));
+            let stop = self.header_is_fresh(&wanted)
+                || self.is_uncacheable()
+                || remembered(&self.header, &wanted, now).is_some();
+            if waited > Duration::ZERO && (!held || stop) || waited >= patience {
                 break;
             }
             let pause = Duration::from_millis(pause);
             tokio::time::sleep(pause).await;
             waited += pause;
-            let Ok(header) = self.wallets.header(&query.address, &request.usage).await else {
-                break;
-            };
-            let now = self.clock.now();
-            let header = header.plausible_at(now, LEASE);
-            let parts = || wanted.iter().filter_map(|part| header.parts.get(part));
-            let leased = parts().any(|part| part.lease_until.is_some_and(|until| now < until));
-            let fresh = self.header_is_fresh(wanted, &header, request);
-            if !leased || fresh {
-                let ended = parts().all(|part| part.lease_until.is_none());
-                let failed = remembered(&header, wanted, now).is_some();
-                return (waited, ended && !fresh && !failed);
+            let (address, usage) = (&self.query.address, &self.request.usage);
+            let read = self.service.wallets.header(address, usage).await;
+            if let Ok(header) = read {
+                self.header = self.service.plausible(header);
             }
         }
-        (waited, false)
+        self.waited += waited;
+        if let Some(error) = remembered(&self.header, &wanted, self.service.clock.now()) {
+            return self.stale_if_error(error).map(Step::done);
+        }
+        self.reload().await;
+        Ok(Step::Again)
     }
+
+    /// The table cannot be used: usable stale parts, or one of a limited number
+    /// of fetches that nothing coordinates.
+    async fn without_table(&mut self) -> Result<Held, ServiceError> {
+        if let Some(held) = self.usable(BEING_REFRESHED) {
+            return Ok(held);
+        }
+        let now = self.service.clock.now();
+        let fetched = match self.service.unleased.allow(now) {
+            true => self.fetch_without_lease().await,
+            false => Err(ServiceError::CacheUnavailable),
+        };
+        match fetched {
+            Err(error) if !is_not_trackable(&error) => self.last_copy().ok_or(error),
+            fetched => fetched,
+        }
+    }
+
+    /// The process's last copy, marked as stale: with neither the table nor the
+    /// provider, nothing tells whether the wallet has been invalidated since.
+    fn last_copy(&mut self) -> Option<Held> {
+        self.cached = self.service.wallet_copies.last(&self.query.address)?;
+        let mut held = self.usable(COPY)?;
+        held.level.stale = true;
+        held.level.fresh_until = held.level.fresh_until.min(self.service.clock.now());
+        Some(held)
+    }
+
+    async fn fetch_without_lease(&mut self) -> Result<Held, ServiceError> {
+        let missing = |part: &&Part| !self.fetched.parts.contains_key(*part);
+        let wanted: Vec<Part> = self.wanted.iter().filter(missing).copied().collect();
+        let fetched = self
+            .service
+            .fetch(
+                self.query,
+                &wanted,
+                &self.cached,
+                Under::default(),
+                self.request,
+            )
+            .await;
+        match fetched {
+            Ok(fetched) => self.fetched.add(fetched),
+            Err(error) => return self.stale_if_error(error),
+        }
+        self.complete().ok_or(ServiceError::CacheUnavailable)
+    }
+
+    async fn reload(&mut self) {
+        match self.service.load(self.query, true, self.request).await {
+            Some(loaded) => {
+                self.header = loaded.header.clone();
+                self.cached = loaded;
+                self.readable = true;
+            }
+            None => self.readable = false,
+        }
+    }
+
+    /// The failure that stands for the provider's rate limit, if it is reached.
+    fn paused(&self) -> Option<UpstreamError> {
+        let until = self.service.blocked(Upstream::Zerion)?;
+        Some(left_alone(
+            Upstream::Zerion,
+            until,
+            self.service.clock.now(),
+        ))
+    }
+
+    /// Whether a holder has said that what is fetched cannot be stored.
+    fn is_uncacheable(&self) -> bool {
+        let now = self.service.clock.now();
+        let missing = |part: &&Part| !self.fetched.parts.contains_key(*part);
+        self.wanted.iter().filter(missing).any(|part| {
+            let until = self
+                .header
+                .parts
+                .get(part)
+                .and_then(|it| it.uncacheable_until);
+            until.is_some_and(|until| now < until)
+        })
+    }
+
+    fn header_is_fresh(&self, parts: &[Part]) -> bool {
+        let fresh_after = self.service.fresh_after(self.request);
+        parts.iter().all(|part| {
+            let fetched_at = self
+                .header
+                .parts
+                .get(part)
+                .and_then(|part| part.fetched_at());
+            fetched_at.is_some_and(|at| at > fresh_after)
+        })
+    }
+
+    /// The answer, if every wanted part was fetched or is fresh in the cache.
+    fn complete(&self) -> Option<Held> {
+        let fresh_after = self.service.fresh_after(self.request);
+        self.collect(|part| part.fetched_at > fresh_after, None)
+    }
+
+    /// The answer from parts that may be stale, within their limit.
+    fn usable(&self, detail: &'static str) -> Option<Held> {
+        let whole = self.service.policy.structure.whole();
+        let oldest = self.service.clock.now().minus(whole);
+        self.collect(|part| part.fetched_at > oldest, Some(detail))
+    }
+
+    /// Stale parts in place of a failure, where it allows that.
+    fn stale_if_error(&self, error: UpstreamError) -> Result<Held, ServiceError> {
+        tracing::warn!(%error, "the provider gave no holdings");
+        if error.failure == Failure::NotTrackable {
+            return Err(error.into());
+        }
+        self.usable(UPSTREAM_ERROR).ok_or_else(|| error.into())
+    }
+
+    fn collect(
+        &self,
+        accept: impl Fn(&CachedPart) -> bool,
+        detail: Option<&'static str>,
+    ) -> Option<Held> {
+        let (cached, fetched) = (&self.cached.parts, &self.fetched.parts);
+        let part = |part: &Part| -> Option<(Part, Arc<CachedPart>)> {
+            let found = fetched.get(part);
+            let found = found.or_else(|| cached.get(part).filter(|read| accept(read)));
+            Some((*part, found?.clone()))
+        };
+        let parts: Option<BTreeMap<_, _>> = self.wanted.iter().map(part).collect();
+        let parts = parts?;
+        let fetched_at = parts.values().map(|part| part.fetched_at).min()?;
+        let any_fetched = self.wanted.iter().any(|part| fetched.contains_key(part));
+        let now = self.service.clock.now();
+        let expires = fetched_at.plus(self.service.policy.structure.ttl);
+        let fresh_until = match self.fetched.incomplete {
+            true => expires.min(now),
+            false => expires,
+        };
+        Some(Held {
+            fetched_at,
+            level: Level {
+                outcome: match any_fetched {
+                    true => self.outcome,
+                    false => CacheOutcome::Hit,
+                },
+                fresh_until,
+                stale: now >= expires,
+                stored: any_fetched && self.fetched.stored,
+                detail: self.fetched.detail.filter(|_| any_fetched).or(detail),
+            },
+            fetched: self.wanted.iter().all(|part| fetched.contains_key(part)),
+            unchanged: any_fetched && self.fetched.unchanged,
+            missing: self.fetched.missing.clone(),
+            storable: self.readable,
+            cached: self.cached.clone(),
+            parts,
+        })
+    }
+}
+
+fn is_not_trackable(error: &ServiceError) -> bool {
+    let ServiceError::Upstream(error) = error else {
+        return false;
+    };
+    error.failure == Failure::NotTrackable
 }
 
 /// Whether a lease is the next one after a header was read.
@@ -367,22 +632,9 @@ fn follows(lease: &Lease, read: &Header) -> bool {
     })
 }
 
-/// A short pause before looking again.
-async fn pause() -> Duration {
-    let pause = Duration::from_millis(PAUSES_MS[0]);
-    tokio::time::sleep(pause).await;
-    pause
-}
-
-fn outcome(wanted: &[Part], cached: Option<&CachedWallet>) -> CacheOutcome {
-    let Some(cached) = cached else {
-        return CacheOutcome::Miss;
-    };
-    match wanted
-        .iter()
-        .filter(|part| cached.parts.contains_key(part))
-        .count()
-    {
+fn outcome(wanted: &[Part], cached: &CachedWallet) -> CacheOutcome {
+    let there = wanted.iter().filter(|part| cached.parts.contains_key(part));
+    match there.count() {
         0 => CacheOutcome::Miss,
         there if there == wanted.len() => CacheOutcome::Expired,
         _ => CacheOutcome::Partial,

@@ -1,144 +1,241 @@
 //! Which of the prices that were found a wallet takes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use super::{Held, Request, Service, book::Found, prices::Refreshable};
+use super::{
+    Service,
+    book::Found,
+    prices::{FoundAll, Pricing, rates_needed},
+    wanted::Wanted,
+};
 use crate::{
     cache::CachedPart,
     domain::{
         belief::{self, Refusal},
         book::BookKey,
         currency::Currency,
+        exchange_rate,
         holdings::Holdings,
+        number::Number,
         price::{Price, PriceKey, PriceSource, PriceTable},
-        query::Query,
-        rate::Rate,
         scope::Part,
+        wallet_prices::WalletPrices,
     },
 };
 
 /// A wallet's own price is kept rather than one that was given later, but is
 /// dated this much earlier.
 const MUCH_EARLIER: Duration = Duration::from_secs(600);
+
+/// What is known of an asset when another price of it is found.
+struct Judges {
+    /// The wallet's price in the source's currency.
+    own: Option<Price>,
+    /// The prices that a new one must agree with.
+    amounts: Vec<Number>,
+    /// The provider's price, if the token's amounts are scaled.
+    scaled: Option<Option<Number>>,
+}
+
 impl Service {
-    /// What the wallet takes of what was found, to be put over its table.
+    /// Returns what the wallet takes of what was found, by currency, and puts it
+    /// over what is known.
     pub(super) fn taken(
         &self,
-        query: &Query,
-        asked: &Refreshable,
-        table: &PriceTable,
-        held: &Held,
-        found: &Found,
-        request: &Request,
-    ) -> PriceTable {
+        pricing: &mut Pricing<'_>,
+        due: &BTreeSet<PriceKey>,
+        found: &FoundAll,
+    ) -> BTreeMap<Currency, PriceTable> {
+        let mut fresh = self.take_rates(pricing, found);
+        let mut refused = HashMap::new();
+        let asked = pricing.query.currency;
+        let shelves = [(asked, &found.listed), (Currency::USD, &found.unlisted)];
+        for (at, (currency, of_shelf)) in shelves.into_iter().enumerate() {
+            let listed = at == 0;
+            let taken = self.taken_in(pricing, due, listed, (currency, of_shelf), &mut refused);
+            fresh.entry(currency).or_default().extend(taken);
+        }
+        if !refused.is_empty() {
+            report(&pricing.held.parts, &refused, &pricing.wanted);
+        }
+        let tables = fresh.into_iter();
+        let tables = tables.map(|(currency, taken)| (currency, PriceTable::new(taken)));
+        let fresh: BTreeMap<Currency, PriceTable> = tables.collect();
+        for (currency, table) in &fresh {
+            pricing.known.put(*currency, table);
+        }
+        fresh
+    }
+
+    /// Takes exchange rates, which are kept among the asked currency's prices.
+    fn take_rates(
+        &self,
+        pricing: &mut Pricing<'_>,
+        found: &FoundAll,
+    ) -> BTreeMap<Currency, Vec<(PriceKey, Price)>> {
         let now = self.clock.now();
         let oldest = self.policy.oldest_prices(now);
-        let elsewhere = own_elsewhere(query.currency, asked, found, held);
-        let usable = |key: &PriceKey, price: &&Price| oldest.allow(*key, price);
-        let mut taken = Vec::new();
-        let mut refused = HashMap::new();
-        for (key, book_key) in asked {
-            // The best that is known to judge by: a price in another currency
-            // rather than one that may not be used any more.
-            let own = table.get(*key);
-            let judge = own.filter(|own| usable(key, own));
-            let judge = judge.or_else(|| elsewhere.get(*key).filter(|own| usable(key, own)));
-            let judge = judge.or(own);
-            let newer = found.prices.get(book_key).filter(|price| {
-                let at = table.checked_at(*key);
-                at.is_none_or(|at| at < price.checked_at || at.is_implausible(now))
-            });
-            let unknown = found.prices.get(book_key).filter(|it| it.is_unknown());
-            if let (Some(mark), Some(own)) = (unknown, own)
-                && self.is_fresh(mark, now)
-                && !own.is_unknown()
-            {
-                // Nobody has a newer one, as was found out not long ago.
-                taken.push((*key, own.checked(now, None)));
-            } else if let Some(price) = newer {
-                let chosen = choose(price, judge);
-                if let Some(reason) = chosen.refused.filter(|_| price.refused.is_none()) {
-                    request.usage.refused_price();
-                    refused.insert(*key, reason);
-                } else if found.refused.contains(book_key) {
-                    refused.extend(chosen.refused.map(|reason| (*key, reason)));
+        let asked = pricing.query.currency;
+        let mut fresh: BTreeMap<Currency, Vec<(PriceKey, Price)>> = BTreeMap::new();
+        for currency in Currency::all().filter(|it| *it != Currency::USD) {
+            let rate = found.rate(asked, currency);
+            let rate = rate.filter(|rate| rate.usable_since(oldest.listed));
+            if let Some(rate) = rate.filter(|rate| !rate.given_at.is_implausible(now)) {
+                let key = PriceKey::of_dollar(currency);
+                fresh.entry(asked).or_default().push((key, rate));
+                pricing.known.rates.insert(currency, rate);
+            }
+        }
+        // Without a rate of its own, a currency's is told by coins that are
+        // known in both.
+        let prices: WalletPrices = pricing.known.select(oldest);
+        for currency in rates_needed(asked, &prices) {
+            if pricing.known.rates.get(currency).is_none() {
+                let dollars = pricing.known.direct(Currency::USD);
+                let there = pricing.known.direct(currency);
+                if let Some(rate) = exchange_rate::rate_by_coins(&dollars, &there) {
+                    pricing.known.rates.insert(currency, rate);
                 }
-                taken.push((*key, chosen));
-            } else if found.fallback_failed
-                && matches!(book_key, BookKey::Unlisted(_))
+            }
+        }
+        fresh
+    }
+
+    fn taken_in(
+        &self,
+        pricing: &Pricing<'_>,
+        due: &BTreeSet<PriceKey>,
+        listed: bool,
+        (currency, found): (Currency, &Found),
+        refused: &mut HashMap<PriceKey, Refusal>,
+    ) -> Vec<(PriceKey, Price)> {
+        let now = self.clock.now();
+        let checks = pricing.known.checks(&pricing.wanted);
+        let direct = pricing.known.direct(currency);
+        let mut taken = Vec::new();
+        let assets = pricing.wanted.iter().filter(|(key, _)| due.contains(key));
+        for (key, asset) in assets {
+            if matches!(asset.quote, BookKey::Listed(_)) != listed {
+                continue;
+            }
+            let judges = self.judges(pricing, key, asset.scaled, currency, &direct);
+            let own = judges.own;
+            let check = checks.entries.entry(key);
+            let checked_at = check.map(|check| check.checked_at);
+            let price = found.prices.get(&asset.quote);
+            let newer = price.filter(|price| {
+                checked_at.is_none_or(|at| at < price.checked_at || at.is_implausible(now))
+            });
+            let unknown = price.filter(|price| price.is_unknown());
+            if let (Some(mark), Some(own)) = (unknown, own)
+                && self.is_fresh(mark, asset.quote.page().shelf, now)
+            {
+                // No source has a newer one, as was found out not long ago.
+                taken.push((key, own.checked(now, None)));
+            } else if let Some(price) = newer {
+                let chosen = choose(price, &judges);
+                if let Some(reason) = chosen.refused.filter(|_| price.refused.is_none()) {
+                    pricing.request.usage.refused_price();
+                    refused.insert(key, reason);
+                } else if found.refused.contains(&asset.quote) {
+                    refused.extend(chosen.refused.map(|reason| (key, reason)));
+                }
+                taken.push((key, chosen));
+            } else if !listed
+                && found.failed.is_some()
                 && own.is_none_or(|own| own.source == PriceSource::Zerion)
             {
                 // A second opinion that is not to be had: Zerion's price stays,
                 // and another is asked for in its time.
-                taken.extend(table.unanswered([*key], PriceSource::Zerion, now));
+                let stays = own.unwrap_or(Price::unknown(PriceSource::Zerion, now));
+                taken.push((key, stays.checked(now, None)));
             }
         }
-        if !refused.is_empty() {
-            report(&held.parts, &refused, asked);
-        }
-        PriceTable::new(taken)
+        taken
     }
-}
 
-/// The wallet's prices in other currencies, converted into this one.
-fn own_elsewhere(
-    currency: Currency,
-    asked: &Refreshable,
-    found: &Found,
-    held: &Held,
-) -> PriceTable {
-    let known = |(key, book_key): (&PriceKey, &BookKey)| {
-        Some((
-            *key,
-            *found.prices.get(book_key).filter(|it| it.is_known())?,
-        ))
-    };
-    let mut converted = PriceTable::default();
-    let mut elsewhere = held.elsewhere().peekable();
-    if elsewhere.peek().is_none() {
-        return converted;
-    }
-    let here = PriceTable::new(asked.iter().filter_map(known).collect());
-    for (other, there) in elsewhere {
-        if let Some(rate) = Rate::between((*other, there), (currency, &here)) {
-            converted = converted.merged(there.converted(rate));
+    /// What a found price is judged by: the wallet's own and the provider's, as
+    /// far as they may be used; if neither may, the wallet's own all the same.
+    fn judges(
+        &self,
+        pricing: &Pricing<'_>,
+        key: PriceKey,
+        scaled: bool,
+        currency: Currency,
+        direct: &PriceTable,
+    ) -> Judges {
+        let oldest = self.policy.oldest_prices(self.clock.now());
+        let own = direct.get(key).copied();
+        let provider = pricing.known.provider_price(key, currency);
+        let candidates = [own, provider].into_iter().flatten();
+        let usable = candidates.filter(|price| match price.source {
+            // Of holdings that are as old as they may be.
+            PriceSource::Zerion => price.usable_since(oldest.unlisted),
+            _ => oldest.allow(key, price),
+        });
+        let mut amounts: Vec<Number> = usable.map(|price| price.amount).collect();
+        if amounts.is_empty() {
+            amounts.extend(own.or(provider).map(|price| price.amount));
+        }
+        Judges {
+            own,
+            amounts,
+            scaled: scaled.then_some(provider.map(|price| price.amount)),
         }
     }
-    converted
 }
 
 /// What was found, unless the wallet's own price is better or does not agree.
-fn choose(found: &Price, own: Option<&Price>) -> Price {
-    let Some(own) = own else { return *found };
-    let earlier = found.given_at < own.given_at || found.as_of.plus(MUCH_EARLIER) < own.as_of;
-    if !found.is_known() || earlier {
-        own.checked(found.checked_at, found.refused)
-    } else if belief::for_the_wallet(found.amount, Some(own.amount)) {
-        *found
-    } else {
-        own.checked(found.checked_at, Some(Refusal::Jump))
+fn choose(found: &Price, judges: &Judges) -> Price {
+    let own = judges.own.as_ref();
+    let earlier = own.is_some_and(|own| {
+        found.given_at < own.given_at || found.as_of.plus(MUCH_EARLIER) < own.as_of
+    });
+    let keep = |refused| {
+        let mark = Price::unknown(found.source, found.checked_at);
+        own.copied()
+            .unwrap_or(mark)
+            .checked(found.checked_at, refused)
+    };
+    if !found.is_known() {
+        return own.map_or(*found, |own| own.checked(found.checked_at, found.refused));
+    }
+    if earlier {
+        return keep(found.refused);
+    }
+    if let Some(provider) = judges.scaled {
+        return match belief::for_a_scaled_token(found.amount, provider) {
+            true => *found,
+            false => keep(None),
+        };
+    }
+    let agrees = |amount: &Number| belief::for_the_wallet(found.amount, Some(*amount));
+    match judges.amounts.iter().all(agrees) {
+        true => *found,
+        false => keep(Some(Refusal::Jump)),
     }
 }
 
 /// Logs tokens whose price was just refused: a wrong mapping shows here.
 fn report(
-    parts: &BTreeMap<Part, CachedPart>,
+    parts: &BTreeMap<Part, Arc<CachedPart>>,
     refused: &HashMap<PriceKey, Refusal>,
-    asked: &Refreshable,
+    wanted: &Wanted,
 ) {
     let decoded = parts.values().map(|part| Holdings::decode(&part.bytes));
     for holdings in decoded.filter_map(Result::ok) {
         for token in &holdings.tokens {
             let key = holdings.price_key(token);
-            if let (Some(reason), Some(book_key)) = (refused.get(&key), asked.get(&key)) {
+            if let (Some(reason), Some(asset)) = (refused.get(&key), wanted.get(key)) {
                 tracing::warn!(
                     chain = holdings.chain(token),
                     address = token.address.as_ref().map(tracing::field::display),
                     symbol = token.symbol,
-                    key = %book_key,
+                    key = %asset.quote,
                     reason = reason.as_str(),
                     "a token's price is refused"
                 );

@@ -1,3 +1,4 @@
+use super::super::ContractPrice;
 use super::Client;
 
 #[tokio::test]
@@ -53,4 +54,22 @@ async fn nothing_known_is_an_empty_answer_and_too_much_an_error() {
         .get(&format!("/prices/current/{}", keys[..258].join(",")))
         .await;
     assert_eq!(fewer.status, 200);
+}
+
+#[tokio::test]
+async fn a_contract_price_is_quoted_as_it_was_set_until_it_is_taken_back() {
+    let client = Client::start().await;
+    let key = "ethereum:0x00000000000000000000000000000000000abcde";
+    let path = format!("/prices/current/{key}");
+    let price = ContractPrice {
+        usd: 12.5,
+        timestamp: Some(1_795_254_046),
+    };
+    client.stand_ins.set_contract_price(key, Some(price));
+    let coins = client.get(&path).await.json()["coins"].take();
+    assert_eq!(coins[key]["price"], 12.5);
+    assert_eq!(coins[key]["timestamp"], 1_795_254_046);
+    client.stand_ins.set_contract_price(key, None);
+    let coins = client.get(&path).await.json()["coins"].take();
+    assert_eq!(coins, serde_json::json!({}));
 }

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Search, open::OpenPage};
+use super::{
+    Search,
+    open::{OpenPage, upstream_of},
+};
 use crate::{
     cache::book::{LeaseEnd, PageState, PageWrite},
     clock::Timestamp,
@@ -13,7 +16,6 @@ use crate::{
         book::{BookKey, Page, Shelf, Slot},
         plan::{PageNeeds, Plan, Standing},
         price::Price,
-        upstream::Upstream,
     },
     service::quotes::{Answers, Known},
     upstream::{Failure, UpstreamError},
@@ -27,56 +29,48 @@ const MAX_FALLBACK: usize = 300;
 /// long.
 const FAILURE_PAUSE: Duration = Duration::from_secs(5);
 
-type Plans = BTreeMap<Shelf, Plan>;
-
 impl Search<'_> {
-    /// Asks each source at most once, and gives back the pages that there is
-    /// no room for meanwhile.
+    /// Asks the source at most once, and gives back the pages that there is no
+    /// room for meanwhile.
     pub(super) async fn ask(&mut self, open: &mut BTreeMap<Page, OpenPage>, patient: bool) {
-        let plans: Plans = [Shelf::Listed, Shelf::Unlisted]
-            .into_iter()
-            .map(|shelf| (shelf, self.plan(shelf, open, patient)))
-            .collect();
-        let keys: BTreeSet<BookKey> = plans.values().flat_map(|it| it.ask.clone()).collect();
-        let back = self.give_back(plans.values().flat_map(|plan| &plan.give_back), open);
+        let plan = self.plan(open, patient);
+        let back = self.give_back(&plan.give_back, open);
         let (service, request) = (self.service, self.needs.request);
         let aside = Usage::default();
-        let give_back = service.write_book(self.needs.currency, &back, &aside);
-        if keys.is_empty() {
+        let give_back = service.write_book(self.needs.currency, &back, request, &aside);
+        if plan.ask.is_empty() {
             give_back.await;
             request.usage.add_aside(&aside);
             return;
         }
-        let sources = service.ask_sources(self.needs.currency, &keys, request);
-        let (answers, ()) = futures::join!(sources, give_back);
+        let limit = self.longest_wait();
+        let source = service.ask_source(
+            self.needs.shelf,
+            self.needs.currency,
+            &plan.ask,
+            limit,
+            request,
+        );
+        let (answers, ()) = futures::join!(source, give_back);
         request.usage.add_aside(&aside);
-        for error in &answers.failed {
-            match error.upstream {
-                Upstream::DefiLlama => self.found.fallback_failed = true,
-                _ => self.found.failed = Some(error.clone()),
-            }
+        if let Some(error) = answers.failed.first() {
+            self.found.failed = Some(error.clone());
+            service.respect(error, request).await;
         }
-        for upstream in [Upstream::CoinMarketCap, Upstream::DefiLlama] {
-            let mut failed = answers.failed.iter();
-            if let Some(error) = failed.find(|error| error.upstream == upstream) {
-                service.respect(error, request).await;
-            }
-        }
-        self.asked.extend(keys.iter().map(|key| key.page().shelf));
+        self.found.asked = true;
         self.missing.retain(|_, missing| {
-            missing.retain(|key| !keys.contains(key));
+            missing.retain(|key| !plan.ask.contains(key));
             !missing.is_empty()
         });
-        let answered = answers.answered.first().copied();
-        self.found.answered = self.found.answered.or(answered);
-        self.settle_prices(&keys, &answers, open);
-        self.end_leases(&plans, &answers, open);
+        self.found.answered = self.found.answered.or(answers.answered);
+        self.settle_prices(&plan.ask, &answers, open);
+        self.end_leases(&plan, &answers, open);
     }
 
     /// Ends the leases of pages that there is no room for.
-    fn give_back<'p>(
+    fn give_back(
         &self,
-        pages: impl Iterator<Item = &'p Page>,
+        pages: &BTreeSet<Page>,
         open: &mut BTreeMap<Page, OpenPage>,
     ) -> BTreeMap<Page, PageWrite> {
         let (copies, now) = (&self.service.copies, self.now());
@@ -97,10 +91,10 @@ impl Search<'_> {
 
     /// What to ask a source for: nothing if it was asked already, wants to be
     /// left alone, or is not needed.
-    fn plan(&mut self, shelf: Shelf, open: &BTreeMap<Page, OpenPage>, patient: bool) -> Plan {
-        let now = self.now();
+    fn plan(&mut self, open: &BTreeMap<Page, OpenPage>, patient: bool) -> Plan {
+        let (now, shelf) = (self.now(), self.needs.shelf);
         let mut pages = BTreeMap::new();
-        for (page, opened) in open.iter().filter(|(page, _)| page.shelf == shelf) {
+        for (page, opened) in open {
             let needed = self.missing.get(page).cloned().unwrap_or_default();
             // Whoever has nothing asks, when there is nobody to wait for.
             let need = |key| self.needs.keys.get(key);
@@ -112,7 +106,7 @@ impl Search<'_> {
                 Some(standing) => standing,
                 None if opened.unclear && hopeless => Standing::Free,
                 None => {
-                    self.just_failed(shelf);
+                    self.just_failed();
                     continue;
                 }
             };
@@ -128,7 +122,7 @@ impl Search<'_> {
         }
         let needed = pages.values().any(|page| !page.needed.is_empty());
         let blocked = self.blocked(shelf).is_some();
-        if needed && !blocked && !self.asked.contains(&shelf) {
+        if needed && !blocked && !self.found.asked && self.needs.may_ask {
             return Plan::new(&pages, self.room(shelf));
         }
         pages.retain(|_, page| page.standing == Standing::Won);
@@ -145,15 +139,11 @@ impl Search<'_> {
         }
     }
 
-    /// Somebody else asked a moment ago, in vain.
-    fn just_failed(&mut self, shelf: Shelf) {
-        if shelf == Shelf::Unlisted {
-            self.found.fallback_failed = true;
-            return;
-        }
+    /// Another process asked a moment ago, in vain.
+    fn just_failed(&mut self) {
         let failure = Failure::Unavailable("it failed a moment ago".to_owned());
         self.found.failed.get_or_insert(UpstreamError {
-            upstream: Upstream::CoinMarketCap,
+            upstream: upstream_of(self.needs.shelf),
             failure,
         });
     }
@@ -168,11 +158,11 @@ impl Search<'_> {
         let Some(state) = page.state.as_ref().filter(|_| !page.unread) else {
             return BTreeSet::new();
         };
-        let half = self.service.policy.prices.ttl / 2;
+        let half = self.service.ttl(self.needs.shelf) / 2;
         let mut wanted = state.wanted(Slot::of(now));
         wanted.retain(|key| {
             let young = |price: &Price| match price.is_unknown() {
-                true => self.service.is_fresh(price, now),
+                true => self.service.is_fresh(price, self.needs.shelf, now),
                 false => now < price.checked_at.plus(half),
             };
             let young = page.prices.get(key).is_some_and(young);
@@ -220,9 +210,7 @@ impl Search<'_> {
                     .state
                     .as_ref()
                     .is_some_and(|state| state.is_held(now));
-            // Of what nobody vouches for, the book keeps prices only.
-            let kept = price.is_known() || need.is_none_or(|need| need.notable);
-            if kept && !theirs && !opened.unread {
+            if !theirs && !opened.unread {
                 opened.prices.insert(key.clone(), price);
                 let write = self.found.writes.entry(page).or_default();
                 write.prices.insert(key.clone(), price);
@@ -236,53 +224,46 @@ impl Search<'_> {
 
     /// Ends the leases of the pages that were refreshed, or could not be, and
     /// tells others of those that could not.
-    fn end_leases(
-        &mut self,
-        plans: &Plans,
-        answers: &Answers,
-        open: &mut BTreeMap<Page, OpenPage>,
-    ) {
+    fn end_leases(&mut self, plan: &Plan, answers: &Answers, open: &mut BTreeMap<Page, OpenPage>) {
         let now = self.now();
         let slot = Slot::of(now);
         let oldest = now.minus(self.service.policy.prices.whole());
-        for plan in plans.values() {
-            let asked = plan.ask.iter().map(BookKey::page);
-            let pages: BTreeSet<Page> = asked.chain(plan.complete.iter().copied()).collect();
-            let silent = plan
-                .ask
-                .iter()
-                .filter(|key| !answers.said.contains_key(*key));
-            let silent: BTreeSet<Page> = silent.map(BookKey::page).collect();
-            for page in &pages {
-                let Some(opened) = open.get_mut(page) else {
-                    continue;
-                };
-                let limited = self.blocked(page.shelf).is_some();
-                let ours = answers.failed.iter().all(|error| error.failure.is_ours());
-                let failed = silent.contains(page) && !limited && !ours;
-                let whole = plan.complete.contains(page) && !silent.contains(page);
-                let owner = opened.owner.take();
-                if owner.is_none() && !failed {
-                    continue;
-                }
-                let fresh_at = whole.then(|| opened.age(slot).unwrap_or(now));
-                let write = self.found.writes.entry(*page).or_default();
-                if owner.is_some() {
-                    write.forget = opened.forgotten(oldest, slot);
-                }
-                write.end = Some(LeaseEnd {
-                    owner,
-                    fresh_at: fresh_at.filter(|_| owner.is_some()),
-                    failed_until: failed.then(|| now.plus(FAILURE_PAUSE)),
-                    drop: opened.old_slots(slot),
-                });
-                let (copies, currency) = (&self.service.copies, self.needs.currency);
-                copies.prune(currency, *page, oldest);
-                copies.change_state(currency, *page, now, |state| {
-                    state.fresh_at = fresh_at.or(state.fresh_at);
-                    state.until = None;
-                });
+        let asked = plan.ask.iter().map(BookKey::page);
+        let pages: BTreeSet<Page> = asked.chain(plan.complete.iter().copied()).collect();
+        let silent = plan
+            .ask
+            .iter()
+            .filter(|key| !answers.said.contains_key(*key));
+        let silent: BTreeSet<Page> = silent.map(BookKey::page).collect();
+        for page in &pages {
+            let Some(opened) = open.get_mut(page) else {
+                continue;
+            };
+            let limited = self.blocked(page.shelf).is_some();
+            let ours = answers.failed.iter().all(|error| error.failure.is_ours());
+            let failed = silent.contains(page) && !limited && !ours;
+            let whole = plan.complete.contains(page) && !silent.contains(page);
+            let owner = opened.owner.take();
+            if owner.is_none() && !failed {
+                continue;
             }
+            let fresh_at = whole.then(|| opened.age(slot).unwrap_or(now));
+            let write = self.found.writes.entry(*page).or_default();
+            if owner.is_some() {
+                write.forget = opened.forgotten(oldest, slot);
+            }
+            write.end = Some(LeaseEnd {
+                owner,
+                fresh_at: fresh_at.filter(|_| owner.is_some()),
+                failed_until: failed.then(|| now.plus(FAILURE_PAUSE)),
+                drop: opened.old_slots(slot),
+            });
+            let (copies, currency) = (&self.service.copies, self.needs.currency);
+            copies.prune(currency, *page, oldest);
+            copies.change_state(currency, *page, now, |state| {
+                state.fresh_at = fresh_at.or(state.fresh_at);
+                state.until = None;
+            });
         }
     }
 }

@@ -37,12 +37,19 @@ use crate::{
 /// Whoever waits for other holders looks again after these pauses, the last
 /// one repeated.
 const PAUSES_MS: [u64; 4] = [40, 80, 120, 200];
-/// And gives up waiting after this long, if older prices may be used.
-const PATIENCE: Duration = Duration::from_millis(2500);
+/// Where older prices may stand in, neither a source nor the holder of a page's
+/// lease is waited for any longer.
+const SOFT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What an answer needs prices of.
+/// What an answer needs prices of, from one source in one currency.
 pub(super) struct Needs<'n> {
     pub currency: Currency,
+    pub shelf: Shelf,
+    /// Whether older prices may stand in: then the source is not waited for
+    /// any longer than [`SOFT_TIMEOUT`].
+    pub soft: bool,
+    /// Whether the source may be asked at all.
+    pub may_ask: bool,
     pub keys: BTreeMap<BookKey, Need>,
     pub request: &'n Request,
 }
@@ -64,12 +71,12 @@ pub(super) struct Found {
     /// The newest price of each key that anybody knows, fresh or not. One that
     /// is not known is the mark that its source was asked in vain.
     pub prices: Prices,
-    /// The first source that was asked and answered.
+    /// Whether the source was asked.
+    pub asked: bool,
+    /// The source, if it was asked and answered.
     pub answered: Option<PriceSource>,
-    /// How CoinMarketCap failed.
+    /// How it failed.
     pub failed: Option<UpstreamError>,
-    /// Whether the fallback did, which is no more than a pity.
-    pub fallback_failed: bool,
     /// What was just refused.
     pub refused: BTreeSet<BookKey>,
     /// What is still to be written to the book.
@@ -82,8 +89,6 @@ struct Search<'s> {
     needs: &'s Needs<'s>,
     /// What is not fresh yet.
     missing: BTreeMap<Page, BTreeSet<BookKey>>,
-    /// Shelves whose source was asked.
-    asked: BTreeSet<Shelf>,
     /// How often the book was looked into.
     looks: usize,
     /// How long it may wait for others, and has.
@@ -100,14 +105,13 @@ impl Service {
             service: self,
             needs,
             missing: BTreeMap::new(),
-            asked: BTreeSet::new(),
             looks: 0,
             patience: Duration::ZERO,
             waited: Duration::ZERO,
             found: Found::default(),
         };
         search.take_copies();
-        search.patience = search.longest_wait();
+        search.patience = search.longest_wait_for_others();
         let until = self.clock.now().plus(search.patience);
         while !search.missing.is_empty() {
             let patient = !search.is_past(until);
@@ -150,35 +154,48 @@ impl Service {
         notes
     }
 
-    /// Writes to the book. A failure costs freshness, nothing else.
+    /// Writes to the book, as far as the request's time allows. A failure costs
+    /// freshness, nothing else.
     pub(super) async fn write_book(
         &self,
         currency: Currency,
         writes: &BTreeMap<Page, PageWrite>,
+        request: &Request,
         usage: &Usage,
     ) {
         if writes.is_empty() {
             return;
         }
-        let now = self.clock.now();
-        if let Err(error) = self.book.write(currency, writes, now, usage).await {
-            tracing::warn!(%error, "the price book cannot be written");
+        let limit = self.upstream_timeout(self.policy.price_timeout, request);
+        let write = self.book.write(currency, writes, self.clock.now(), usage);
+        match tokio::time::timeout(limit, write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the price book cannot be written"),
+            Err(_) => tracing::warn!("the price book could not be written in time"),
+        }
+    }
+
+    /// How long prices of a shelf are fresh.
+    pub(super) fn ttl(&self, shelf: Shelf) -> Duration {
+        match shelf {
+            Shelf::Listed => self.policy.prices.ttl,
+            Shelf::Unlisted => self.unlisted_ttl(),
         }
     }
 
     /// What was asked for up to this moment is to be renewed at `now`: a
     /// little before it expires, so that what expires at nearly the same time
     /// is renewed at once and stays together.
-    pub(super) fn renewal_due(&self, now: Timestamp) -> Timestamp {
-        let ttl = self.policy.prices.ttl;
+    pub(super) fn renewal_due(&self, shelf: Shelf, now: Timestamp) -> Timestamp {
+        let ttl = self.ttl(shelf);
         now.minus(ttl - ttl / 6)
     }
 
     /// Whether a price need not be renewed.
-    pub(super) fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
+    pub(super) fn is_fresh(&self, price: &Price, shelf: Shelf, now: Timestamp) -> bool {
         let recent = match price.is_unknown() {
             true => now < price.checked_at.plus(self.unknown_ttl()),
-            false => price.checked_at > self.renewal_due(now),
+            false => price.checked_at > self.renewal_due(shelf, now),
         };
         recent && !price.checked_at.is_implausible(now)
     }
@@ -194,7 +211,7 @@ impl Search<'_> {
         let now = self.now();
         for key in self.needs.keys.keys() {
             let price = self.service.copies.price(self.needs.currency, key);
-            if !price.is_some_and(|price| self.service.is_fresh(&price, now)) {
+            if !price.is_some_and(|price| self.service.is_fresh(&price, self.needs.shelf, now)) {
                 let missing = self.missing.entry(key.page()).or_default();
                 missing.insert(key.clone());
             }
@@ -206,7 +223,8 @@ impl Search<'_> {
     /// Takes every price that the pages have of what is missing.
     fn take(&mut self, open: &BTreeMap<Page, OpenPage>) {
         let now = self.now();
-        let (service, prices) = (self.service, &mut self.found.prices);
+        let (service, shelf) = (self.service, self.needs.shelf);
+        let prices = &mut self.found.prices;
         self.missing.retain(|page, keys| {
             let there = open.get(page).map(|opened| &opened.prices);
             keys.retain(|key| {
@@ -217,7 +235,7 @@ impl Search<'_> {
                 if known <= Some(price.checked_at) {
                     prices.insert(key.clone(), *price);
                 }
-                !service.is_fresh(price, now)
+                !service.is_fresh(price, shelf, now)
             });
             !keys.is_empty()
         });
@@ -239,18 +257,24 @@ impl Search<'_> {
         let writes = std::mem::take(&mut self.found.writes);
         let usage = &self.needs.request.usage;
         self.service
-            .write_book(self.needs.currency, &writes, usage)
+            .write_book(self.needs.currency, &writes, self.needs.request, usage)
             .await;
     }
 
-    /// How long to wait for others: without any price to use, as long as their
-    /// request may take.
+    /// How long to wait for the source, or for others that ask it.
     fn longest_wait(&self) -> Duration {
-        let limit = match self.needs.keys.values().all(|need| need.usable) {
-            true => PATIENCE,
-            false => self.service.policy.price_timeout.max(PATIENCE),
+        let limit = self.service.policy.price_timeout;
+        let limit = match self.needs.soft && !self.needs.request.patient {
+            true => limit.min(SOFT_TIMEOUT),
+            false => limit,
         };
         self.service.upstream_timeout(limit, self.needs.request)
+    }
+
+    /// How long to wait for others: long enough is left to ask the source then.
+    fn longest_wait_for_others(&self) -> Duration {
+        let half = self.service.time_left(self.needs.request) / 2;
+        self.longest_wait().min(half)
     }
 
     /// Whether patience has ended: by the clock, or by the number of looks

@@ -182,8 +182,9 @@ impl Search<'_> {
     /// source may not be asked (again).
     fn may_be_leased(&self, page: Page, now: Timestamp) -> bool {
         let fresh_at = self.service.copies.fresh_at(self.needs.currency, page);
-        let due = self.service.renewal_due(now);
-        !self.asked.contains(&page.shelf)
+        let due = self.service.renewal_due(page.shelf, now);
+        self.needs.may_ask
+            && !self.found.asked
             && self.blocked(page.shelf).is_none()
             && fresh_at.is_none_or(|at| at <= due)
     }
@@ -200,7 +201,7 @@ impl Search<'_> {
         let terms = LeaseTerms {
             now,
             length: self.service.policy.price_timeout + LEASE_MARGIN,
-            fresh_after: self.service.renewal_due(now),
+            fresh_after: self.service.renewal_due(self.needs.shelf, now),
             pages: pages.len(),
         };
         let book = &self.service.book;
@@ -209,10 +210,10 @@ impl Search<'_> {
 
     /// Looks whether the sources may be asked.
     async fn read_breakers(&self, pages: &BTreeSet<Page>, usage: &Usage) {
-        let shelves: BTreeSet<Shelf> = pages.iter().map(|page| page.shelf).collect();
-        let shelves = shelves.difference(&self.asked);
-        let looks = shelves.map(|shelf| self.service.look_at_breaker(upstream_of(*shelf), usage));
-        futures::future::join_all(looks).await;
+        if !self.found.asked && !pages.is_empty() {
+            let upstream = upstream_of(self.needs.shelf);
+            self.service.look_at_breaker(upstream, usage).await;
+        }
     }
 
     /// Until when a shelf's source is known to want to be left alone.
@@ -223,18 +224,12 @@ impl Search<'_> {
     /// What it means that a source is not asked because it wants to be left
     /// alone.
     fn explain_silence(&mut self, now: Timestamp) {
-        let shelves: BTreeSet<Shelf> = self.missing.keys().map(|page| page.shelf).collect();
-        for shelf in shelves {
-            let Some(until) = self.blocked(shelf) else {
-                continue;
-            };
-            match upstream_of(shelf) {
-                Upstream::DefiLlama => self.found.fallback_failed = true,
-                upstream => {
-                    let error = left_alone(upstream, until, now);
-                    self.found.failed.get_or_insert(error);
-                }
-            }
+        if self.missing.is_empty() {
+            return;
+        }
+        if let Some(until) = self.blocked(self.needs.shelf) {
+            let error = left_alone(upstream_of(self.needs.shelf), until, now);
+            self.found.failed.get_or_insert(error);
         }
     }
 }

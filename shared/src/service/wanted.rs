@@ -1,0 +1,145 @@
+//! The assets of an answer whose prices can be refreshed, and by whom.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    cache::CachedPart,
+    domain::{
+        book::BookKey,
+        currency::Currency,
+        holdings::{CorruptHoldings, Holdings},
+        price::PriceKey,
+        scope::Part,
+    },
+};
+
+/// A wallet with more tokens than this that have no price, that the provider
+/// does not vouch for and that no protocol holds is full of spam: they are not
+/// asked for.
+const MAX_DOUBTFUL: usize = 100;
+
+/// An asset whose price can be refreshed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct WantedAsset {
+    /// What its source is asked for.
+    pub quote: BookKey,
+    /// Whether its amounts are multiples of what other sources price.
+    pub scaled: bool,
+    /// The parts that hold it.
+    pub parts: BTreeSet<Part>,
+}
+
+/// The assets of a wallet whose prices can be refreshed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    assets: BTreeMap<PriceKey, WantedAsset>,
+    /// Shown assets that no source can be asked for.
+    others: BTreeSet<PriceKey>,
+}
+
+impl Wanted {
+    /// Returns those that CoinMarketCap lists and, with a fallback, of the
+    /// others those that have a price already (`priced`), are vouched for or
+    /// belong to a protocol; and the rest only where it is not spam by the
+    /// hundred. Trash and what the provider does not display are never asked
+    /// for.
+    ///
+    /// # Errors
+    /// When holdings cannot be decoded.
+    pub fn of(
+        parts: &BTreeMap<Part, Arc<CachedPart>>,
+        fallback: bool,
+        priced: impl Fn(PriceKey) -> bool,
+    ) -> Result<Self, CorruptHoldings> {
+        let mut assets = BTreeMap::new();
+        let mut others = BTreeSet::new();
+        let mut doubtful = BTreeMap::new();
+        for (part, cached) in parts {
+            let holdings = Holdings::decode(&cached.bytes)?;
+            let shown = shown_tokens(&holdings);
+            for (at, token) in holdings.tokens.iter().enumerate() {
+                if !shown.contains(&at) {
+                    continue;
+                }
+                let key = holdings.price_key(token);
+                let scaled = token.scaled;
+                let parts = BTreeSet::from([*part]);
+                let wanted = |quote| WantedAsset {
+                    quote,
+                    scaled,
+                    parts,
+                };
+                if let Some(id) = token.cmc {
+                    put(&mut assets, key, wanted(BookKey::Listed(id)));
+                } else if fallback && let Some(name) = holdings.fallback_key(token) {
+                    let plausible = token.verified || *part == Part::Defi || priced(key);
+                    let kind = if plausible {
+                        &mut assets
+                    } else {
+                        &mut doubtful
+                    };
+                    put(kind, key, wanted(BookKey::Unlisted(name)));
+                } else {
+                    others.insert(key);
+                }
+            }
+        }
+        if doubtful.len() <= MAX_DOUBTFUL {
+            for (key, asset) in doubtful {
+                put(&mut assets, key, asset);
+            }
+        }
+        others.retain(|key| !assets.contains_key(key));
+        Ok(Self { assets, others })
+    }
+
+    /// All of them, by price key.
+    pub fn iter(&self) -> impl Iterator<Item = (PriceKey, &WantedAsset)> {
+        self.assets.iter().map(|(key, asset)| (*key, asset))
+    }
+
+    /// Shown assets whose prices come with the holdings alone.
+    pub fn others(&self) -> impl Iterator<Item = PriceKey> {
+        self.others.iter().copied()
+    }
+
+    /// Returns one of them.
+    pub fn get(&self, key: PriceKey) -> Option<&WantedAsset> {
+        self.assets.get(&key)
+    }
+
+    /// Returns what the price book shall keep fresh for this wallet, by
+    /// currency: listed coins in the wallet's, others, which are quoted in
+    /// dollars alone, if they have a price.
+    pub fn notable(
+        &self,
+        currency: Currency,
+        priced: impl Fn(PriceKey) -> bool,
+    ) -> BTreeMap<Currency, Vec<BookKey>> {
+        let mut notable: BTreeMap<Currency, Vec<BookKey>> = BTreeMap::new();
+        for (key, asset) in self.iter() {
+            let of = match asset.quote {
+                BookKey::Listed(_) => currency,
+                BookKey::Unlisted(_) if priced(key) => Currency::USD,
+                BookKey::Unlisted(_) => continue,
+            };
+            notable.entry(of).or_default().push(asset.quote.clone());
+        }
+        notable
+    }
+}
+
+fn put(assets: &mut BTreeMap<PriceKey, WantedAsset>, key: PriceKey, asset: WantedAsset) {
+    let parts = asset.parts.clone();
+    assets.entry(key).or_insert(asset).parts.extend(parts);
+}
+
+/// Indices of tokens of which some position is shown to people.
+fn shown_tokens(holdings: &Holdings<'_>) -> BTreeSet<usize> {
+    let positions = holdings.positions.iter();
+    let shown = positions.filter(|position| position.displayable && !position.trash);
+    shown.map(|position| position.token as usize).collect()
+}

@@ -1,0 +1,407 @@
+//! The providers: what wallets hold over time, and what things cost.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use portfolio::{
+    domain::{
+        address::{Address, Family},
+        belief::Refusal,
+        currency::Currency,
+        draft::{Draft, Implementation, Row, RowProtocol},
+        number::Number,
+        price::{CmcId, PriceSource as Source},
+        quantity::Quantity,
+        scope::{Part, Scope},
+        upstream::Upstream,
+    },
+    upstream::{
+        Attempts, Failure, FallbackQuote, FallbackSource, FetchedStructure, PriceSource, Quota,
+        Quote, StructureSource, UpstreamError,
+    },
+};
+
+use crate::{
+    coins::{self, ASSETS, Asset},
+    ledger::{Fetch, Ledger},
+    rng::{Rng, mix},
+    world::{Caller, Fault, Knobs, Moment, World, as_millis, millis, wall},
+};
+
+/// Versions of wallets that change with every fetch start here.
+const RESTLESS: u64 = 500_000_000;
+
+/// Addresses of wallets on Solana: any 32 bytes are one.
+const SOLANA: [&str; 4] = [
+    "So11111111111111111111111111111111111111112",
+    "11111111111111111111111111111111",
+    "EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v",
+    "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+];
+
+/// When a wallet's holdings change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Never.
+    Still,
+    /// Every so many milliseconds.
+    Every(i64),
+    /// Between any two fetches.
+    Restless,
+}
+
+/// A wallet as the provider knows it.
+#[derive(Clone, Debug)]
+pub struct Wallet {
+    /// Its number.
+    pub index: usize,
+    /// Its address.
+    pub address: Address,
+    /// When it changes.
+    pub pace: Pace,
+    /// What it may hold.
+    pub assets: Vec<&'static Asset>,
+}
+
+impl Wallet {
+    /// Draws a wallet.
+    pub fn draw(index: usize, rng: &mut Rng) -> Self {
+        let solana = rng.chance(120);
+        let text = match solana {
+            true => SOLANA[index % SOLANA.len()].to_owned(),
+            false => format!("0x{:040x}", 0xa11ce + index),
+        };
+        let address = Address::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let on_solana = |asset: &&Asset| (asset.chain == "solana") == solana;
+        let only_unlisted = rng.chance(150);
+        let mut assets: Vec<&'static Asset> = ASSETS
+            .iter()
+            .filter(on_solana)
+            .filter(|asset| !only_unlisted || asset.cmc.is_none())
+            .collect();
+        assets.retain(|_| rng.chance(700));
+        let pace = match rng.below(4) {
+            0 => Pace::Still,
+            1 => Pace::Every(i64::try_from(rng.between(20, 600)).unwrap_or(20) * 1000),
+            _ => Pace::Restless,
+        };
+        Self {
+            index,
+            address,
+            pace,
+            assets,
+        }
+    }
+
+    /// The version that a fetch brings.
+    fn version(&self, at: Moment, fetch: usize) -> u64 {
+        match self.pace {
+            Pace::Still => 1,
+            Pace::Every(period) => u64::try_from(at / period).unwrap_or(0) + 2,
+            Pace::Restless => RESTLESS + u64::try_from(fetch).unwrap_or(0),
+        }
+    }
+
+    /// What the wallet holds in a version, one asset after the other.
+    pub fn holds(&self, part: Part, version: u64) -> Vec<&'static Asset> {
+        let covered = part.is_covered(self.address.family());
+        let held = |asset: &&&'static Asset| {
+            let part = u64::from(part == Part::Defi);
+            let dice = mix(version ^ mix(part << 32 | asset.index as u64 | 1 << 40));
+            // Seldom nothing at all.
+            covered && !dice.is_multiple_of(4)
+        };
+        self.assets.iter().filter(held).copied().collect()
+    }
+
+    /// What a fetch brings of a version: one that is not whole lacks something.
+    pub fn brought(&self, part: Part, version: u64, complete: bool) -> Vec<&'static Asset> {
+        let mut assets = self.holds(part, version);
+        if !complete && !assets.is_empty() {
+            assets.remove(0);
+        }
+        assets
+    }
+
+    /// How much of an asset there is: a number that tells the version.
+    pub fn quantity(part: Part, version: u64, asset: &Asset) -> u64 {
+        let part = u64::from(part == Part::Defi);
+        version * 1000 + part * 100 + u64::try_from(asset.index).unwrap_or(0)
+    }
+
+    /// The version that a quantity tells.
+    pub fn version_of(quantity: u64) -> u64 {
+        quantity / 1000
+    }
+
+    fn row(&self, part: Part, version: u64, asset: &Asset, price: Option<Number>) -> Row {
+        let raw = Self::quantity(part, version, asset).to_string();
+        let contract = asset.contract.unwrap_or("base");
+        let (kind, suffix) = match part {
+            Part::Wallet => ("wallet", "asset-asset"),
+            Part::Defi => ("staked", "pool-staked"),
+        };
+        Row {
+            id: format!("{contract}-{}-{suffix}", asset.chain),
+            kind: Some(kind.to_owned()),
+            name: if part == Part::Defi { "Pool" } else { "Asset" }.to_owned(),
+            chain: asset.chain.to_owned(),
+            fungible: Some(coins::fungible(asset)),
+            symbol: format!("S{}", asset.index),
+            token_name: format!("Asset {}", asset.index),
+            verified: asset.verified,
+            implementations: vec![Implementation {
+                chain: asset.chain.to_owned(),
+                address: asset.contract.map(str::to_owned),
+                decimals: Some(6),
+            }],
+            quantity: Quantity::parse(Some(&raw), Some(6), None).map(Quantity::into_owned),
+            decimals: Some(6),
+            protocol: (part == Part::Defi).then(|| RowProtocol {
+                id: "protocol".to_owned(),
+                name: "Protocol".to_owned(),
+                ..RowProtocol::default()
+            }),
+            group: (part == Part::Defi).then(|| "group".to_owned()),
+            displayable: true,
+            price,
+            ..Row::default()
+        }
+    }
+}
+
+/// How a provider takes one request.
+#[derive(Clone, Copy, Debug)]
+struct Course {
+    there: i64,
+    back: i64,
+    trouble: Option<Fault>,
+    retry_after: Option<Duration>,
+}
+
+fn course(rng: &mut Rng, knobs: &Knobs, troubles: &[Fault]) -> Course {
+    let most = rng.pick(&[20, 500, 500, 500]);
+    let leg = |rng: &mut Rng| i64::try_from(rng.between(1, most)).unwrap_or(1);
+    let (there, back) = (leg(rng), leg(rng));
+    let mut course = Course {
+        there,
+        back,
+        trouble: rng.chance(knobs.provider).then(|| rng.pick(troubles)),
+        retry_after: rng
+            .chance(700)
+            .then(|| Duration::from_secs(rng.between(1, 30))),
+    };
+    if rng.chance(knobs.slow) {
+        course.there = i64::try_from(rng.between(500, 12_000)).unwrap_or(500);
+        course.back = i64::try_from(rng.between(500, 12_000)).unwrap_or(500);
+    }
+    course
+}
+
+/// All providers, as one process sees them.
+#[derive(Clone, Debug)]
+pub struct Providers {
+    /// The world.
+    pub world: Arc<World>,
+    /// What happens is noted here.
+    pub ledger: Arc<Ledger>,
+    /// The wallets.
+    pub wallets: Arc<Vec<Wallet>>,
+    /// How far the process's clock is ahead.
+    pub skew: i64,
+}
+
+impl Providers {
+    /// Waits for a provider; gives the moment as of which it answered.
+    async fn wait(
+        &self,
+        upstream: Upstream,
+        timeout: Duration,
+        troubles: &[Fault],
+    ) -> Result<(Moment, Option<Fault>), UpstreamError> {
+        let began = self.world.now();
+        let course = self.world.draw(|rng, knobs| course(rng, knobs, troubles));
+        let failed = |failure| UpstreamError { upstream, failure };
+        let took = course.there + course.back;
+        if course.trouble == Some(Fault::Hung) || took > as_millis(timeout) {
+            self.world.fault(Fault::Hung);
+            tokio::time::sleep(timeout).await;
+            return Err(failed(Failure::Timeout));
+        }
+        if took > 1000 {
+            self.world.fault(Fault::Slow);
+        }
+        tokio::time::sleep(millis(took)).await;
+        let at = began + course.there;
+        let Some(trouble) = course.trouble else {
+            return Ok((at, None));
+        };
+        self.world.fault(trouble);
+        let retry_after = course.retry_after;
+        Err(failed(match trouble {
+            Fault::RateLimited => Failure::RateLimited {
+                // Without a word it is taken for a minute, which is as long as
+                // anything may last here.
+                retry_after,
+                quota: Quota::Requests,
+            },
+            Fault::Preparing => Failure::Preparing { retry_after },
+            Fault::NotTrackable => Failure::NotTrackable,
+            Fault::ProviderFailed => Failure::Unavailable("HTTP 502".to_owned()),
+            other => return Ok((at, Some(other))),
+        }))
+    }
+}
+
+#[async_trait]
+impl StructureSource for Providers {
+    async fn fetch(
+        &self,
+        address: &Address,
+        scope: Scope,
+        currency: Currency,
+        timeout: Duration,
+        _: Attempts,
+    ) -> Result<FetchedStructure, UpstreamError> {
+        let begin = self.world.now();
+        let wallet = self.wallets.iter().find(|it| it.address == *address);
+        let wallet = wallet.unwrap_or_else(|| panic!("{address} is nobody's"));
+        self.world.count(|stats| stats.fetches += 1);
+        let number = self.ledger.begin_fetch(Fetch {
+            wallet: wallet.index,
+            scope,
+            currency,
+            caller: Caller::current(),
+            skew: self.skew,
+            begin,
+            at: begin,
+            end: None,
+            version: 0,
+            complete: false,
+        });
+        self.world.note(mix(number as u64), || {
+            format!("ZERION {number} asked: wallet {} {scope}", wallet.index)
+        });
+        let troubles = [
+            Fault::ProviderFailed,
+            Fault::ProviderFailed,
+            Fault::RateLimited,
+            Fault::Preparing,
+            Fault::NotTrackable,
+            Fault::Hung,
+            Fault::Incomplete,
+        ];
+        let answered = self.wait(Upstream::Zerion, timeout, &troubles).await;
+        let (at, trouble) = answered.inspect_err(|error| {
+            self.world.note(mix(number as u64 ^ 1 << 40), || {
+                format!("ZERION {number} failed: {}", error.failure)
+            });
+        })?;
+        let version = wallet.version(at, number);
+        let complete = trouble != Some(Fault::Incomplete);
+        let end = self.world.now();
+        self.ledger.end_fetch(number, (at, end), version, complete);
+        self.world.note(mix(number as u64 ^ 1 << 41), || {
+            format!("ZERION {number} answered: version {version} complete {complete}")
+        });
+        let mut draft = Draft::default();
+        for part in scope.parts() {
+            for asset in wallet.brought(*part, version, complete) {
+                let price = coins::price(asset.index, Source::Zerion, at, currency);
+                let price = asset.priced.then_some(price);
+                draft.push(wallet.row(*part, version, asset, price), Some(*part));
+            }
+        }
+        Ok(FetchedStructure { draft, complete })
+    }
+}
+
+const PRICE_TROUBLES: [Fault; 5] = [
+    Fault::ProviderFailed,
+    Fault::RateLimited,
+    Fault::Hung,
+    Fault::LeftOut,
+    Fault::LeftOut,
+];
+
+impl Providers {
+    /// Whether one of what a request asked for is left out.
+    fn leaves_out(&self, trouble: Option<Fault>) -> bool {
+        trouble.is_some() && self.world.draw(|rng, _| rng.chance(300))
+    }
+
+    /// A quote, or in trouble perhaps none.
+    fn quoted(&self, trouble: Option<Fault>, price: Number) -> Result<Number, Refusal> {
+        match trouble.is_some() && self.world.draw(|rng, _| rng.chance(200)) {
+            true => Err(Refusal::NotPositive),
+            false => Ok(price),
+        }
+    }
+}
+
+#[async_trait]
+impl PriceSource for Providers {
+    async fn quotes(
+        &self,
+        ids: &[CmcId],
+        currency: Currency,
+        timeout: Duration,
+    ) -> Result<Vec<Quote>, UpstreamError> {
+        self.world.count(|stats| stats.quotes += 1);
+        self.ledger.quote(Caller::current());
+        self.world.note(ids.len() as u64, || {
+            format!("CMC asked: {ids:?} {currency}")
+        });
+        let upstream = Upstream::CoinMarketCap;
+        let (at, trouble) = self.wait(upstream, timeout, &PRICE_TROUBLES).await?;
+        let quote = |id: &CmcId| {
+            let asset = coins::by_cmc(*id)?;
+            let price = coins::price(asset.index, Source::CoinMarketCap, at, currency);
+            (!self.leaves_out(trouble)).then(|| Quote {
+                id: *id,
+                price: self.quoted(trouble, price),
+                change_24h_percent: None,
+                as_of: Some(wall(at)),
+            })
+        };
+        Ok(ids.iter().filter_map(quote).collect())
+    }
+
+    fn max_ids(&self) -> usize {
+        1000
+    }
+}
+
+#[async_trait]
+impl FallbackSource for Providers {
+    async fn prices(
+        &self,
+        keys: &[String],
+        timeout: Duration,
+    ) -> Result<Vec<FallbackQuote>, UpstreamError> {
+        self.world.count(|stats| stats.quotes += 1);
+        self.world
+            .note(keys.len() as u64, || format!("LLAMA asked: {keys:?}"));
+        let upstream = Upstream::DefiLlama;
+        let (at, trouble) = self.wait(upstream, timeout, &PRICE_TROUBLES).await?;
+        let quote = |key: &String| {
+            let asset = coins::by_llama(key)?;
+            let price = coins::price(asset.index, Source::DefiLlama, at, Currency::USD);
+            (!self.leaves_out(trouble)).then(|| FallbackQuote {
+                key: key.clone(),
+                price: self.quoted(trouble, price),
+                as_of: Some(wall(at)),
+            })
+        };
+        Ok(keys.iter().filter_map(quote).collect())
+    }
+
+    fn max_keys(&self) -> usize {
+        100
+    }
+}
+
+/// Whether a wallet is one of Solana's.
+pub fn is_solana(wallet: &Wallet) -> bool {
+    wallet.address.family() == Family::Solana
+}

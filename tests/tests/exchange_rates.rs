@@ -1,0 +1,311 @@
+//! Wallets in another currency than the one they were fetched in.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use portfolio::{
+    app,
+    domain::{address::Address, query::Query, scope::Scope},
+    service::{Request, Service},
+    usage::UsageTotals,
+};
+use portfolio_local::standins::{Coin, Fault, Upstream};
+use portfolio_tests::{Answer, World, get, max_age, positions, rows, units};
+use serde_json::{Value, json};
+
+const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+const OTHER: &str = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+/// Tether, USD Coin and Dai at CoinMarketCap.
+const DOLLARS: [(u32, &str); 3] = [(825, "USDT"), (3408, "USDC"), (4943, "DAI")];
+/// What a dollar costs at the stand-ins, in ten-thousandths of a euro.
+const EURO: i128 = 8632;
+const CURRENCIES: [&str; 16] = [
+    "usd", "eur", "krw", "rub", "gbp", "aud", "cad", "inr", "jpy", "nzd", "try", "zar", "cny",
+    "chf", "eth", "btc",
+];
+
+/// Coins that are worth a dollar are worth exactly that, as of the world's
+/// time.
+fn quote_dollars(world: &World) {
+    for (id, symbol) in DOLLARS {
+        let mut coin = Coin::new(id, symbol, symbol, 1.0);
+        coin.last_updated = Some(world.now().to_string());
+        world.standins().set_coin(coin);
+    }
+}
+
+/// A balance of a token that nobody but Zerion prices.
+fn only_zerion(number: u32) -> Value {
+    let mut row = rows::token(number);
+    row["attributes"]["price"] = json!(f64::from(number * 3));
+    row
+}
+
+/// A world whose two wallets hold what only Zerion prices.
+async fn world() -> World {
+    let world = World::new().await;
+    quote_dollars(&world);
+    for address in [WALLET, OTHER] {
+        let held = (1..=3).map(only_zerion).collect();
+        world.standins().set_wallet(address, held);
+    }
+    world
+}
+
+fn fail(world: &World, upstream: Upstream) {
+    let down = Some(Fault::status(500));
+    world.standins().set_fault(upstream, down);
+}
+
+fn net_worth(body: &Value) -> i128 {
+    units(&body["totals"]["net_worth"])
+}
+
+/// Asserts that `euros` are `dollars` converted, to a thousandth.
+fn assert_converted(dollars: &Value, euros: &Value) {
+    let expected = net_worth(dollars) / 10_000 * EURO;
+    let shown = net_worth(euros);
+    assert!(expected > 0);
+    let off = (shown - expected).abs();
+    assert!(off <= expected / 1000, "{shown} is not {expected}");
+    assert_eq!(euros["prices"]["unpriced"], 0);
+    for one in positions(euros) {
+        assert_eq!(one["price"]["source"], "zerion");
+    }
+}
+
+/// An answer that lacks the value of a position which has a price anywhere
+/// says so. In these tests all have one.
+fn assert_honest(answer: &Answer) {
+    let body = answer.ok();
+    let counted = positions(&body).len();
+    let unpriced: Vec<&Value> = positions(&body)
+        .into_iter()
+        .filter(|one| one["value"].is_null())
+        .collect();
+    let told = body["prices"]["unpriced"].as_u64();
+    assert_eq!(told, Some(unpriced.len() as u64), "of {counted}");
+    let complete = &body["coverage"]["complete"];
+    if !unpriced.is_empty() {
+        let reasons: BTreeSet<String> = unpriced
+            .iter()
+            .map(|one| one["unpriced_reason"].to_string())
+            .collect();
+        assert_eq!(
+            *complete, false,
+            "{counted} positions lack values: {reasons:?}"
+        );
+        assert!(max_age(answer) <= 5, "max-age={}", max_age(answer));
+    }
+}
+
+#[tokio::test]
+async fn what_only_the_provider_prices_is_converted() {
+    let world = world().await;
+    let dollars = world.get(WALLET, "aggregate").await.ok();
+    let answer = world.get(WALLET, "aggregate?currency=eur").await;
+    assert_honest(&answer);
+    let euros = answer.ok();
+    assert_converted(&dollars, &euros);
+    assert_eq!(euros["coverage"]["complete"], true);
+    let stats = world.stats();
+    assert_eq!(stats.zerion.requests, 1);
+    assert!(stats.coinmarketcap.requests <= 1);
+}
+
+#[tokio::test]
+async fn what_was_fetched_in_another_currency_is_converted_into_dollars() {
+    let world = world().await;
+    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
+    let answer = world.get(WALLET, "aggregate").await;
+    assert_honest(&answer);
+    assert_converted(&answer.ok(), &euros);
+    let stats = world.stats();
+    assert_eq!(stats.zerion.requests, 1);
+    assert!(stats.coinmarketcap.requests <= 1);
+}
+
+/// From one currency into a third one: one answer makes one request, so the
+/// first one may lack a rate.
+#[tokio::test]
+async fn what_was_fetched_in_euros_is_converted_into_francs() {
+    let world = world().await;
+    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
+    let first = world.get(WALLET, "aggregate?currency=chf").await;
+    assert_honest(&first);
+    assert_eq!(world.stats().coinmarketcap.requests, 1);
+    let answer = world.get(WALLET, "aggregate?currency=chf").await;
+    assert_honest(&answer);
+    assert!(world.stats().coinmarketcap.requests <= 2);
+    let expected = net_worth(&euros) / EURO * 8049;
+    let shown = net_worth(&answer.ok());
+    let off = (shown - expected).abs();
+    assert!(off <= expected / 1000, "{shown} is not {expected}");
+    assert_eq!(world.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn the_rate_is_shared_for_a_minute() {
+    let world = world().await;
+    for address in [WALLET, OTHER] {
+        world.get(address, "aggregate").await.ok();
+    }
+    world.get(WALLET, "aggregate?currency=eur").await.ok();
+    let requests = world.stats().coinmarketcap.requests;
+    world.advance(30);
+    let process = world.process(Scope::Aggregate);
+    let answer = get(&process, OTHER, "aggregate?currency=eur").await;
+    let dollars = get(&process, OTHER, "aggregate").await.ok();
+    assert_converted(&dollars, &answer.ok());
+    assert_honest(&answer);
+    assert_eq!(world.stats().coinmarketcap.requests, requests);
+    assert!(requests <= 1);
+}
+
+#[tokio::test]
+async fn without_a_rate_an_answer_says_so() {
+    let world = world().await;
+    world.get(WALLET, "aggregate").await.ok();
+    fail(&world, Upstream::CoinMarketCap);
+    let answer = world.get(WALLET, "aggregate?currency=eur").await;
+    let body = answer.ok();
+    let reasons: BTreeSet<&str> = positions(&body)
+        .iter()
+        .filter_map(|one| one["unpriced_reason"].as_str())
+        .collect();
+    println!(
+        "no rate: net worth {}, complete {}, {:?}, {}",
+        body["totals"]["net_worth"],
+        body["coverage"]["complete"],
+        reasons,
+        answer.header("cache-control")
+    );
+    assert_eq!(reasons, BTreeSet::from(["no_exchange_rate"]));
+    assert_eq!(body["coverage"]["complete"], false);
+    assert!(max_age(&answer) <= 5);
+    // As soon as there is one, it is used.
+    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.advance(31);
+    let dollars = world.get(WALLET, "aggregate").await.ok();
+    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
+    assert_converted(&dollars, &euros);
+}
+
+#[tokio::test]
+async fn an_expired_rate_is_used_and_marked_within_its_limit() {
+    let world = World::with(&[("STRUCTURE_TTL_SECONDS", "3600")]).await;
+    quote_dollars(&world);
+    let held = (1..=3).map(only_zerion).collect();
+    world.standins().set_wallet(WALLET, held);
+    let dollars = world.get(WALLET, "aggregate").await.ok();
+    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
+    assert_converted(&dollars, &euros);
+    fail(&world, Upstream::CoinMarketCap);
+    for seconds in [61, 120, 600] {
+        world.advance(seconds);
+        let process = world.process(Scope::Aggregate);
+        let answer = get(&process, WALLET, "aggregate?currency=eur").await;
+        let euros = answer.ok();
+        assert_honest(&answer);
+        assert_converted(&dollars, &euros);
+        assert_eq!(euros["prices"]["stale"], true);
+    }
+    // A minute and fifteen more are over.
+    world.advance(300);
+    let process = world.process(Scope::Aggregate);
+    let answer = get(&process, WALLET, "aggregate?currency=eur").await;
+    let body = answer.ok();
+    assert_honest(&answer);
+    assert_eq!(body["prices"]["unpriced"], 3);
+    for one in positions(&body) {
+        assert_eq!(one["unpriced_reason"], "no_exchange_rate");
+    }
+}
+
+/// Listed and unlisted tokens, every order of currencies, CoinMarketCap failing
+/// or not, holdings fresh or not: a value that is missing is told.
+#[tokio::test]
+async fn an_answer_without_a_known_value_is_never_complete() {
+    let mut wrong = Vec::new();
+    for first in ["usd", "eur"] {
+        for then in ["usd", "eur", "jpy"] {
+            for (name, coinmarketcap, zerion, seconds) in [
+                ("all well", true, true, 0),
+                ("no CoinMarketCap", false, true, 0),
+                ("no CoinMarketCap, a minute later", false, true, 61),
+                ("no provider, later", true, false, 700),
+                ("nobody, later", false, false, 700),
+                ("nobody, much later", false, false, 1400),
+            ] {
+                let world = World::listing([1, 2], &[("PRICE_FALLBACK", "none")]).await;
+                quote_dollars(&world);
+                let held = (1..=4).map(rows::token).collect();
+                world.standins().set_wallet(WALLET, held);
+                let query = |currency| format!("aggregate?currency={currency}");
+                world.get(WALLET, &query(first)).await.ok();
+                world.advance(seconds);
+                if !coinmarketcap {
+                    fail(&world, Upstream::CoinMarketCap);
+                }
+                if !zerion {
+                    fail(&world, Upstream::Zerion);
+                }
+                let answer = world.get(WALLET, &query(then)).await;
+                // A refusal is honest as well.
+                if answer.status != 200 {
+                    assert_eq!(answer.status, 503, "{name}, {first}, {then}");
+                    continue;
+                }
+                let body = answer.ok();
+                let unpriced = &body["prices"]["unpriced"];
+                let complete = body["coverage"]["complete"] == true;
+                if *unpriced != 0 && complete {
+                    let age = max_age(&answer);
+                    wrong.push(format!(
+                        "{name}: {first}, then {then}: {unpriced} of 4 without a value, complete, \
+                         max-age={age}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+async fn cost(service: &Service, world: &World, currency: &str) -> UsageTotals {
+    let request = Request {
+        deadline: world.now().plus(Duration::from_secs(20)),
+        ..Request::default()
+    };
+    let address = Address::parse(WALLET).expect("an address");
+    let parameters = [("currency", currency)];
+    let query = Query::parse(address, Scope::Aggregate, parameters).expect("a query");
+    let answered = service.portfolio(&query, &request).await;
+    answered.expect("an answer");
+    request.usage.totals()
+}
+
+/// Prices in other currencies are not read where they are not needed.
+#[tokio::test]
+async fn other_currencies_cost_a_fresh_answer_nothing() {
+    let world = World::listing(1..=300, &[]).await;
+    quote_dollars(&world);
+    let held = (1..=300).map(rows::token).collect();
+    world.standins().set_wallet(WALLET, held);
+    let process = || app::service(world.config(), world.clock.clone()).expect("a service");
+    cost(&process(), &world, "usd").await;
+    let before = cost(&process(), &world, "usd").await;
+    for currency in CURRENCIES {
+        let service = process();
+        cost(&service, &world, currency).await;
+        let again = cost(&process(), &world, currency).await;
+        assert_eq!(again.upstream_calls, 0, "{currency}");
+    }
+    let after = cost(&process(), &world, "usd").await;
+    println!(
+        "a fresh answer, 300 tokens: {} RRU, after 16 currencies {} RRU; {} round trips",
+        before.read_units, after.read_units, after.round_trips
+    );
+    assert_eq!((after.round_trips, after.upstream_calls), (1, 0));
+    assert_eq!(after.read_units.to_string(), before.read_units.to_string());
+    assert_eq!(world.stats().zerion.requests, 1);
+}

@@ -1,0 +1,508 @@
+//! Whole answers over made-up wallets: no position takes a price that was not
+//! given for it, and nothing that has one is left out in silence.
+//!
+//! Each asset has a price of its own, and each source a mark of its own in the
+//! third place, so that any price in an answer tells whose it is.
+
+use std::collections::BTreeMap;
+
+use portfolio::{
+    app,
+    cache::{
+        Registry,
+        assets::{AssetStore, Assets},
+    },
+    usage::Usage,
+};
+use portfolio_local::standins::Coin;
+use portfolio_tests::{World, positions, rows, sum, units};
+use serde_json::{Value, json};
+
+const DOLLAR_COINS: [u32; 3] = [825, 3408, 4943];
+const ETHER: u32 = 1027;
+/// What the stand-ins count for a dollar.
+const EUROS_PER_TEN_THOUSAND_DOLLARS: i128 = 8632;
+/// Tokens that CoinMarketCap lists.
+const LISTED: u32 = 6;
+/// The fallback prices ether near this, in cents.
+const FALLBACK_ETHER: std::ops::RangeInclusive<i128> = 304_000..=306_500;
+
+/// The same numbers every time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u32) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(self.0 >> 33).unwrap_or_default() % most
+    }
+
+    fn one_of<'t>(&mut self, choices: &[&'t str]) -> &'t str {
+        choices[self.below(u32::try_from(choices.len()).expect("a few")) as usize]
+    }
+}
+
+/// What a row's asset is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Asset {
+    /// A token that CoinMarketCap lists, with the provider's id.
+    Listed(u32),
+    /// One that it lists, without such an id.
+    ListedContract(u32),
+    /// A token that it does not list, with the provider's id.
+    Unlisted(u32),
+    /// A contract without such an id.
+    Contract(u32),
+    /// The provider's id alone.
+    Id(u32),
+    /// The chain's native coin, with the provider's id.
+    Ether,
+    /// The chain's native coin without it.
+    NamelessEther,
+    /// Nothing that tells what it is; named like the native coin, or like all
+    /// others of its kind.
+    Lost(u32),
+}
+
+impl Asset {
+    /// Dollars and cents, the provider's.
+    fn cents(self) -> i128 {
+        match self {
+            Self::Listed(number) | Self::ListedContract(number) => 1_000 + 37 * i128::from(number),
+            Self::Unlisted(number) | Self::Contract(number) | Self::Id(number) => {
+                2_000 + 37 * i128::from(number)
+            }
+            Self::Ether | Self::NamelessEther => 300_000,
+            Self::Lost(number) => 900 + 37 * i128::from(number),
+        }
+    }
+
+    /// Whether CoinMarketCap lists it.
+    fn is_listed(self) -> bool {
+        matches!(
+            self,
+            Self::Listed(_) | Self::ListedContract(_) | Self::Ether | Self::NamelessEther
+        )
+    }
+
+    /// The asset, whether or not its row has the provider's id of it.
+    fn named(self) -> Self {
+        match self {
+            Self::ListedContract(number) => Self::Listed(number),
+            Self::NamelessEther => Self::Ether,
+            other => other,
+        }
+    }
+
+    fn is_native(self) -> bool {
+        matches!(self, Self::Ether | Self::NamelessEther)
+    }
+}
+
+/// A row, and what is known of it.
+#[derive(Clone, Debug)]
+struct Made {
+    name: String,
+    asset: Asset,
+    /// Whether the row tells a price, by itself or by its value.
+    tells: bool,
+    tokens: i128,
+    json: Value,
+}
+
+fn made(dice: &mut Dice, number: u32) -> Made {
+    let asset = match dice.below(9) {
+        0 => Asset::Listed(dice.below(LISTED)),
+        1 => Asset::ListedContract(dice.below(LISTED)),
+        2 => Asset::Unlisted(number),
+        3 => Asset::Contract(number),
+        4 => Asset::Id(number),
+        5 => Asset::Ether,
+        6 => Asset::NamelessEther,
+        _ => Asset::Lost(number),
+    };
+    let (contract, fungible) = match asset {
+        Asset::Listed(at) => (Some(rows::contract(at)), Some(rows::contract(at))),
+        Asset::ListedContract(at) => (Some(rows::contract(at)), None),
+        Asset::Unlisted(at) => {
+            let contract = rows::contract(10_000 + at);
+            (Some(contract.clone()), Some(contract))
+        }
+        Asset::Contract(at) => (Some(rows::contract(20_000 + at)), None),
+        Asset::Id(at) => (None, Some(format!("id-{at}"))),
+        Asset::Ether => (None, Some("eth".to_owned())),
+        Asset::NamelessEther | Asset::Lost(_) => (None, None),
+    };
+    let (symbol, token) = match asset {
+        Asset::Lost(_) => (
+            dice.one_of(&["ETH", "TKN", ""]),
+            dice.one_of(&["Ether", ""]),
+        ),
+        asset if asset.is_native() => ("ETH", "Ether"),
+        _ => ("TKN", "Token"),
+    };
+    let (kind, protocol) = match dice.below(6) {
+        0 => ("deposit", Some("aave-v3")),
+        1 => ("staked", Some("lido")),
+        2 => ("loan", Some("aave-v3")),
+        _ => ("wallet", None),
+    };
+    let tokens = i128::from(dice.below(9)) + 1;
+    let mut row = rows::row(rows::Row {
+        id: format!("row {number}"),
+        kind: json!(kind),
+        units: format!("{tokens}{:0>18}", ""),
+        protocol: protocol.map(str::to_owned),
+        ..rows::Row::default()
+    });
+    let (price, value) = (dice.below(3), dice.below(2));
+    let dollars = |cents: i128| {
+        json!(
+            format!("{}.{:02}", cents / 100, cents % 100)
+                .parse::<f64>()
+                .expect("a price")
+        )
+    };
+    row["attributes"]["price"] = match price {
+        0 => dollars(asset.cents()),
+        1 => json!(0),
+        _ => Value::Null,
+    };
+    row["attributes"]["value"] = match value {
+        0 => dollars(asset.cents() * tokens),
+        _ => Value::Null,
+    };
+    let name = format!("Row {number}");
+    row["attributes"]["name"] = json!(name);
+    let info = &mut row["attributes"]["fungible_info"];
+    info["symbol"] = json!(symbol);
+    info["name"] = json!(token);
+    info["implementations"] = match (&contract, asset.is_native()) {
+        (Some(contract), _) => {
+            json!([{"chain_id": "ethereum", "address": contract, "decimals": 18}])
+        }
+        (None, true) => json!([{"chain_id": "ethereum", "address": null, "decimals": 18}]),
+        (None, false) => json!([]),
+    };
+    row["relationships"]["fungible"] = match fungible {
+        Some(id) => json!({"data": {"type": "fungibles", "id": id}}),
+        None => Value::Null,
+    };
+    if dice.below(4) == 0 {
+        row["id"] = Value::Null;
+    }
+    Made {
+        name,
+        asset,
+        tells: price == 0 || value == 0,
+        tokens,
+        json: row,
+    }
+}
+
+fn wallet(dice: &mut Dice, first: u32) -> Vec<Made> {
+    let rows = 4 + dice.below(7);
+    (first..first + rows)
+        .map(|number| made(dice, number))
+        .collect()
+}
+
+fn address(number: u32) -> String {
+    format!("0x77d0a1b2c3d4e5f60718293a4b5c6d7e{number:08x}")
+}
+
+/// Whether the registry knows what CoinMarketCap lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registered {
+    All,
+    Nothing,
+}
+
+/// A world in which all sources' prices are known.
+async fn world(registered: Registered) -> World {
+    let world = World::new().await;
+    let standins = world.standins();
+    for number in 0..LISTED {
+        let mut coin: Coin = rows::listed(number);
+        let cents = Asset::Listed(number).cents();
+        // A mark of its own: three in the third place.
+        coin.price_usd = format!("{}.{:02}3", cents / 100, cents % 100).parse().ok();
+        standins.set_coin(coin);
+    }
+    for coin in DOLLAR_COINS {
+        standins.set_price(coin, 1.0);
+    }
+    standins.set_price(ETHER, 3000.003);
+    match registered {
+        Registered::All => {
+            let update = app::registry_update(world.config()).expect("an update");
+            update.run().await.expect("a filled registry");
+        }
+        Registered::Nothing => {
+            let registry = Registry::new(world.table());
+            let (none, usage) = (Assets::default(), Usage::default());
+            let written = registry.write(&none, world.now(), &usage);
+            written.await.expect("an empty registry");
+        }
+    }
+    world
+}
+
+/// In units of 10^-18, what so many thousandths of a dollar are in a currency.
+fn in_currency(thousandths: i128, currency: &str) -> i128 {
+    match currency {
+        "usd" => thousandths * 1_000_000_000_000_000,
+        _ => thousandths * 100_000_000_000 * EUROS_PER_TEN_THOUSAND_DOLLARS,
+    }
+}
+
+/// Doubles are right to so many digits.
+fn is_near(one: i128, other: i128) -> bool {
+    (one - other).abs() * 1_000_000_000 <= other.abs()
+}
+
+/// Checks an answer against what is known of the wallet; tells how many
+/// positions have a value.
+fn check(
+    body: &Value,
+    wallet: &[Made],
+    currency: &str,
+    registered: Registered,
+    first: bool,
+) -> usize {
+    // A row has to have a price that another row of its asset tells, and may
+    // have one that another row of the same coin tells under another name.
+    let (mut told, mut may_be): (BTreeMap<Asset, bool>, BTreeMap<Asset, bool>) = Default::default();
+    for row in wallet {
+        *told.entry(row.asset).or_default() |= row.tells;
+        *may_be.entry(row.asset.named()).or_default() |= row.tells;
+    }
+    let all = positions(body);
+    assert_eq!(all.len(), wallet.len());
+    let complete = body["coverage"]["complete"] == true;
+    let mut valued = 0;
+    let (mut assets, mut debt) = (0, 0);
+    for row in wallet {
+        let found: Vec<_> = all
+            .iter()
+            .filter(|one| one["name"] == json!(row.name))
+            .collect();
+        let [one] = found[..] else {
+            panic!("{} stands once", row.name)
+        };
+        let context = format!(
+            "{registered:?} {currency} {row:?}\n{one}\n{}",
+            body["coverage"]
+        );
+        let listed = row.asset.is_listed() && registered == Registered::All;
+        if one["value"].is_null() {
+            assert!(
+                one["price"].is_null() && !one["unpriced_reason"].is_null(),
+                "{context}"
+            );
+            let priced = told[&row.asset] || (listed && !first);
+            assert!(!(priced && complete), "left out: {context}");
+            assert!(
+                !priced || one["unpriced_reason"] == "no_exchange_rate",
+                "{context}"
+            );
+            continue;
+        }
+        valued += 1;
+        let price = units(&one["price"]["amount"]);
+        let cents = row.asset.cents();
+        let right = match one["price"]["source"].as_str() {
+            Some("zerion") => {
+                may_be[&row.asset.named()] && is_near(price, in_currency(cents * 10, currency))
+            }
+            Some("coinmarketcap") => {
+                listed && !first && is_near(price, in_currency(cents * 10 + 3, currency))
+            }
+            Some("defillama") => {
+                let (low, high) = (FALLBACK_ETHER.start() * 10, FALLBACK_ETHER.end() * 10);
+                let range = in_currency(low, currency)..=in_currency(high, currency);
+                row.asset.is_native() && !first && range.contains(&price)
+            }
+            _ => false,
+        };
+        assert!(right, "a price of something else: {context}");
+        let value = units(&one["value"]);
+        assert!(
+            (value - price * row.tokens).abs() <= row.tokens,
+            "{context}"
+        );
+        match one["kind"].as_str() {
+            Some("debt") => debt += value,
+            _ => assets += value,
+        }
+    }
+    let totals = &body["totals"];
+    assert_eq!(
+        (units(&totals["assets"]), units(&totals["debt"])),
+        (assets, debt)
+    );
+    assert_eq!(units(&totals["net_worth"]), assets - debt);
+    for shares in ["by_chain", "by_protocol", "by_type"] {
+        assert_eq!(sum(&totals[shares]), assets - debt, "{shares}");
+    }
+    let sections = units(&body["wallet"]["value"]) + units(&body["defi"]["value"]);
+    assert_eq!(sections, assets - debt);
+    assert_eq!(body["prices"]["unpriced"], json!(wallet.len() - valued));
+    valued
+}
+
+/// Asks for wallets in these currencies, fresh and after the prices expired.
+async fn ask(registered: Registered, currencies: &[&str], seed: u64) {
+    let world = world(registered).await;
+    let mut dice = Dice(seed);
+    let wallets: Vec<(String, Vec<Made>)> = (0..24)
+        .map(|number| {
+            let rows = wallet(&mut dice, number * 20);
+            (address(number), rows)
+        })
+        .collect();
+    for (address, rows) in &wallets {
+        let rows = rows.iter().map(|row| row.json.clone()).collect();
+        world.standins().set_wallet(address, rows);
+    }
+    let mut valued = 0;
+    for round in 0..2 {
+        for (address, rows) in &wallets {
+            for (at, currency) in currencies.iter().enumerate() {
+                let path = format!("aggregate?currency={currency}");
+                let body = world.get(address, &path).await.ok();
+                let first = round == 0 && at == 0;
+                valued += check(&body, rows, currency, registered, first);
+            }
+        }
+        world.advance(61);
+    }
+    assert!(valued > 100, "only {valued} positions had a value");
+    assert_eq!(world.stats().zerion.requests, 24);
+}
+
+#[tokio::test]
+async fn no_position_takes_the_price_of_another_asset() {
+    ask(Registered::All, &["usd"], 1).await;
+}
+
+#[tokio::test]
+async fn no_position_takes_the_price_of_another_asset_without_a_registry() {
+    ask(Registered::Nothing, &["usd"], 2).await;
+}
+
+#[tokio::test]
+async fn prices_stay_right_from_dollars_to_euros() {
+    ask(Registered::All, &["usd", "eur"], 3).await;
+}
+
+#[tokio::test]
+async fn prices_stay_right_from_euros_to_dollars() {
+    ask(Registered::All, &["eur", "usd"], 4).await;
+}
+
+#[tokio::test]
+async fn prices_stay_right_from_dollars_to_euros_without_a_registry() {
+    ask(Registered::Nothing, &["usd", "eur"], 5).await;
+}
+
+#[tokio::test]
+async fn prices_stay_right_from_euros_to_dollars_without_a_registry() {
+    ask(Registered::Nothing, &["eur", "usd"], 6).await;
+}
+
+/// A wallet of one token that CoinMarketCap does not list.
+async fn unlisted(world: &World) -> String {
+    let wallet = address(77);
+    world.standins().set_wallet(&wallet, vec![rows::token(77)]);
+    wallet
+}
+
+#[tokio::test]
+async fn an_unlisted_token_is_worth_as_much_in_another_currency() {
+    for (one, other) in [("usd", "eur"), ("eur", "usd")] {
+        let world = world(Registered::Nothing).await;
+        let wallet = unlisted(&world).await;
+        let worth = async |currency: &str| {
+            let body = world
+                .get(&wallet, &format!("wallet?currency={currency}"))
+                .await
+                .ok();
+            assert_eq!(body["coverage"]["complete"], true, "{body}");
+            units(&body["totals"]["net_worth"])
+        };
+        let (before, after) = (worth(one).await, worth(other).await);
+        let (dollars, euros) = if one == "usd" {
+            (before, after)
+        } else {
+            (after, before)
+        };
+        assert!(dollars > 0);
+        assert!(
+            is_near(euros, dollars / 10_000 * EUROS_PER_TEN_THOUSAND_DOLLARS),
+            "{dollars} {euros}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_an_exchange_rate_an_answer_says_what_it_lacks() {
+    let world = world(Registered::Nothing).await;
+    for coin in DOLLAR_COINS {
+        world.standins().remove_coin(coin);
+    }
+    let wallet = unlisted(&world).await;
+    world.get(&wallet, "wallet").await.ok();
+    let body = world.get(&wallet, "wallet?currency=eur").await.ok();
+    let one = positions(&body)[0];
+    assert!(one["value"].is_null() && one["price"].is_null(), "{one}");
+    assert_eq!(one["unpriced_reason"], "no_exchange_rate");
+    assert_eq!(body["coverage"]["complete"], false);
+    assert_eq!(body["prices"]["unpriced"], 1);
+}
+
+#[tokio::test]
+async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
+    // CoinMarketCap quotes the token as a whole, or what its base unit is worth.
+    for (quoted, source, amount) in [(100.5, "coinmarketcap", 1005), (25.0, "zerion", 1000)] {
+        let world = world(Registered::All).await;
+        let mut coin = rows::listed(LISTED);
+        coin.price_usd = Some(quoted);
+        world.standins().set_coin(coin);
+        let update = app::registry_update(world.config()).expect("an update");
+        update.run().await.expect("a filled registry");
+        let row = |id: &str, numeric: &str| {
+            let mut row = rows::token(LISTED);
+            row["id"] = json!(id);
+            row["attributes"]["name"] = json!(id);
+            row["attributes"]["price"] = json!(100.0);
+            row["attributes"]["quantity"]["int"] = json!("1000000000000000000");
+            row["attributes"]["quantity"]["numeric"] = json!(numeric);
+            row
+        };
+        let wallet = address(88);
+        let held = vec![row("scaled", "4.0"), row("plain", "1.0")];
+        world.standins().set_wallet(&wallet, held);
+        let price = async |name: &str| {
+            let body = world.get(&wallet, "wallet").await.ok();
+            let all = positions(&body);
+            let found = all.iter().find(|one| one["name"] == json!(name));
+            found.expect("a position")["price"].clone()
+        };
+        for name in ["scaled", "plain"] {
+            let fresh = price(name).await;
+            assert_eq!(
+                (&fresh["amount"], &fresh["source"]),
+                (&json!("100"), &json!("zerion"))
+            );
+        }
+        world.advance(61);
+        let scaled = price("scaled").await;
+        assert_eq!(scaled["source"], source, "{scaled}");
+        assert_eq!(units(&scaled["amount"]), in_currency(amount * 100, "usd"));
+        // Nothing is unclear about an amount that is not scaled.
+        assert_eq!(price("plain").await["source"], "coinmarketcap");
+    }
+}
