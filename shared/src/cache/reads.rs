@@ -78,11 +78,20 @@ impl Wallets {
             let read = self.table.get_item(partition(), &sort, consistent, usage);
             read.await
         };
-        let (header, common, other) = futures::join!(
-            self.table.get_item(partition(), keys::HEADER, true, usage),
-            self.table.query_range(common, usage),
-            other,
-        );
+        let header = self.table.get_item(partition(), keys::HEADER, true, usage);
+        let (header, common, other) = match consistent {
+            false => {
+                futures::join!(header, self.table.query_range(common, usage), other)
+            }
+            // What a header refers to was there before it. Read at the same
+            // time, the two may be of different fetches.
+            true => {
+                let header = header.await;
+                usage.round_trip();
+                let (common, other) = futures::join!(self.table.query_range(common, usage), other);
+                (header, common, other)
+            }
+        };
         let header = read_header(&header?.unwrap_or_default());
         let mut items: Items = common?.into_iter().map(by_key).collect();
         items.extend(other?.map(by_key));

@@ -240,13 +240,14 @@ impl Search<'_> {
             return self.wait(patience).await;
         }
         let aside = Usage::default();
+        let asked_at = self.service.clock.now();
         let (taken, ()) = futures::join!(
-            self.take_lease(&target),
+            self.take_lease(&target, asked_at),
             self.service.look_at_breaker(Upstream::Zerion, &aside)
         );
         self.request.usage.add_aside(&aside);
         match taken {
-            Ok(LeaseOutcome::Won(lease)) => self.won(&target, &lease).await,
+            Ok(LeaseOutcome::Won(lease)) => self.won(&target, &lease, asked_at).await,
             Ok(LeaseOutcome::Lost(header)) => {
                 let before = std::mem::replace(&mut self.header, self.service.plausible(header));
                 self.lost(&target, &before, patience).await
@@ -295,9 +296,8 @@ impl Search<'_> {
 
     /// Tries for the lease of some parts. Holdings that are there by their
     /// header keep it from being had, unless they have proved unreadable.
-    async fn take_lease(&self, parts: &[Part]) -> Result<LeaseOutcome, CacheError> {
+    async fn take_lease(&self, parts: &[Part], now: Timestamp) -> Result<LeaseOutcome, CacheError> {
         let service = self.service;
-        let now = service.clock.now();
         let expired = service.fresh_after(self.request);
         let lost = parts.iter().filter(|part| {
             let read = self.cached.header.parts.get(part);
@@ -327,9 +327,14 @@ impl Search<'_> {
     }
 
     /// Fetches under a lease, unless the wallet turns out to be there.
-    async fn won(&mut self, target: &[Part], lease: &Lease) -> Result<Step, ServiceError> {
+    async fn won(
+        &mut self,
+        target: &[Part],
+        lease: &Lease,
+        asked_at: Timestamp,
+    ) -> Result<Step, ServiceError> {
         // Others have held it, or all was forgotten, since the wallet was read.
-        if !self.readable || !follows(lease, &self.cached.header) {
+        if !self.readable || !follows(lease, &self.cached.header, asked_at) {
             self.reload().await;
             if let Some(held) = self.complete() {
                 self.service
@@ -624,11 +629,14 @@ fn is_not_trackable(error: &ServiceError) -> bool {
     error.failure == Failure::NotTrackable
 }
 
-/// Whether a lease is the next one after a header was read.
-fn follows(lease: &Lease, read: &Header) -> bool {
+/// Whether a lease that was asked for at `asked_at` is the next one after a
+/// header was read. The first one of all counts from that time.
+fn follows(lease: &Lease, read: &Header, asked_at: Timestamp) -> bool {
+    let first = u64::try_from(asked_at.as_millis()).unwrap_or_default();
     lease.generations.iter().all(|(part, generation)| {
         let before = read.parts.get(part).map_or(0, |part| part.generation);
-        before == 0 || *generation == before + 1
+        let before = if before == 0 { first } else { before };
+        *generation == before + 1
     })
 }
 
