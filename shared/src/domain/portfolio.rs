@@ -14,6 +14,7 @@ use super::{
         WalletSection,
     },
     cursor::Cursor,
+    draft::LOAN_TYPE,
     holdings::{Holdings, Position, defi_is_missing_on},
     price::{OldestPrices, PriceKey, PriceTable},
     query::{InvalidParameter, Query},
@@ -22,9 +23,6 @@ use super::{
     valued::Valued,
 };
 use crate::{clock::Timestamp, domain::chain::Chain};
-
-/// The provider's type of debt positions.
-const LOAN_TYPE: &str = "loan";
 
 /// Everything an answer is made from.
 #[derive(Debug)]
