@@ -13,7 +13,7 @@ use portfolio::{
             Breakers, LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices,
         },
     },
-    clock::Timestamp,
+    clock::{MAX_SKEW, Timestamp},
     domain::{
         book::{BookKey, Page, Slot},
         currency::Currency,
@@ -226,6 +226,41 @@ async fn a_page_has_one_holder_until_it_ends_or_expires() {
         PageLease::Lost(_)
     ));
     bench.won(key, failed.plus(seconds(5))).await;
+}
+
+#[tokio::test]
+async fn a_page_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
+    let bench = Bench::new().await;
+    let key = &neighbours(1)[0];
+    let (page, now) = (key.page(), bench.now);
+    let hour = seconds(3_600);
+    bench.won(key, now.plus(hour)).await;
+    // Neither its holder nor its end counts for a clock that is right, and a
+    // lease that merely started some seconds early does.
+    let second = bench.won(key, now).await;
+    match bench.lease(key, now.minus(MAX_SKEW)).await {
+        PageLease::Lost(state) => assert_eq!(state.owner, Some(second)),
+        won => panic!("{won:?}"),
+    }
+    // Nor do the failure and the prices that such a clock tells of.
+    let end = LeaseEnd {
+        fresh_at: Some(now.plus(hour)),
+        failed_until: Some(now.plus(hour)),
+        ..LeaseEnd::early(second)
+    };
+    bench.end(page, end).await;
+    bench.won(key, now).await;
+    // What is told of a lease that is not had leaves them out as well.
+    let end = LeaseEnd {
+        fresh_at: Some(now),
+        failed_until: Some(now.plus(hour)),
+        ..LeaseEnd::early(bench.won(key, now.plus(seconds(9))).await)
+    };
+    bench.end(page, end).await;
+    match bench.lease(key, now.plus(seconds(9))).await {
+        PageLease::Lost(state) => assert_eq!((state.failed_until, state.until), (None, None)),
+        won => panic!("{won:?}"),
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The lease items of pages, and what is wanted on them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -9,6 +9,7 @@ use crate::{
     cache::{
         CacheError, SKEW,
         calls::Update,
+        header::LONGEST_FAILURE,
         items::{EXPIRES_AT, Item, number, time},
         keys,
     },
@@ -52,22 +53,28 @@ impl Book {
         let free = update.value("free", time(now.minus(SKEW)));
         let stale = update.value("stale", time(terms.fresh_after));
         let wrong = update.value("wrong", time(now.plus(MAX_SKEW)));
-        let now = update.value("now", time(now));
-        // An attribute of another type is as good as none.
+        let latest = |length: Duration| time(now.plus(length).plus(MAX_SKEW));
+        let too_long = update.value("too_long", latest(terms.length));
+        let failed_too_long = update.value("failed_too_long", latest(LONGEST_FAILURE));
+        let first = update.value("now", time(now));
+        // An attribute of another type is as good as none, and so is a time
+        // that no right clock can have written.
         let numeric = update.numeric();
         update.require(format!(
-            "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free}"
+            "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free} OR {UNTIL} > {too_long}"
         ));
         update.require(format!(
             "NOT attribute_type({FRESH}, {numeric}) OR {FRESH} <= {stale} OR {FRESH} > {wrong}"
         ));
         update.require(format!(
-            "NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {now}"
+            "NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {first} \
+             OR {FAILED} > {failed_too_long}"
         ));
+        let read = |item: &Item| read_state(item).plausible_at(now, terms.length);
         Ok(match self.change(currency, page, update, usage).await? {
-            Ok(item) => PageLease::Won(token, read_state(&item)),
+            Ok(item) => PageLease::Won(token, read(&item)),
             Err(item) => {
-                let state = read_state(&item);
+                let state = read(&item);
                 // A retry within the client, after an attempt that was carried
                 // out but not heard of.
                 if state.owner == Some(token) {

@@ -17,9 +17,9 @@ pub use self::{
     pack::{pack, unpack},
     table::Book,
 };
-use super::CacheError;
+use super::{CacheError, header::LONGEST_FAILURE};
 use crate::{
-    clock::Timestamp,
+    clock::{MAX_SKEW, Timestamp},
     domain::{
         book::{BookKey, Page, Slot},
         currency::Currency,
@@ -61,6 +61,19 @@ impl PageState {
     pub fn notes(&self, key: &BookKey, now: Slot) -> bool {
         let mut slots = self.wanted.iter();
         slots.any(|(slot, keys)| slot.suffices_in(now) && keys.contains(key))
+    }
+
+    /// Returns the state as far as a clock that is right at `now` can have
+    /// written it, where leases are taken for `length`: a lease or a failure
+    /// that ends far in the future, or prices from there, are damage and would
+    /// otherwise last until then.
+    pub fn plausible_at(mut self, now: Timestamp, length: Duration) -> Self {
+        let latest = |length: Duration| now.plus(length).plus(MAX_SKEW);
+        self.until.take_if(|until| *until > latest(length));
+        self.failed_until
+            .take_if(|until| *until > latest(LONGEST_FAILURE));
+        self.fresh_at.take_if(|at| at.is_implausible(now));
+        self
     }
 
     /// Whether somebody holds the lease.

@@ -20,10 +20,10 @@ use std::{
     time::Duration,
 };
 
-use self::open::OpenPage;
+use self::open::{LEASE_MARGIN, OpenPage};
 use super::{Request, Service};
 use crate::{
-    cache::book::{PageWrite, Prices},
+    cache::book::{PageState, PageWrite, Prices},
     clock::Timestamp,
     domain::{
         book::{BookKey, Page, Shelf, Slot},
@@ -175,6 +175,11 @@ impl Service {
         }
     }
 
+    /// Returns how long a page's lease is taken for.
+    fn page_lease(&self) -> Duration {
+        self.policy.price_timeout + LEASE_MARGIN
+    }
+
     /// How long prices of a shelf are fresh.
     pub(super) fn ttl(&self, shelf: Shelf) -> Duration {
         match shelf {
@@ -295,6 +300,11 @@ impl Search<'_> {
                 .states(currency, held, &self.needs.request.usage);
             let Ok(states) = states.await else { break };
             let now = self.now();
+            let length = service.page_lease();
+            let states = states
+                .into_iter()
+                .map(|(page, state)| (page, state.plausible_at(now, length)));
+            let states: BTreeMap<Page, PageState> = states.collect();
             let released = states.values().any(|state| !state.is_held(now));
             for (page, state) in states {
                 service.copies.keep_state(currency, page, state, now);

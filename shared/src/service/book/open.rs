@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A lease outlives the request that it covers by this much.
-const LEASE_MARGIN: Duration = Duration::from_secs(3);
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(3);
 /// A page's lease and its prices are written at once, so it may be seen to end
 /// before its prices are seen.
 const SETTLING: Duration = Duration::from_secs(2);
@@ -200,7 +200,7 @@ impl Search<'_> {
         }
         let terms = LeaseTerms {
             now,
-            length: self.service.policy.price_timeout + LEASE_MARGIN,
+            length: self.service.page_lease(),
             fresh_after: self.service.renewal_due(self.needs.shelf, now),
             pages: pages.len(),
         };
