@@ -7,10 +7,11 @@ use portfolio::{
     },
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page},
-        draft::{Draft, Row},
         holdings::Holdings,
+        holdings_builder::HoldingsBuilder,
         price::PriceTable,
+        price_book::{Page, QuoteKey},
+        provider_position::ProviderPosition,
         quantity::Quantity,
         scope::Part,
     },
@@ -47,8 +48,8 @@ pub fn stored(bytes: &[u8]) {
         assert_eq!(unpack(&pack(&price)), Ok(price));
     }
     if let Ok(text) = str::from_utf8(bytes) {
-        if let Some(key) = BookKey::parse(text) {
-            assert_eq!(BookKey::parse(&key.to_string()), Some(key));
+        if let Some(key) = QuoteKey::parse(text) {
+            assert_eq!(QuoteKey::parse(&key.to_string()), Some(key));
         }
         if let Ok(page) = text.parse::<Page>() {
             assert_eq!(page.to_string().parse(), Ok(page));
@@ -107,15 +108,15 @@ pub fn round_trip(made_up: &MadeUp) {
     prices_come_back(&table);
 }
 
-fn draft(rows: &[Row]) -> Draft {
-    let mut draft = Draft::default();
+fn draft(rows: &[ProviderPosition]) -> HoldingsBuilder {
+    let mut draft = HoldingsBuilder::default();
     for row in rows {
         draft.push(row.clone(), None);
     }
     draft
 }
 
-fn part_of(row: &Row) -> Part {
+fn part_of(row: &ProviderPosition) -> Part {
     match row.protocol {
         Some(_) => Part::Defi,
         None => Part::Wallet,
@@ -131,8 +132,8 @@ fn in_chunks(bytes: &[u8]) {
 }
 
 /// Each row is a position, ordered by id, and nothing else is.
-fn same_positions<'r>(holdings: &Holdings<'_>, rows: impl Iterator<Item = &'r Row>) {
-    let mut rows: Vec<&Row> = rows.collect();
+fn same_positions<'r>(holdings: &Holdings<'_>, rows: impl Iterator<Item = &'r ProviderPosition>) {
+    let mut rows: Vec<&ProviderPosition> = rows.collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     assert_eq!(holdings.positions.len(), rows.len());
     for (position, row) in holdings.positions.iter().zip(rows) {
@@ -164,7 +165,7 @@ fn same_positions<'r>(holdings: &Holdings<'_>, rows: impl Iterator<Item = &'r Ro
     }
 }
 
-fn kind(row: &Row) -> &str {
+fn kind(row: &ProviderPosition) -> &str {
     row.kind.as_deref().unwrap_or_default()
 }
 

@@ -44,7 +44,7 @@ fn query(scope: Scope) -> Query {
 /// and is read again from what is given out for it.
 fn read(text: &str) -> Option<Cursor> {
     let query = query(Scope::Aggregate);
-    let cursor = Cursor::parse(text, &query).ok();
+    let cursor = Cursor::parse(text, &query.selection()).ok();
     let asked = Query::parse(query.address.clone(), query.scope, [("cursor", text)]);
     assert_eq!(asked.ok().and_then(|asked| asked.cursor), cursor);
     if let Some(cursor) = &cursor {
@@ -61,10 +61,10 @@ fn read(text: &str) -> Option<Cursor> {
 /// A cursor comes back from its text, for the same selection alone.
 fn given_out(cursor: &Cursor) {
     let own = query(Scope::Aggregate);
-    let text = cursor.to_text(&own);
+    let text = cursor.to_text(&own.selection());
     if text.len() <= LONGEST {
-        assert_eq!(Cursor::parse(&text, &own).as_ref(), Ok(cursor));
-        assert!(Cursor::parse(&text, &query(Scope::Defi)).is_err());
+        assert_eq!(Cursor::parse(&text, &own.selection()).as_ref(), Ok(cursor));
+        assert!(Cursor::parse(&text, &query(Scope::Defi).selection()).is_err());
     }
 }
 
@@ -102,7 +102,7 @@ pub fn whole_seed() -> String {
         id: "base-ethereum-asset-asset".to_owned(),
         ordinal: 0,
     };
-    cursor.to_text(&query(Scope::Aggregate))
+    cursor.to_text(&query(Scope::Aggregate).selection())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 
 use portfolio::{
     domain::{
-        book::{BookKey, PAGES},
         price::{PriceKey, PriceSource},
+        price_book::{PAGES, QuoteKey},
     },
     upstream::defillama::read_prices,
 };
@@ -16,7 +16,7 @@ pub fn prices(body: &[u8]) {
         return;
     };
     quotes::check(quotes.into_iter().map(|quote| {
-        assert!(BookKey::Unlisted(quote.key.clone()).page().number < PAGES);
+        assert!(QuoteKey::Unlisted(quote.key.clone()).page().number < PAGES);
         Told {
             key: PriceKey::of_asset(&quote.key),
             price: quote.price,

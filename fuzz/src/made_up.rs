@@ -6,10 +6,10 @@ use arbitrary::{Arbitrary, Unstructured};
 use portfolio::{
     clock::Timestamp,
     domain::{
-        belief::Refusal,
-        draft::{Implementation, Row, RowProtocol},
-        number::Number,
+        decimal::Decimal,
+        price::RejectReason,
         price::{CmcId, Price, PriceKey, PriceSource},
+        provider_position::{Implementation, ProviderPosition, ProviderProtocol},
         quantity::Quantity,
     },
 };
@@ -42,7 +42,7 @@ struct Asset {
 #[derive(Arbitrary, Clone, Copy, Debug)]
 struct AssetPrice {
     kind: u8,
-    other: Decimal,
+    other: AnyDecimal,
 }
 
 #[derive(Arbitrary, Debug)]
@@ -110,7 +110,7 @@ enum Units {
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
-struct Decimal {
+struct AnyDecimal {
     coefficient: i64,
     exponent: i16,
 }
@@ -118,8 +118,8 @@ struct Decimal {
 #[derive(Arbitrary, Debug)]
 pub(crate) struct MadeUpPrice {
     key: Key,
-    amount: Decimal,
-    change: Option<Decimal>,
+    amount: AnyDecimal,
+    change: Option<AnyDecimal>,
     source: u8,
     as_of: i64,
     given_at: i64,
@@ -160,14 +160,14 @@ impl<'a> Arbitrary<'a> for Text {
 impl MadeUp {
     /// The rows, each with an id of its own. Rows of one asset or protocol
     /// agree on what it is, as a provider's do.
-    pub(crate) fn rows(&self) -> Vec<Row> {
+    pub(crate) fn rows(&self) -> Vec<ProviderPosition> {
         let mut ids = HashSet::new();
         let rows = self.rows.0.iter().enumerate();
         let rows = rows.map(|(at, row)| self.row(at, row));
         rows.filter(|row| ids.insert(row.id.clone())).collect()
     }
 
-    fn row(&self, at: usize, row: &MadeUpRow) -> Row {
+    fn row(&self, at: usize, row: &MadeUpRow) -> ProviderPosition {
         let asset_at = usize::from(row.asset) % self.assets.0.len().max(1);
         let asset = self.assets.0.get(asset_at);
         let protocol = row.protocol.and_then(|at| {
@@ -194,7 +194,7 @@ impl MadeUp {
             address: place.address.as_ref().map(Id::to_text),
             decimals: place.decimals.map(u16::from),
         };
-        Row {
+        ProviderPosition {
             id,
             kind: Some(kind.to_owned()),
             name: row.name.0.clone(),
@@ -217,7 +217,7 @@ impl MadeUp {
             verified: asset.is_some_and(|asset| asset.verified),
             implementations: places.iter().map(implementation).collect(),
             quantity: row.units.as_ref().and_then(Units::quantity),
-            protocol: protocol.map(|(at, protocol)| RowProtocol {
+            protocol: protocol.map(|(at, protocol)| ProviderProtocol {
                 id: format!("protocol-{at}"),
                 name: protocol.name.0.clone(),
                 url: protocol.url.as_ref().map(|url| url.0.clone()),
@@ -227,7 +227,7 @@ impl MadeUp {
             displayable: row.displayable,
             trash: row.trash,
             price: asset.and_then(|asset| asset.price.number()),
-            ..Row::default()
+            ..ProviderPosition::default()
         }
     }
 }
@@ -289,18 +289,18 @@ impl Units {
 
 impl AssetPrice {
     /// A positive number, as all prices in rows are.
-    fn number(self) -> Option<Number> {
-        let Decimal {
+    fn number(self) -> Option<Decimal> {
+        let AnyDecimal {
             coefficient,
             exponent,
         } = self.other;
         match self.kind % 16 {
             0 => None,
-            1 => Some(Number::new(
+            1 => Some(Decimal::new(
                 coefficient.saturating_abs().max(1),
                 exponent % 400,
             )),
-            power => Some(Number::new(1 << (power % 6), 0)),
+            power => Some(Decimal::new(1 << (power % 6), 0)),
         }
     }
 }
@@ -317,7 +317,7 @@ impl From<Key> for PriceKey {
 impl MadeUpPrice {
     /// Zero, which stands for none, is among the amounts.
     pub(crate) fn price(&self) -> (PriceKey, Price) {
-        let any = |decimal: Decimal| Number::new(decimal.coefficient, decimal.exponent);
+        let any = |decimal: AnyDecimal| Decimal::new(decimal.coefficient, decimal.exponent);
         let amount = self.amount.coefficient.saturating_abs();
         // Differences of two such times always fit.
         let time = |millis: i64| Timestamp::from_millis(millis >> 2);
@@ -327,13 +327,13 @@ impl MadeUpPrice {
             PriceSource::DefiLlama,
         ];
         let refusals = [
-            Refusal::Jump,
-            Refusal::Outdated,
-            Refusal::NotPositive,
-            Refusal::Unsure,
+            RejectReason::Outlier,
+            RejectReason::Outdated,
+            RejectReason::NotPositive,
+            RejectReason::LowConfidence,
         ];
         let price = Price {
-            amount: Number::new(amount, self.amount.exponent),
+            amount: Decimal::new(amount, self.amount.exponent),
             change_24h_percent: self.change.map(any),
             source: sources[usize::from(self.source) % sources.len()],
             as_of: time(self.as_of),

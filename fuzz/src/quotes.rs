@@ -7,9 +7,10 @@ use portfolio::{
     },
     clock::Timestamp,
     domain::{
-        belief::{Refusal, agree},
-        number::Number,
+        decimal::Decimal,
+        price::RejectReason,
         price::{Price, PriceKey, PriceSource, PriceTable},
+        price_guard::within_deviation,
     },
 };
 
@@ -20,9 +21,9 @@ pub struct Told {
     /// Of what.
     pub key: PriceKey,
     /// The price, or why it is none.
-    pub price: Result<Number, Refusal>,
+    pub price: Result<Decimal, RejectReason>,
     /// Its change in a day.
-    pub change: Option<Number>,
+    pub change: Option<Decimal>,
     /// Its own time.
     pub as_of: Option<Timestamp>,
     /// Who tells it.
@@ -36,9 +37,9 @@ pub fn check(told: impl IntoIterator<Item = Told>) {
         let Ok(amount) = one.price else { continue };
         assert!(amount.is_positive(), "{amount} is no price");
         for number in [Some(amount), one.change].into_iter().flatten() {
-            let again = Number::parse(&number.to_string());
+            let again = Decimal::parse(&number.to_string());
             assert_eq!(again, Some(number), "a number prints as what it is");
-            assert!(agree(number.magnitude(), number.magnitude()));
+            assert!(within_deviation(number.magnitude(), number.magnitude()));
         }
         let price = Price {
             // Times as far off as these are refused before they are stored.

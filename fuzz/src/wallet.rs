@@ -11,12 +11,12 @@ use portfolio::{
     domain::{
         address::Address,
         amount::Amount,
-        answer::StructureInfo,
-        draft::Draft,
         holdings::Holdings,
+        holdings_builder::HoldingsBuilder,
         portfolio::Portfolio,
         price::{CmcId, OldestPrices, Price, PriceKey, PriceSource, PriceTable},
         query::{MAX_LIMIT, Query},
+        response::StructureInfo,
         scope::{Part, Scope},
     },
     upstream::zerion::read_page,
@@ -64,14 +64,14 @@ pub struct Stored {
 }
 
 /// A small wallet with balances, debt and a pool.
-pub fn sample() -> Draft {
-    let mut draft = Draft::default();
+pub fn sample() -> HoldingsBuilder {
+    let mut draft = HoldingsBuilder::default();
     read_page(SAMPLE, None, &mut draft).expect("a page of positions");
     draft
 }
 
 /// A wallet as it is stored, its prices given at `time`.
-pub fn finished(draft: &Draft, time: Timestamp) -> Stored {
+pub fn finished(draft: &HoldingsBuilder, time: Timestamp) -> Stored {
     let mapping = draft.map(&assets());
     let (mut parts, mut prices) = (BTreeMap::new(), Vec::new());
     for part in Part::ALL {
@@ -100,7 +100,7 @@ pub fn count(stored: &[u8]) -> usize {
 
 /// Stores a wallet, answers it whole and page by page, and checks that nothing
 /// gets lost or is counted twice.
-pub fn check(draft: &Draft) {
+pub fn check(draft: &HoldingsBuilder) {
     let Stored { parts, prices } = finished(draft, NOW);
     for (_, price) in prices.entries() {
         assert!(price.is_known(), "{} is no price", price.amount);

@@ -1,10 +1,7 @@
 //! Zerion's positions.
 
 use portfolio::{
-    domain::{
-        draft::{Draft, NoAssets},
-        scope::Part,
-    },
+    domain::{asset_mapping::NoAssets, holdings_builder::HoldingsBuilder, scope::Part},
     upstream::zerion::read_page,
 };
 
@@ -13,7 +10,7 @@ use crate::wallet;
 /// Any bytes as a page of positions: refused, or read into a wallet that can
 /// be stored and answered.
 pub fn positions(body: &[u8]) {
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     // What was read before an error is answered as well, marked.
     let read = read_page(body, None, &mut draft);
     wallet::check(&draft);
@@ -28,7 +25,7 @@ pub fn positions(body: &[u8]) {
     assert_eq!(draft.len(), 2 * rows);
 
     // Asked for plain balances alone, everything is one.
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     let balances = read_page(body, Some(Part::Wallet), &mut draft);
     assert_eq!(balances, read);
     assert_eq!(draft.len(), rows);
@@ -46,7 +43,7 @@ mod tests {
         let mut rows = 0;
         for (name, body) in seeds::of("zerion_positions") {
             positions(&body);
-            let mut draft = Draft::default();
+            let mut draft = HoldingsBuilder::default();
             let read = read_page(&body, None, &mut draft);
             assert_eq!(read.is_ok(), !name.starts_with("bad-"), "{name}");
             rows += draft.len();

@@ -8,7 +8,7 @@ use std::{sync::OnceLock, time::Duration};
 
 use ::metrics::{Key, Label, Level, Metadata, Unit, with_recorder};
 
-use crate::domain::upstream::Upstream;
+use crate::domain::provider::Provider;
 
 /// What a number is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Metric {
     }
 
     /// Adds to a number about a provider.
-    pub fn add_for(&self, provider: Upstream, by: u64) {
+    pub fn add_for(&self, provider: Provider, by: u64) {
         debug_assert_eq!(self.dimension, Dimension::Provider, "{}", self.name);
         self.add_to(provider.as_str(), by);
     }
@@ -90,7 +90,7 @@ impl Metric {
     }
 
     /// Tells a value about a provider, in the metric's unit.
-    pub fn record_for(&self, provider: Upstream, value: f64) {
+    pub fn record_for(&self, provider: Provider, value: f64) {
         debug_assert_eq!(self.dimension, Dimension::Provider, "{}", self.name);
         self.record_to(provider.as_str(), value);
     }

@@ -25,10 +25,10 @@ use crate::{
     clock::{Clock, Timestamp},
     domain::{
         address::Address,
+        provider::Provider,
         query::Query,
-        schedule::{fetches, worth_renewing},
+        refresh_schedule::{fetches, worth_renewing},
         scope::{Part, Scope},
-        upstream::Upstream,
     },
     metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
     queue::{BATCH, Delayed, Queue},
@@ -264,7 +264,7 @@ impl Refresh {
                 let over = lost.load(Ordering::Relaxed)
                     || self.clock.now().plus(RESERVE) >= end
                     || requests.load(Ordering::Relaxed) >= budget
-                    || self.service.is_left_alone(Upstream::Zerion);
+                    || self.service.is_left_alone(Provider::Zerion);
                 if over {
                     return None;
                 }

@@ -72,7 +72,7 @@ pub enum RegistryRun {
 pub enum RegistryError {
     /// The map could not be read to its end.
     #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Provider(#[from] UpstreamError),
     /// The registry could not be read or written.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -90,7 +90,7 @@ impl RegistryError {
     /// A stable word for logs and callers.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Upstream(_) => "upstream_error",
+            Self::Provider(_) => "upstream_error",
             Self::Cache(_) => "cache_error",
             Self::Shrunk { .. } => "map_shrunk",
         }
@@ -236,7 +236,7 @@ fn is_contract(chain: &str, address: &str) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        domain::{draft::AssetResolver, price::CmcId},
+        domain::{asset_mapping::AssetResolver, price::CmcId},
         upstream::coinmarketcap::MapPlatform,
     };
 

@@ -6,9 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     cache::{book, codec},
     domain::{
-        draft::{Draft, NoAssets},
-        holdings::Holdings,
-        scope::Part,
+        asset_mapping::NoAssets, holdings::Holdings, holdings_builder::HoldingsBuilder, scope::Part,
     },
     lambda::event::decode,
     upstream::{coinmarketcap, defillama, zerion},
@@ -24,7 +22,7 @@ const SAMPLES: [&str; 5] = [
 ];
 
 fn read_everything(bytes: &[u8]) {
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     let _ = zerion::read_page(bytes, None, &mut draft);
     for part in Part::ALL {
         let finished = draft.finish(part, &draft.map(&NoAssets));
@@ -100,7 +98,7 @@ proptest! {
 
 #[test]
 fn the_samples_are_what_they_should_be() {
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     assert!(zerion::read_page(SAMPLES[0].as_bytes(), None, &mut draft).is_ok());
     assert_eq!(draft.len(), 1);
     assert!(coinmarketcap::read_quotes(SAMPLES[1].as_bytes(), "USD").is_ok());

@@ -16,7 +16,7 @@ use portfolio::{
     },
     clock::{ManualClock, Timestamp},
     domain::{
-        address::Address, book::BookKey, currency::Currency, price::CmcId, query::Query,
+        address::Address, currency::Currency, price::CmcId, price_book::QuoteKey, query::Query,
         scope::Scope,
     },
     service::{Request, Service, Snapshot},
@@ -199,8 +199,8 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     );
 
     let ids = alive.iter().map(|token| CmcId(900_000 + token));
-    let keys: BTreeSet<BookKey> = ids.map(BookKey::Listed).collect();
-    let pages = keys.iter().map(BookKey::page).collect();
+    let keys: BTreeSet<QuoteKey> = ids.map(QuoteKey::Listed).collect();
+    let pages = keys.iter().map(QuoteKey::page).collect();
     let book = Book::new(world.table(), Duration::from_secs(960));
     let usage = Usage::default();
     let read = book.read(Currency::USD, &pages, true, &usage).await;
@@ -316,7 +316,7 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
     let before = world.get(WALLET, "wallet").await.ok();
     world.advance(61);
     let book = Book::new(world.table(), Duration::from_secs(960));
-    let key = BookKey::Listed(CmcId(900_001));
+    let key = QuoteKey::Listed(CmcId(900_001));
     let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
     let terms = LeaseTerms {
         now: world.now(),

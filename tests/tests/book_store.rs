@@ -15,11 +15,11 @@ use portfolio::{
     },
     clock::{MAX_SKEW, Timestamp},
     domain::{
-        book::{BookKey, Page, Slot},
         currency::Currency,
-        number::Number,
+        decimal::Decimal,
         price::{CmcId, Price, PriceSource},
-        upstream::Upstream,
+        price_book::{DemandWindow, Page, QuoteKey},
+        provider::Provider,
     },
     usage::Usage,
 };
@@ -35,9 +35,9 @@ struct Bench {
 }
 
 /// Listed coins that all stand on the same page.
-fn neighbours(count: usize) -> Vec<BookKey> {
-    let keys = (1..).map(|id| BookKey::Listed(CmcId(id)));
-    let page = BookKey::Listed(CmcId(1)).page();
+fn neighbours(count: usize) -> Vec<QuoteKey> {
+    let keys = (1..).map(|id| QuoteKey::Listed(CmcId(id)));
+    let page = QuoteKey::Listed(CmcId(1)).page();
     keys.filter(|key| key.page() == page).take(count).collect()
 }
 
@@ -57,10 +57,15 @@ impl Bench {
     }
 
     fn price(&self, amount: i64, at: Timestamp) -> Price {
-        Price::new(Number::new(amount, 0), None, PriceSource::CoinMarketCap, at)
+        Price::new(
+            Decimal::new(amount, 0),
+            None,
+            PriceSource::CoinMarketCap,
+            at,
+        )
     }
 
-    async fn put(&self, keys: &[BookKey], amount: i64, at: Timestamp) {
+    async fn put(&self, keys: &[QuoteKey], amount: i64, at: Timestamp) {
         let prices = keys.iter().map(|key| (key.clone(), self.price(amount, at)));
         let write = PageWrite {
             prices: prices.collect(),
@@ -87,7 +92,7 @@ impl Bench {
         states.expect("DynamoDB").remove(&page).expect("a page")
     }
 
-    async fn lease(&self, key: &BookKey, now: Timestamp) -> PageLease {
+    async fn lease(&self, key: &QuoteKey, now: Timestamp) -> PageLease {
         let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
         let terms = LeaseTerms {
             now,
@@ -99,7 +104,7 @@ impl Bench {
         taken.remove(&key.page()).expect("an answer")
     }
 
-    async fn won(&self, key: &BookKey, now: Timestamp) -> u64 {
+    async fn won(&self, key: &QuoteKey, now: Timestamp) -> u64 {
         match self.lease(key, now).await {
             PageLease::Won(owner, _) => owner,
             PageLease::Lost(state) => panic!("lost to {state:?}"),
@@ -182,7 +187,7 @@ async fn a_page_has_one_holder_until_it_ends_or_expires() {
         PageLease::Lost(state) => {
             assert!(state.is_held(now));
             assert_eq!((state.owner, state.pages), (Some(owner), 3));
-            assert!(state.notes(key, Slot::of(now)));
+            assert!(state.notes(key, DemandWindow::of(now)));
         }
         won => panic!("{won:?}"),
     }
@@ -278,13 +283,13 @@ async fn wants_are_noted_by_anybody_and_dropped_by_the_holder() {
     let bench = Bench::new().await;
     let keys = neighbours(3);
     let page = keys[0].page();
-    let note = |key: &BookKey| PageWrite {
+    let note = |key: &QuoteKey| PageWrite {
         note: BTreeSet::from([key.clone()]),
         ..PageWrite::default()
     };
     let notes = keys.iter().map(|key| bench.write(page, note(key)));
     futures::future::join_all(notes).await;
-    let slot = Slot::of(bench.now);
+    let slot = DemandWindow::of(bench.now);
     let noted = bench.state(page).await.wanted(slot);
     assert_eq!(noted, keys.iter().cloned().collect());
 
@@ -322,7 +327,7 @@ async fn prices_of_another_version_count_as_not_there() {
 #[tokio::test]
 async fn a_breaker_stays_open_for_the_longest_that_was_said() {
     let bench = Bench::new().await;
-    let of = Upstream::CoinMarketCap;
+    let of = Provider::CoinMarketCap;
     let until = |count| bench.now.plus(seconds(count));
     assert_eq!(bench.book.open_until(of, &bench.usage).await, Ok(None));
     for count in [60, 5, 30] {
@@ -336,7 +341,7 @@ async fn a_breaker_stays_open_for_the_longest_that_was_said() {
     assert_eq!(
         bench
             .book
-            .open_until(Upstream::DefiLlama, &bench.usage)
+            .open_until(Provider::DefiLlama, &bench.usage)
             .await,
         Ok(None)
     );

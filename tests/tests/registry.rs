@@ -9,7 +9,7 @@ use portfolio::{
         Registry,
         assets::{AssetStore, Assets, RegistryStore},
     },
-    domain::{draft::AssetResolver, price::CmcId, scope::Scope},
+    domain::{asset_mapping::AssetResolver, price::CmcId, scope::Scope},
     lambda::registry::RegistryFunction,
     usage::Usage,
 };

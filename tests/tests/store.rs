@@ -11,10 +11,12 @@ use portfolio::{
     clock::Timestamp,
     domain::{
         address::Address,
+        asset_mapping::NoAssets,
         currency::Currency,
-        draft::{Draft, NoAssets, Row},
-        number::Number,
+        decimal::Decimal,
+        holdings_builder::HoldingsBuilder,
         price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
+        provider_position::ProviderPosition,
         scope::Part,
     },
     usage::Usage,
@@ -91,12 +93,12 @@ impl Bench {
 }
 
 fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     draft.push(
-        Row {
+        ProviderPosition {
             id: id.to_owned(),
             chain: "ethereum".to_owned(),
-            ..Row::default()
+            ..ProviderPosition::default()
         },
         Some(part),
     );
@@ -268,7 +270,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
     let bench = Bench::new().await;
     let now = bench.world.now();
     let table = |id: u32, amount: i64, checked: Timestamp| {
-        let amount = Number::new(amount, 0);
+        let amount = Decimal::new(amount, 0);
         let price = Price::new(amount, None, PriceSource::CoinMarketCap, checked);
         PriceTable::new(vec![(PriceKey::Cmc(CmcId(id)), price)])
     };
@@ -305,7 +307,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
         .unwrap();
     let kept = bench.load().await.refreshed[&Currency::USD].clone();
     let price = kept.table.get(PriceKey::Cmc(CmcId(1))).unwrap();
-    assert_eq!(price.amount, Number::new(10, 0));
+    assert_eq!(price.amount, Decimal::new(10, 0));
 }
 
 #[tokio::test]

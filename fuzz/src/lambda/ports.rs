@@ -19,12 +19,12 @@ use portfolio::{
     config::Config,
     domain::{
         address::Address,
-        book::{BookKey, Page},
         currency::Currency,
-        number::Number,
+        decimal::Decimal,
         price::CmcId,
+        price_book::{Page, QuoteKey},
+        provider::Provider,
         scope::{Part, Scope},
-        upstream::Upstream,
     },
     lambda::http::HttpHandler,
     service::{Policy, Ports, Service},
@@ -119,7 +119,7 @@ impl PriceSource for World {
     ) -> Result<Vec<Quote>, UpstreamError> {
         let quote = |id: &CmcId| Quote {
             id: *id,
-            price: Ok(Number::ONE),
+            price: Ok(Decimal::ONE),
             change_24h_percent: None,
             as_of: Some(NOW),
         };
@@ -244,7 +244,7 @@ impl PriceBook for World {
     async fn lease(
         &self,
         _: Currency,
-        wanted: &BTreeMap<Page, BTreeSet<BookKey>>,
+        wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         _: LeaseTerms,
         _: &Usage,
     ) -> BTreeMap<Page, PageLease> {
@@ -275,11 +275,11 @@ impl PriceBook for World {
 
 #[async_trait]
 impl Breakers for World {
-    async fn open_until(&self, _: Upstream, _: &Usage) -> Result<Option<Timestamp>, CacheError> {
+    async fn open_until(&self, _: Provider, _: &Usage) -> Result<Option<Timestamp>, CacheError> {
         Ok(None)
     }
 
-    async fn open(&self, _: Upstream, _: Timestamp, _: &Usage) -> Result<(), CacheError> {
+    async fn open(&self, _: Provider, _: Timestamp, _: &Usage) -> Result<(), CacheError> {
         Ok(())
     }
 }

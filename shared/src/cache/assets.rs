@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    domain::{draft::AssetResolver, ident::Ident, price::CmcId},
+    domain::{asset_mapping::AssetResolver, identifier::Identifier, price::CmcId},
     usage::Usage,
 };
 
@@ -46,7 +46,7 @@ pub const REGISTRY_TTL: Duration = Duration::from_secs(600);
 /// Contracts (`None`: the native coin) and their ids, per chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assets {
-    chains: HashMap<String, HashMap<Option<Ident<'static>>, CmcId>>,
+    chains: HashMap<String, HashMap<Option<Identifier<'static>>, CmcId>>,
 }
 
 /// What an update of the registry did, in entries.
@@ -63,7 +63,7 @@ pub struct AssetChanges {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Packed<'a>(#[serde(borrow)] Vec<(Option<Ident<'a>>, CmcId)>);
+struct Packed<'a>(#[serde(borrow)] Vec<(Option<Identifier<'a>>, CmcId)>);
 
 impl Assets {
     /// Adds an asset. Contracts on EVM chains are compared in lower case.
@@ -103,14 +103,14 @@ impl Assets {
 }
 
 /// Hexadecimal addresses are the same in any case; others are not.
-fn key(address: &str) -> Ident<'static> {
+fn key(address: &str) -> Identifier<'static> {
     let hex = address.starts_with("0x") || address.starts_with("0X");
     let text = if hex {
         address.to_ascii_lowercase()
     } else {
         address.to_owned()
     };
-    Ident::pack(text.into())
+    Identifier::pack(text.into())
 }
 
 impl AssetResolver for Assets {
@@ -203,7 +203,7 @@ fn unpack(item: &Item, chain: &str, assets: &mut Assets) -> bool {
     let known = assets.chains.entry(chain.to_owned()).or_default();
     let owned = entries
         .into_iter()
-        .map(|(key, id)| (key.map(Ident::into_owned), id));
+        .map(|(key, id)| (key.map(Identifier::into_owned), id));
     known.extend(owned);
     true
 }

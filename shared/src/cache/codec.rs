@@ -9,8 +9,8 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::{
     clock::Timestamp,
     domain::{
-        belief::Refusal,
-        number::Number,
+        decimal::Decimal,
+        price::RejectReason,
         price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
     },
 };
@@ -98,7 +98,7 @@ struct Provenance {
     as_of: i64,
     given_at: i64,
     checked_at: i64,
-    refused: Option<Refusal>,
+    refused: Option<RejectReason>,
 }
 
 /// Packs a price table.
@@ -184,10 +184,10 @@ pub fn unpack_prices(bytes: &[u8]) -> Result<PriceTable, CorruptItem> {
         entries.push((
             key,
             Price {
-                amount: Number::new(coefficient, columns.exponents[at]),
+                amount: Decimal::new(coefficient, columns.exponents[at]),
                 change_24h_percent: columns.changes[at]
                     .as_ref()
-                    .map(|change| Number::new(change.coefficient, change.exponent)),
+                    .map(|change| Decimal::new(change.coefficient, change.exponent)),
                 source: provenance.source,
                 as_of: Timestamp::from_millis(provenance.as_of),
                 given_at: Timestamp::from_millis(provenance.given_at),
@@ -216,13 +216,13 @@ mod tests {
         )
             .prop_map(
                 |(coefficient, exponent, change, as_of, checked, refused)| Price {
-                    amount: Number::new(coefficient, exponent),
-                    change_24h_percent: change.map(|(c, e)| Number::new(c, e % 300)),
+                    amount: Decimal::new(coefficient, exponent),
+                    change_24h_percent: change.map(|(c, e)| Decimal::new(c, e % 300)),
                     source: PriceSource::CoinMarketCap,
                     as_of: Timestamp::from_millis(as_of),
                     given_at: Timestamp::from_millis(checked),
                     checked_at: Timestamp::from_millis(as_of + checked),
-                    refused: refused.then_some(Refusal::Jump),
+                    refused: refused.then_some(RejectReason::Outlier),
                 },
             )
     }

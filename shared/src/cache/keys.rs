@@ -21,7 +21,7 @@
 //! the prices come before the chunks. Large holdings and prices in other
 //! currencies lie outside of it and are read where they are needed.
 
-use crate::domain::{address::Address, book::Page, currency::Currency, scope::Part};
+use crate::domain::{address::Address, currency::Currency, price_book::Page, scope::Part};
 
 pub(super) const HEADER: &str = "H";
 /// The first and the last sort key of what every request needs.

@@ -5,7 +5,10 @@ use std::{cmp::Ordering, fmt};
 use num_bigint::{BigInt, BigUint, Sign};
 use serde::{Serialize, Serializer};
 
-use super::{number::Number, number::write_scaled, quantity::Mantissa};
+use super::{
+    decimal::Decimal,
+    unscaled::{Unscaled, write_scaled},
+};
 
 /// Decimal places that every amount carries.
 pub const SCALE: u32 = 18;
@@ -65,14 +68,14 @@ impl Amount {
     }
 
     /// `quantity × price`, rounded half away from zero to 18 decimal places.
-    pub fn value_of(quantity: &Mantissa, price: Number) -> Self {
+    pub fn value_of(quantity: &Unscaled, price: Decimal) -> Self {
         let exponent =
             i32::from(price.exponent()) - quantity.scale() + i32::try_from(SCALE).unwrap_or(18);
         Self::scaled_product(quantity, price.coefficient(), exponent)
     }
 
-    fn scaled_product(quantity: &Mantissa, factor: i64, exponent: i32) -> Self {
-        if let Mantissa::Small { digits, .. } = quantity
+    fn scaled_product(quantity: &Unscaled, factor: i64, exponent: i32) -> Self {
+        if let Unscaled::Small { digits, .. } = quantity
             && let Some(product) = i128::try_from(*digits)
                 .ok()
                 .and_then(|digits| digits.checked_mul(i128::from(factor)))
@@ -87,7 +90,7 @@ impl Amount {
     /// What `percent` (of the value one period ago) amounts to in this value:
     /// `value × percent ÷ (100 + percent)`, rounded. `None` when the value
     /// fell by 100 % or more, where no earlier value can be told.
-    pub fn change_for(&self, percent: Number) -> Option<Self> {
+    pub fn change_for(&self, percent: Decimal) -> Option<Self> {
         const PLACES: u8 = 6;
         let part = percent.scaled(PLACES)?;
         let whole = 100_000_000_i64.checked_add(part)?;
@@ -265,7 +268,7 @@ mod tests {
 
     fn value(quantity: &str, price: &str) -> String {
         let quantity = Quantity::parse(None, None, Some(quantity)).unwrap();
-        Amount::value_of(&quantity.mantissa(), Number::parse(price).unwrap()).to_string()
+        Amount::value_of(&quantity.mantissa(), Decimal::parse(price).unwrap()).to_string()
     }
 
     #[test]
@@ -305,9 +308,9 @@ mod tests {
     #[test]
     fn tells_changes() {
         let amount = Amount::parse("110").unwrap();
-        let ten = Number::parse("10").unwrap();
+        let ten = Decimal::parse("10").unwrap();
         assert_eq!(amount.change_for(ten).unwrap().to_string(), "10");
-        assert_eq!(amount.change_for(Number::parse("-100").unwrap()), None);
+        assert_eq!(amount.change_for(Decimal::parse("-100").unwrap()), None);
         let percent = Amount::parse("10")
             .unwrap()
             .percent_of(&Amount::parse("300").unwrap());
@@ -336,7 +339,7 @@ mod tests {
     proptest! {
         #[test]
         fn small_and_big_agree(digits in any::<u64>(), factor in any::<i64>(), exponent in -40_i32..40) {
-            let small = Mantissa::Small { digits: u128::from(digits), scale: 0 };
+            let small = Unscaled::Small { digits: u128::from(digits), scale: 0 };
             let product = BigInt::from(digits) * factor;
             prop_assert_eq!(
                 Amount::scaled_product(&small, factor, exponent),

@@ -32,7 +32,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ident::{IDENT_TEXT, Ident},
+    identifier::{Identifier, MAX_TEXT},
     price::{CmcId, PriceKey},
 };
 
@@ -62,11 +62,11 @@ pub(super) struct Asset<'a> {
     /// CoinMarketCap's id.
     pub cmc: Option<CmcId>,
     /// The provider's id.
-    pub id: Option<&'a Ident<'a>>,
+    pub id: Option<&'a Identifier<'a>>,
     /// Its chain.
     pub chain: &'a str,
     /// Its contract; none for native coins and where it is not known.
-    pub address: Option<&'a Ident<'a>>,
+    pub address: Option<&'a Identifier<'a>>,
     /// Whether its displayed amount is another than its base units.
     pub scaled: bool,
 }
@@ -78,8 +78,8 @@ impl Asset<'_> {
             true => scaled,
             false => plain,
         };
-        let (mut id_text, mut address_text) = ([0; IDENT_TEXT], [0; IDENT_TEXT]);
-        let contract = |buffer: &mut [u8; IDENT_TEXT]| {
+        let (mut id_text, mut address_text) = ([0; MAX_TEXT], [0; MAX_TEXT]);
+        let contract = |buffer: &mut [u8; MAX_TEXT]| {
             let address = self.address.map(|it| it.text(buffer));
             contract_form(address.unwrap_or_default()).into_owned()
         };

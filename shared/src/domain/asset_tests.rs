@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::{
-    draft::{AssetResolver, Draft, Implementation, NoAssets, Row},
+    asset_mapping::{AssetResolver, NoAssets},
+    decimal::Decimal,
     holdings::{Holdings, Token},
-    number::Number,
+    holdings_builder::HoldingsBuilder,
     price::{CmcId, PriceKey},
+    provider_position::{Implementation, ProviderPosition},
     quantity::Quantity,
     scope::Part,
 };
@@ -24,8 +26,8 @@ struct Held {
 }
 
 /// The rows' tokens, by the rows' ids.
-fn held(rows: &[Row], assets: &dyn AssetResolver) -> BTreeMap<String, Held> {
-    let mut draft = Draft::default();
+fn held(rows: &[ProviderPosition], assets: &dyn AssetResolver) -> BTreeMap<String, Held> {
+    let mut draft = HoldingsBuilder::default();
     for row in rows {
         draft.push(row.clone(), None);
     }
@@ -51,15 +53,15 @@ fn held(rows: &[Row], assets: &dyn AssetResolver) -> BTreeMap<String, Held> {
     held
 }
 
-fn row(id: &str) -> Row {
-    Row {
+fn row(id: &str) -> ProviderPosition {
+    ProviderPosition {
         id: id.to_owned(),
         kind: Some("wallet".to_owned()),
         chain: "ethereum".to_owned(),
         quantity: Quantity::parse(Some("1"), Some(0), None).map(Quantity::into_owned),
         decimals: Some(0),
         displayable: true,
-        ..Row::default()
+        ..ProviderPosition::default()
     }
 }
 
@@ -71,12 +73,12 @@ fn at(chain: &str, address: Option<&str>) -> Implementation {
     }
 }
 
-fn ether(id: &str) -> Row {
-    Row {
+fn ether(id: &str) -> ProviderPosition {
+    ProviderPosition {
         symbol: "ETH".to_owned(),
         token_name: "Ether".to_owned(),
         implementations: vec![at("ethereum", None)],
-        price: Some(Number::new(2000, 0)),
+        price: Some(Decimal::new(2000, 0)),
         ..row(id)
     }
 }
@@ -92,10 +94,10 @@ impl AssetResolver for Natives {
 #[test]
 fn what_cannot_be_identified_is_priced_by_its_own_row() {
     // The same symbol and name as the native coin's, no id, no contract.
-    let lost = |id: &str, value: i64| Row {
+    let lost = |id: &str, value: i64| ProviderPosition {
         implementations: Vec::new(),
         price: None,
-        value: Some(Number::new(value, 0)),
+        value: Some(Decimal::new(value, 0)),
         ..ether(id)
     };
     let rows = [ether("a"), lost("b", 13), lost("c", 17), lost("d", 0)];
@@ -114,7 +116,7 @@ fn what_cannot_be_identified_is_priced_by_its_own_row() {
 
 #[test]
 fn only_the_native_coin_has_its_keys() {
-    let named = |id: &str, symbol: &str, fungible: Option<&str>| Row {
+    let named = |id: &str, symbol: &str, fungible: Option<&str>| ProviderPosition {
         symbol: symbol.to_owned(),
         fungible: fungible.map(str::to_owned),
         price: None,
@@ -142,17 +144,17 @@ fn only_the_native_coin_has_its_keys() {
 
 #[test]
 fn a_given_price_goes_before_one_that_is_worked_out() {
-    let token = |id: &str, kind: &str| Row {
+    let token = |id: &str, kind: &str| ProviderPosition {
         fungible: Some("asset".to_owned()),
         kind: Some(kind.to_owned()),
         ..row(id)
     };
-    let valued = Row {
-        value: Some(Number::new(13, 0)),
+    let valued = ProviderPosition {
+        value: Some(Decimal::new(13, 0)),
         ..token("a", "wallet")
     };
-    let priced = Row {
-        price: Some(Number::new(12, 0)),
+    let priced = ProviderPosition {
+        price: Some(Decimal::new(12, 0)),
         ..token("b", "staked")
     };
     let alone = held(std::slice::from_ref(&valued), &NoAssets);
@@ -166,17 +168,17 @@ fn a_given_price_goes_before_one_that_is_worked_out() {
 
 #[test]
 fn an_id_of_several_contracts_prices_each_by_itself() {
-    let with = |id: &str, contract: &str, price: i64| Row {
+    let with = |id: &str, contract: &str, price: i64| ProviderPosition {
         fungible: Some("asset".to_owned()),
         implementations: vec![at("ethereum", Some(contract)), at("base", Some("0xc"))],
-        price: Some(Number::new(price, 0)),
+        price: Some(Decimal::new(price, 0)),
         ..row(id)
     };
-    let elsewhere = Row {
+    let elsewhere = ProviderPosition {
         chain: "base".to_owned(),
         ..with("base", "0xa", 1)
     };
-    let untold = Row {
+    let untold = ProviderPosition {
         implementations: Vec::new(),
         price: None,
         ..with("untold", "0xa", 1)
@@ -195,7 +197,7 @@ fn an_id_of_several_contracts_prices_each_by_itself() {
     let keys: BTreeSet<PriceKey> = both.values().map(|held| held.key).collect();
     assert_eq!(keys.len(), 4);
     // One of several that a row lists is the one that its id names.
-    let listing = |id: &str| Row {
+    let listing = |id: &str| ProviderPosition {
         implementations: vec![at("ethereum", Some("0xa")), at("ethereum", Some("0xb"))],
         ..with(id, "", 1)
     };
@@ -215,7 +217,7 @@ fn a_scaled_token_has_a_key_of_its_own_and_can_be_refreshed() {
             Some(CmcId(7))
         }
     }
-    let stock = |id: &str, numeric: &str| Row {
+    let stock = |id: &str, numeric: &str| ProviderPosition {
         chain: "solana".to_owned(),
         fungible: Some("stock".to_owned()),
         implementations: vec![at("solana", Some("XsStock"))],
@@ -245,7 +247,7 @@ fn a_scaled_token_has_a_key_of_its_own_and_can_be_refreshed() {
 
 #[test]
 fn contracts_count_in_any_case_where_they_are_hexadecimal() {
-    let token = |id: &str, chain: &str, address: &str| Row {
+    let token = |id: &str, chain: &str, address: &str| ProviderPosition {
         chain: chain.to_owned(),
         implementations: vec![at(chain, Some(address))],
         ..row(id)
@@ -364,8 +366,8 @@ impl Said {
         }
     }
 
-    fn row(&self, number: usize) -> Row {
-        Row {
+    fn row(&self, number: usize) -> ProviderPosition {
+        ProviderPosition {
             fungible: self.fungible.map(str::to_owned),
             chain: self.chain.to_owned(),
             symbol: self.symbol.to_owned(),
@@ -388,7 +390,7 @@ proptest! {
         said in proptest::collection::vec(any_said(), 1..24),
         turn in 0_usize..24,
     ) {
-        let mut rows: Vec<Row> = said.iter().enumerate().map(|(at, said)| said.row(at)).collect();
+        let mut rows: Vec<ProviderPosition> = said.iter().enumerate().map(|(at, said)| said.row(at)).collect();
         let found = held(&rows, &NoAssets);
         let mut keys: BTreeMap<PriceKey, Which> = BTreeMap::new();
         let mut assets: BTreeMap<Which, PriceKey> = BTreeMap::new();
@@ -401,7 +403,7 @@ proptest! {
         let turn = turn % rows.len();
         rows.rotate_left(turn);
         for row in &mut rows {
-            row.price = Some(Number::new(3, 0));
+            row.price = Some(Decimal::new(3, 0));
             row.quantity = Quantity::parse(Some("77"), Some(0), None).map(Quantity::into_owned);
         }
         for (id, again) in held(&rows, &NoAssets) {
@@ -415,8 +417,8 @@ proptest! {
         prices in proptest::collection::btree_set(1_i64..1000, 1..6),
     ) {
         let prices: Vec<i64> = prices.into_iter().collect();
-        let with = |price: &i64| Row { price: Some(Number::new(*price, 0)), ..row("same") };
-        let mut draft = Draft::default();
+        let with = |price: &i64| ProviderPosition { price: Some(Decimal::new(*price, 0)), ..row("same") };
+        let mut draft = HoldingsBuilder::default();
         for price in &prices {
             draft.push(with(price), None);
         }

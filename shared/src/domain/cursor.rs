@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{amount::Amount, query::Query};
+use super::amount::Amount;
 
 /// Longest cursor that is read, in characters: about what gateways let through
 /// as a whole URL.
@@ -59,11 +59,12 @@ impl Packed {
 }
 
 impl Cursor {
-    /// The text for clients; it only fits requests that select the same.
-    pub fn to_text(&self, query: &Query) -> String {
+    /// Returns the text for clients. It fits only requests of the same
+    /// `selection` (`Query::selection`).
+    pub fn to_text(&self, selection: &str) -> String {
         let mut packed = Packed {
             version: VERSION,
-            selection: xxh3_64(query.selection().as_bytes()),
+            selection: xxh3_64(selection.as_bytes()),
             value: self.value.as_ref().map(Amount::to_string),
             id: self.id.clone(),
             ordinal: self.ordinal,
@@ -74,7 +75,10 @@ impl Cursor {
     }
 
     /// Reads what [`Cursor::to_text`] wrote for the same selection.
-    pub fn parse(text: &str, query: &Query) -> Result<Self, CursorError> {
+    ///
+    /// # Errors
+    /// When the text is not a cursor, or one of another selection.
+    pub fn parse(text: &str, selection: &str) -> Result<Self, CursorError> {
         let malformed = CursorError::Malformed;
         if text.len() > MAX_LENGTH {
             return Err(malformed);
@@ -84,7 +88,7 @@ impl Cursor {
         if packed.version != VERSION || packed.checksum != packed.checksum() {
             return Err(malformed);
         }
-        if packed.selection != xxh3_64(query.selection().as_bytes()) {
+        if packed.selection != xxh3_64(selection.as_bytes()) {
             return Err(CursorError::OtherRequest);
         }
         let value = match &packed.value {
@@ -111,13 +115,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{address::Address, scope::Scope};
+    use crate::domain::{address::Address, query::Query, scope::Scope};
 
-    fn query(scope: Scope) -> Query {
-        Query::all(
-            Address::parse(&format!("0x{}", "cd".repeat(20))).unwrap(),
-            scope,
-        )
+    fn selection(scope: Scope) -> String {
+        let address = Address::parse(&format!("0x{}", "cd".repeat(20))).unwrap();
+        Query::all(address, scope).selection()
     }
 
     #[test]
@@ -127,10 +129,10 @@ mod tests {
             id: "base-ethereum-asset-asset".into(),
             ordinal: 0,
         };
-        let text = cursor.to_text(&query(Scope::Wallet));
-        assert_eq!(Cursor::parse(&text, &query(Scope::Wallet)), Ok(cursor));
+        let text = cursor.to_text(&selection(Scope::Wallet));
+        assert_eq!(Cursor::parse(&text, &selection(Scope::Wallet)), Ok(cursor));
         assert_eq!(
-            Cursor::parse(&text, &query(Scope::Defi)),
+            Cursor::parse(&text, &selection(Scope::Defi)),
             Err(CursorError::OtherRequest)
         );
     }
@@ -142,27 +144,27 @@ mod tests {
             id: "x".into(),
             ordinal: 3,
         };
-        let text = cursor.to_text(&query(Scope::Wallet));
+        let text = cursor.to_text(&selection(Scope::Wallet));
         for at in 0..text.len() {
             let mut forged = text.clone().into_bytes();
             forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
             let forged = String::from_utf8(forged).unwrap();
-            assert!(Cursor::parse(&forged, &query(Scope::Wallet)).is_err());
+            assert!(Cursor::parse(&forged, &selection(Scope::Wallet)).is_err());
         }
     }
 
     proptest! {
         #[test]
         fn any_text_is_answered(text in "\\PC{0,80}") {
-            prop_assert!(Cursor::parse(&text, &query(Scope::Wallet)).is_err());
+            prop_assert!(Cursor::parse(&text, &selection(Scope::Wallet)).is_err());
         }
 
         #[test]
         fn any_position_comes_back(units in any::<Option<i64>>(), id in ".{0,60}", ordinal in any::<u32>()) {
             let value = units.map(|units| Amount::from_units(i128::from(units)));
             let cursor = Cursor { value, id, ordinal };
-            let text = cursor.to_text(&query(Scope::Wallet));
-            prop_assert_eq!(Cursor::parse(&text, &query(Scope::Wallet)), Ok(cursor));
+            let text = cursor.to_text(&selection(Scope::Wallet));
+            prop_assert_eq!(Cursor::parse(&text, &selection(Scope::Wallet)), Ok(cursor));
         }
     }
 }

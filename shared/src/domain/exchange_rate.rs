@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     currency::Currency,
-    number::Number,
+    decimal::Decimal,
     price::{CmcId, Price, PriceKey, PriceTable},
 };
 
@@ -39,7 +39,7 @@ impl ExchangeRates {
     /// Converts a price; `None` without a rate of both currencies.
     pub fn convert(&self, price: &Price, from: Currency, to: Currency) -> Option<Price> {
         let rate = |currency| match currency {
-            Currency::USD => Some(Number::ONE),
+            Currency::USD => Some(Decimal::ONE),
             other => self.0.get(&other).map(|rate| rate.amount),
         };
         let amount = price.amount.converted(rate(from)?, rate(to)?)?;
@@ -61,7 +61,7 @@ pub fn rate_by_coins(dollars: &PriceTable, there: &PriceTable) -> Option<Price> 
         let PriceKey::Cmc(_) = key else { return None };
         let dollars = dollars.get(*key)?;
         let sound = price.is_known() && price.refused.is_none() && dollars.refused.is_none();
-        let amount = Number::ONE.converted(dollars.amount, price.amount)?;
+        let amount = Decimal::ONE.converted(dollars.amount, price.amount)?;
         let given_at = price.given_at.min(dollars.given_at);
         sound.then_some(Price {
             amount,
@@ -99,7 +99,7 @@ mod tests {
     use crate::{clock::Timestamp, domain::price::PriceSource};
 
     fn price(text: &str, at: i64) -> Price {
-        let (amount, at) = (Number::parse(text).unwrap(), Timestamp::from_millis(at));
+        let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
         Price::new(amount, None, PriceSource::CoinMarketCap, at)
     }
 

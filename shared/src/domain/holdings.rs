@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     asset::{Asset, Identity, contract_form},
     chain::Chain,
-    ident::{IDENT_TEXT, Icon, Ident},
+    identifier::{Icon, Identifier, MAX_TEXT},
     price::{CmcId, PriceKey},
     quantity::Quantity,
 };
@@ -53,11 +53,11 @@ pub struct Token<'a> {
     pub chain: u32,
     /// The provider's id of the asset, the same on all of its chains.
     #[serde(borrow)]
-    pub id: Option<Ident<'a>>,
+    pub id: Option<Identifier<'a>>,
     /// Contract (EVM) or mint (Solana); none for native coins and where the
     /// provider does not tell.
     #[serde(borrow)]
-    pub address: Option<Ident<'a>>,
+    pub address: Option<Identifier<'a>>,
     /// Whether this is the chain's native coin.
     pub native: bool,
     /// Ticker.
@@ -217,7 +217,7 @@ impl<'a> Holdings<'a> {
             "solana" => "So11111111111111111111111111111111111111112",
             _ => "0x0000000000000000000000000000000000000000",
         };
-        let mut buffer = [0; IDENT_TEXT];
+        let mut buffer = [0; MAX_TEXT];
         let contract = match (&token.identity, &token.address) {
             (Identity::Row { .. }, _) => return None,
             (_, Some(address)) => contract_form(address.text(&mut buffer)),
@@ -250,7 +250,7 @@ impl<'a> Holdings<'a> {
 /// Expands a packed position id.
 pub(super) struct PackedId<'s, 'a> {
     pub packed: &'s PositionId<'a>,
-    pub address: Option<&'s Ident<'a>>,
+    pub address: Option<&'s Identifier<'a>>,
     pub chain: &'s str,
     pub name: &'s str,
     pub kind: &'s str,

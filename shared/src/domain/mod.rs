@@ -2,32 +2,36 @@
 
 pub mod address;
 pub mod amount;
-pub mod answer;
 pub mod asset;
+pub mod asset_mapping;
 #[cfg(test)]
 mod asset_tests;
-pub mod belief;
-pub mod book;
 pub mod chain;
 pub mod currency;
 pub mod cursor;
-pub mod draft;
+pub mod decimal;
 pub mod exchange_rate;
 pub mod holdings;
-pub mod ident;
-mod mapping;
-pub mod number;
+pub mod holdings_builder;
+pub mod identifier;
 mod places;
-pub mod plan;
 pub mod portfolio;
 #[cfg(test)]
 mod portfolio_tests;
 pub mod price;
+pub mod price_book;
+pub mod price_guard;
+pub mod provider;
+pub mod provider_position;
 pub mod quantity;
 pub mod query;
-pub mod schedule;
+pub mod refresh_batch;
+pub mod refresh_schedule;
+pub mod response;
+#[cfg(feature = "openapi")]
+pub(crate) mod schema;
 pub mod scope;
-mod tally;
-pub mod upstream;
-mod valued;
+mod totals;
+pub(crate) mod unscaled;
+mod valued_position;
 pub mod wallet_prices;

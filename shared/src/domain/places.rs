@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     asset::contract_form,
     chain::is_native,
-    draft::{Implementation, Row},
+    provider_position::{Implementation, ProviderPosition},
 };
 
 /// The chains and contracts of one asset, each once.
@@ -25,7 +25,7 @@ pub(super) enum Here {
 
 impl Places {
     /// Takes what `row` says of where its asset exists.
-    pub fn add(&mut self, row: &mut Row) -> Here {
+    pub fn add(&mut self, row: &mut ProviderPosition) -> Here {
         let found = std::mem::take(&mut row.implementations);
         let mut here: Vec<usize> = Vec::new();
         for place in found {
@@ -62,7 +62,7 @@ impl Places {
     }
 
     /// The places on other chains than this, where there is only one on each.
-    pub fn elsewhere(&self, chain: &str) -> impl Iterator<Item = &Implementation> {
+    pub fn on_other_chains(&self, chain: &str) -> impl Iterator<Item = &Implementation> {
         let other = self.0.iter().filter(move |place| place.chain != chain);
         other.filter(|place| !self.are_several_on(&place.chain))
     }

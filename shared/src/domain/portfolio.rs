@@ -8,19 +8,19 @@ use std::{
 
 use super::{
     amount::Amount,
-    answer::{
+    cursor::Cursor,
+    holdings::{Holdings, Position, defi_is_missing_on},
+    price::{OldestPrices, PriceKey, PriceTable},
+    provider_position::LOAN_TYPE,
+    query::{InvalidParameter, Query},
+    response::{
         Answer, Coverage, DefiSection, GroupBody, Kind, Missing, MissingReason, Page, PositionBody,
         PriceBody, PricesInfo, ProtocolBody, StructureInfo, TokenBody, UnpricedReason,
         WalletSection,
     },
-    cursor::Cursor,
-    draft::LOAN_TYPE,
-    holdings::{Holdings, Position, defi_is_missing_on},
-    price::{OldestPrices, PriceKey, PriceTable},
-    query::{InvalidParameter, Query},
     scope::Part,
-    tally::Tally,
-    valued::Valued,
+    totals::TotalsBuilder,
+    valued_position::ValuedPosition,
 };
 use crate::{clock::Timestamp, domain::chain::Chain};
 
@@ -56,7 +56,7 @@ impl<'a> Portfolio<'a> {
     ) -> Result<Answer<'s>, InvalidParameter> {
         self.check_chains(query)?;
         let valued = self.valued(query);
-        let tally = Tally::of(&valued);
+        let tally = TotalsBuilder::of(&valued);
         let hidden = valued.iter().filter(|one| one.hidden()).count();
         let unpriced = valued
             .iter()
@@ -69,7 +69,7 @@ impl<'a> Portfolio<'a> {
             .min();
         let missing = self.missing(query, &valued);
 
-        let mut listed: Vec<&Valued<'s, 'a>> = valued
+        let mut listed: Vec<&ValuedPosition<'s, 'a>> = valued
             .iter()
             .filter(|one| (query.hidden || !one.hidden()) && query.lists(one.value.as_ref().ok()))
             .collect();
@@ -144,7 +144,7 @@ impl<'a> Portfolio<'a> {
         }
     }
 
-    fn valued(&self, query: &Query) -> Vec<Valued<'_, 'a>> {
+    fn valued(&self, query: &Query) -> Vec<ValuedPosition<'_, 'a>> {
         self.parts
             .iter()
             .flat_map(|(part, holdings)| {
@@ -171,7 +171,7 @@ impl<'a> Portfolio<'a> {
         index: usize,
         position: &'s Position<'a>,
         key: PriceKey,
-    ) -> Valued<'s, 'a> {
+    ) -> ValuedPosition<'s, 'a> {
         let owed = holdings.types[position.kind as usize] == LOAN_TYPE
             || position
                 .quantity
@@ -191,7 +191,7 @@ impl<'a> Portfolio<'a> {
             (Some(_), None) if price.is_some() => Err(UnpricedReason::PriceTooOld),
             (Some(_), None) => Err(UnpricedReason::NoPrice),
         };
-        Valued {
+        ValuedPosition {
             part,
             holdings,
             index,
@@ -205,7 +205,11 @@ impl<'a> Portfolio<'a> {
 
     /// What the provider does not list on the chains that the answer is about,
     /// and prices that are not believed.
-    fn missing<'s>(&'s self, query: &'s Query, valued: &[Valued<'s, 'a>]) -> Vec<Missing<'s>> {
+    fn missing<'s>(
+        &'s self,
+        query: &'s Query,
+        valued: &[ValuedPosition<'s, 'a>],
+    ) -> Vec<Missing<'s>> {
         let mut missing = self.missing.clone();
         if query.scope.parts().contains(&Part::Defi) {
             let held = valued
@@ -238,7 +242,7 @@ impl<'a> Portfolio<'a> {
             ),
             (UnpricedReason::PriceTooOld, MissingReason::PriceTooOld),
         ] {
-            let left_out = |one: &Valued<'_, '_>| {
+            let left_out = |one: &ValuedPosition<'_, '_>| {
                 let unpriced = one.value.as_ref().err();
                 !one.hidden() && unpriced == Some(&reason)
             };
@@ -268,8 +272,8 @@ impl<'a> Portfolio<'a> {
     fn protocols<'s, 'v>(
         &self,
         holdings: &'s Holdings<'a>,
-        page: impl Iterator<Item = &'v Valued<'s, 'a>>,
-        tally: &Tally<'s>,
+        page: impl Iterator<Item = &'v ValuedPosition<'s, 'a>>,
+        tally: &TotalsBuilder<'s>,
     ) -> Vec<ProtocolBody<'s>>
     where
         's: 'v,
@@ -316,7 +320,7 @@ impl<'a> Portfolio<'a> {
         protocols
     }
 
-    fn body<'s>(&self, one: &Valued<'s, 'a>) -> PositionBody<'s> {
+    fn body<'s>(&self, one: &ValuedPosition<'s, 'a>) -> PositionBody<'s> {
         let (holdings, position) = (one.holdings, one.position);
         let token = holdings.token(position);
         PositionBody {
@@ -347,10 +351,10 @@ impl<'a> Portfolio<'a> {
 
 /// Cuts the page out of the ordered list and names where the next one starts.
 fn page<'v, 's, 'a>(
-    listed: &'v [&'v Valued<'s, 'a>],
+    listed: &'v [&'v ValuedPosition<'s, 'a>],
     query: &Query,
     limit: u32,
-) -> (&'v [&'v Valued<'s, 'a>], Option<String>) {
+) -> (&'v [&'v ValuedPosition<'s, 'a>], Option<String>) {
     let start = query.cursor.as_ref().map_or(0, |cursor| {
         let same = listed.partition_point(|one| one.follows(cursor) == Ordering::Less);
         let after = listed.partition_point(|one| one.follows(cursor) != Ordering::Greater);
@@ -369,7 +373,7 @@ fn page<'v, 's, 'a>(
         };
         let same = listed.partition_point(|one| one.follows(&cursor) == Ordering::Less);
         cursor.ordinal = u32::try_from(end - 1 - same).unwrap_or(0);
-        cursor.to_text(query)
+        cursor.to_text(&query.selection())
     });
     (page, next)
 }

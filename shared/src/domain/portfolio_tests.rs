@@ -11,21 +11,23 @@ use serde_json::Value;
 
 use super::{
     address::Address,
-    answer::StructureInfo,
-    draft::{Draft, Implementation, NoAssets, Row, RowProtocol},
+    asset_mapping::NoAssets,
+    decimal::Decimal,
     holdings::Holdings,
-    number::Number,
+    holdings_builder::HoldingsBuilder,
     portfolio::Portfolio,
     price::{OldestPrices, Price, PriceSource, PriceTable},
+    provider_position::{Implementation, ProviderPosition, ProviderProtocol},
     quantity::Quantity,
     query::Query,
+    response::StructureInfo,
     scope::{Part, Scope},
 };
 use crate::clock::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_000);
 
-fn any_row() -> impl Strategy<Value = Row> {
+fn any_row() -> impl Strategy<Value = ProviderPosition> {
     (
         (0_u8..12, 0_u8..4, 0_u8..6, 0_u8..8),
         "[0-9]{1,30}",
@@ -39,7 +41,7 @@ fn any_row() -> impl Strategy<Value = Row> {
                     ["wallet", "deposit", "staked", "loan", "reward", "later"][usize::from(kind)];
                 let quantity =
                     Quantity::parse(Some(&int), Some(18), None).map(Quantity::into_owned);
-                Row {
+                ProviderPosition {
                     id: format!("position-{id}"),
                     kind: Some(kind.to_owned()),
                     name: "Position".to_owned(),
@@ -52,25 +54,25 @@ fn any_row() -> impl Strategy<Value = Row> {
                         decimals: Some(18),
                     }],
                     quantity,
-                    protocol: (kind != "wallet").then(|| RowProtocol {
+                    protocol: (kind != "wallet").then(|| ProviderProtocol {
                         id: format!("protocol-{}", token % 3),
                         name: "Protocol".to_owned(),
-                        ..RowProtocol::default()
+                        ..ProviderProtocol::default()
                     }),
                     group: grouped.then(|| format!("group-{}", id % 2)),
                     displayable: hidden != 0,
                     trash: trash == 0,
-                    price: price.map(|(coefficient, exponent)| Number::new(coefficient, exponent)),
-                    change_24h_percent: change.map(|change| Number::new(change, -6)),
-                    ..Row::default()
+                    price: price.map(|(coefficient, exponent)| Decimal::new(coefficient, exponent)),
+                    change_24h_percent: change.map(|change| Decimal::new(change, -6)),
+                    ..ProviderPosition::default()
                 }
             },
         )
 }
 
 /// Encodes, decodes and hands the portfolio to `check`.
-fn with_portfolio(rows: Vec<Row>, check: impl FnOnce(&Portfolio<'_>)) {
-    let mut draft = Draft::default();
+fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>)) {
+    let mut draft = HoldingsBuilder::default();
     for row in rows {
         draft.push(row, None);
     }
@@ -174,7 +176,7 @@ proptest! {
                 seen.set(seen.get() + listed(&body).len());
                 pages += 1;
                 let Some(next) = body["page"]["next"].as_str() else { break };
-                query.cursor = Some(super::cursor::Cursor::parse(next, &query).unwrap());
+                query.cursor = Some(super::cursor::Cursor::parse(next, &query.selection()).unwrap());
             }
             assert_eq!(seen.get(), count);
             assert_eq!(pages, count.div_ceil(limit as usize).max(1));
@@ -185,14 +187,14 @@ proptest! {
 
     #[test]
     fn the_order_of_rows_leaves_no_trace(rows in proptest::collection::vec(any_row(), 0..30)) {
-        let encode = |rows: Vec<Row>| {
-            let mut draft = Draft::default();
+        let encode = |rows: Vec<ProviderPosition>| {
+            let mut draft = HoldingsBuilder::default();
             for row in rows {
                 draft.push(row, None);
             }
             Part::ALL.map(|part| draft.finish(part, &draft.map(&NoAssets)).bytes)
         };
-        let mut distinct: Vec<Row> = Vec::new();
+        let mut distinct: Vec<ProviderPosition> = Vec::new();
         for row in rows {
             if !distinct.iter().any(|known| known.id == row.id) {
                 distinct.push(row);
@@ -211,34 +213,35 @@ proptest! {
 
 #[test]
 fn an_answer_looks_like_this() {
-    let row = |id: &str, kind: &str, chain: &str, int: &str, price: Option<&str>| Row {
-        id: id.to_owned(),
-        kind: Some(kind.to_owned()),
-        name: if kind == "wallet" { "Asset" } else { "Lending" }.to_owned(),
-        chain: chain.to_owned(),
-        fungible: Some(format!("asset-{id}")),
-        symbol: id.to_uppercase(),
-        token_name: format!("Token {id}"),
-        icon: Some(format!("https://example.com/{id}.png")),
-        verified: true,
-        implementations: vec![Implementation {
+    let row =
+        |id: &str, kind: &str, chain: &str, int: &str, price: Option<&str>| ProviderPosition {
+            id: id.to_owned(),
+            kind: Some(kind.to_owned()),
+            name: if kind == "wallet" { "Asset" } else { "Lending" }.to_owned(),
             chain: chain.to_owned(),
-            address: Some("0x6b175474e89094c44da98b954eedeac495271d0f".to_owned()),
+            fungible: Some(format!("asset-{id}")),
+            symbol: id.to_uppercase(),
+            token_name: format!("Token {id}"),
+            icon: Some(format!("https://example.com/{id}.png")),
+            verified: true,
+            implementations: vec![Implementation {
+                chain: chain.to_owned(),
+                address: Some("0x6b175474e89094c44da98b954eedeac495271d0f".to_owned()),
+                decimals: Some(18),
+            }],
+            quantity: Quantity::parse(Some(int), Some(18), None).map(Quantity::into_owned),
             decimals: Some(18),
-        }],
-        quantity: Quantity::parse(Some(int), Some(18), None).map(Quantity::into_owned),
-        decimals: Some(18),
-        protocol: (kind != "wallet").then(|| RowProtocol {
-            id: "lender-v1".to_owned(),
-            name: "Lender V1".to_owned(),
-            url: Some("https://lender.example".to_owned()),
-            icon: None,
-        }),
-        displayable: true,
-        price: price.and_then(Number::parse),
-        change_24h_percent: Number::parse("2.5"),
-        ..Row::default()
-    };
+            protocol: (kind != "wallet").then(|| ProviderProtocol {
+                id: "lender-v1".to_owned(),
+                name: "Lender V1".to_owned(),
+                url: Some("https://lender.example".to_owned()),
+                icon: None,
+            }),
+            displayable: true,
+            price: price.and_then(Decimal::parse),
+            change_24h_percent: Decimal::parse("2.5"),
+            ..ProviderPosition::default()
+        };
     let rows = vec![
         row(
             "a",

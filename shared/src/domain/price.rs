@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{belief::Refusal, currency::Currency, number::Number};
+use super::{currency::Currency, decimal::Decimal};
 use crate::clock::Timestamp;
 
 /// A CoinMarketCap id, e.g. 1027 for Ether.
@@ -76,14 +76,40 @@ impl PriceSource {
     }
 }
 
+/// Why a source's newest price was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RejectReason {
+    /// It is too far from what is known otherwise
+    /// ([`MAX_DEVIATION`](super::price_guard::MAX_DEVIATION)).
+    Outlier,
+    /// The source itself dates it too far back.
+    Outdated,
+    /// It is null, zero or negative.
+    NotPositive,
+    /// The source itself does not trust it.
+    LowConfidence,
+}
+
+impl RejectReason {
+    /// The word in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outlier => "price_refused_jump",
+            Self::Outdated => "price_refused_outdated",
+            Self::NotPositive => "price_refused_not_positive",
+            Self::LowConfidence => "price_refused_unsure",
+        }
+    }
+}
+
 /// A price per token in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
     /// Price of one token. Zero in a [`PriceTable`] only, where it marks that
     /// the sources were asked and know none.
-    pub amount: Number,
+    pub amount: Decimal,
     /// Change over 24 hours in percent (5.33 is 5.33 %), where known.
-    pub change_24h_percent: Option<Number>,
+    pub change_24h_percent: Option<Decimal>,
     /// Who said so.
     pub source: PriceSource,
     /// The time that the source gives it, if that is notably earlier than the
@@ -96,14 +122,14 @@ pub struct Price {
     pub checked_at: Timestamp,
     /// Why what that brought was refused, if it was: then this is the price
     /// before it.
-    pub refused: Option<Refusal>,
+    pub refused: Option<RejectReason>,
 }
 
 impl Price {
     /// A price that `source` gave at `now`.
     pub fn new(
-        amount: Number,
-        change_24h_percent: Option<Number>,
+        amount: Decimal,
+        change_24h_percent: Option<Decimal>,
         source: PriceSource,
         now: Timestamp,
     ) -> Self {
@@ -120,7 +146,7 @@ impl Price {
 
     /// The mark that `source` was asked at `now` and knows no price.
     pub fn unknown(source: PriceSource, now: Timestamp) -> Self {
-        Self::new(Number::ZERO, None, source, now)
+        Self::new(Decimal::ZERO, None, source, now)
     }
 
     /// Whether this is a price, and not the mark that there is none.
@@ -135,7 +161,7 @@ impl Price {
     }
 
     /// The same price after its source was asked again, in vain.
-    pub fn checked(self, at: Timestamp, refused: Option<Refusal>) -> Self {
+    pub fn checked(self, at: Timestamp, refused: Option<RejectReason>) -> Self {
         Self {
             checked_at: at,
             refused,
@@ -220,7 +246,7 @@ impl PriceTable {
     }
 
     /// Why what a source last said of `key` was refused, if it was.
-    pub fn refused(&self, key: PriceKey) -> Option<Refusal> {
+    pub fn refused(&self, key: PriceKey) -> Option<RejectReason> {
         self.entry(key)?.refused
     }
 
@@ -275,7 +301,7 @@ mod tests {
     use super::*;
 
     fn price(amount: &str, at: i64) -> Price {
-        let amount = Number::parse(amount).unwrap();
+        let amount = Decimal::parse(amount).unwrap();
         Price::new(
             amount,
             None,
@@ -303,11 +329,11 @@ mod tests {
     fn newer_prices_win_whatever_the_order() {
         let key = PriceKey::Cmc(CmcId(1027));
         let old = PriceTable::new(vec![(key, price("1", 1)), (key, price("2", 2))]);
-        assert_eq!(old.get(key).unwrap().amount, Number::new(2, 0));
+        assert_eq!(old.get(key).unwrap().amount, Decimal::new(2, 0));
         let merged = old.merged([(key, price("0.5", 1))]);
-        assert_eq!(merged.get(key).unwrap().amount, Number::new(2, 0));
+        assert_eq!(merged.get(key).unwrap().amount, Decimal::new(2, 0));
         let merged = old.merged([(key, price("3", 3))]);
-        assert_eq!(merged.get(key).unwrap().amount, Number::new(3, 0));
+        assert_eq!(merged.get(key).unwrap().amount, Decimal::new(3, 0));
     }
 
     #[test]
@@ -320,7 +346,7 @@ mod tests {
             for entries in [[given, vain], [vain, given]] {
                 let table = PriceTable::new(entries.map(|price| (key, price)).to_vec());
                 let kept = table.get(key).unwrap();
-                assert_eq!(kept.amount, Number::new(2, 0));
+                assert_eq!(kept.amount, Decimal::new(2, 0));
                 assert_eq!((kept.given_at, kept.checked_at), (given.given_at, at));
             }
         }

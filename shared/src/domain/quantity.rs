@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use num_bigint::BigUint;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::number::write_scaled;
+use super::unscaled::{Unscaled, write_scaled};
 
 /// Base units and decimals beyond this are not a token amount.
 const MAX_DECIMALS: u16 = 400;
@@ -45,53 +45,6 @@ enum Shown<'a> {
     Padded,
     /// Anything else, kept as it came.
     Text(#[serde(borrow)] Cow<'a, str>),
-}
-
-/// An unsigned amount as integer digits and a decimal scale.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mantissa {
-    /// `digits ÷ 10^scale`.
-    Small {
-        /// The integer digits.
-        digits: u128,
-        /// Decimal places.
-        scale: i32,
-    },
-    /// `digits ÷ 10^scale`, for what 128 bits cannot hold.
-    Big {
-        /// The integer digits.
-        digits: BigUint,
-        /// Decimal places.
-        scale: i32,
-    },
-}
-
-impl Mantissa {
-    /// Decimal places.
-    pub fn scale(&self) -> i32 {
-        match self {
-            Self::Small { scale, .. } | Self::Big { scale, .. } => *scale,
-        }
-    }
-
-    /// The integer digits.
-    pub fn to_big(&self) -> BigUint {
-        match self {
-            Self::Small { digits, .. } => BigUint::from(*digits),
-            Self::Big { digits, .. } => digits.clone(),
-        }
-    }
-
-    fn of(digits: &str, scale: usize) -> Self {
-        let scale = i32::try_from(scale).unwrap_or(i32::MAX);
-        match digits.parse() {
-            Ok(digits) => Self::Small { digits, scale },
-            Err(_) => Self::Big {
-                digits: digits.parse().unwrap_or_default(),
-                scale,
-            },
-        }
-    }
 }
 
 impl<'a> Quantity<'a> {
@@ -157,9 +110,9 @@ impl<'a> Quantity<'a> {
             return false;
         }
         let shown = self.mantissa();
-        let exact = Mantissa::of(&raw, usize::from(self.decimals));
+        let exact = Unscaled::of(&raw, usize::from(self.decimals));
         let places = shown.scale().max(exact.scale());
-        let at = |amount: &Mantissa| {
+        let at = |amount: &Unscaled| {
             let missing = places.saturating_sub(amount.scale()).unsigned_abs();
             amount.to_big() * BigUint::from(10_u8).pow(missing)
         };
@@ -182,18 +135,18 @@ impl<'a> Quantity<'a> {
     }
 
     /// The decimal amount as digits and scale.
-    pub fn mantissa(&self) -> Mantissa {
+    pub fn mantissa(&self) -> Unscaled {
         match (&self.shown, &self.raw) {
             (Shown::Text(text), _) => {
                 let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-                Mantissa::of(&format!("{whole}{fraction}"), fraction.len())
+                Unscaled::of(&format!("{whole}{fraction}"), fraction.len())
             }
-            (_, Raw::Small(digits)) => Mantissa::Small {
+            (_, Raw::Small(digits)) => Unscaled::Small {
                 digits: *digits,
                 scale: i32::from(self.decimals),
             },
-            (_, Raw::Long(digits)) => Mantissa::of(digits, usize::from(self.decimals)),
-            (_, Raw::Absent) => Mantissa::Small {
+            (_, Raw::Long(digits)) => Unscaled::of(digits, usize::from(self.decimals)),
+            (_, Raw::Absent) => Unscaled::Small {
                 digits: 0,
                 scale: 0,
             },
@@ -301,7 +254,7 @@ mod tests {
         assert_eq!(quantity.raw().unwrap(), "1000000");
         assert_eq!(
             quantity.mantissa(),
-            Mantissa::Small {
+            Unscaled::Small {
                 digits: 1035,
                 scale: 3
             }

@@ -144,7 +144,7 @@ impl Query {
             }
         }
         if let Some(text) = cursor {
-            let parsed = Cursor::parse(text, &query)
+            let parsed = Cursor::parse(text, &query.selection())
                 .map_err(|error: CursorError| InvalidParameter::new("cursor", error.to_string()))?;
             query.cursor = Some(parsed);
         }

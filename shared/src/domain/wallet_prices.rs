@@ -96,11 +96,11 @@ mod tests {
     use super::*;
     use crate::{
         clock::Timestamp,
-        domain::{number::Number, price::CmcId, price::PriceSource},
+        domain::{decimal::Decimal, price::CmcId, price::PriceSource},
     };
 
     fn price(text: &str, at: i64) -> Price {
-        let (amount, at) = (Number::parse(text).unwrap(), Timestamp::from_millis(at));
+        let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
         Price::new(amount, None, PriceSource::Zerion, at)
     }
 

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Timestamp,
     config::ResponseCache,
-    domain::{answer::MissingReason, price::PriceKey, query::Query},
+    domain::{price::PriceKey, query::Query, response::MissingReason},
     service::{CacheOutcome, Level, Snapshot},
     usage::Usage,
 };
@@ -28,7 +28,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
     put(query.selection().as_bytes());
     put(&query.limit.to_le_bytes());
     if let Some(cursor) = &query.cursor {
-        put(cursor.to_text(query).as_bytes());
+        put(cursor.to_text(&query.selection()).as_bytes());
     }
     for (part, cached) in &snapshot.parts {
         put(part.as_str().as_bytes());

@@ -249,7 +249,7 @@ impl From<InvalidParameter> for Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let error = match error {
-            ServiceError::Upstream(error) => error,
+            ServiceError::Provider(error) => error,
             ServiceError::Deadline => {
                 return Self::new(
                     Code::DeadlineExceeded,
@@ -314,14 +314,22 @@ impl From<ServiceError> for Problem {
     }
 }
 
+#[cfg(feature = "openapi")]
+crate::domain::schema::schema!(
+    Code,
+    "ProblemCode",
+    crate::domain::schema::words(Code::ALL.map(Code::as_str))
+        .description(Some("What kind of problem it is; tell them apart by this."))
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::{Quota, Upstream, UpstreamError};
+    use crate::upstream::{Provider, Quota, UpstreamError};
 
     fn problem(failure: Failure) -> Problem {
         ServiceError::from(UpstreamError {
-            upstream: Upstream::Zerion,
+            upstream: Provider::Zerion,
             failure,
         })
         .into()

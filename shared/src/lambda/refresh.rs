@@ -18,8 +18,8 @@ use crate::{
     cache::watched::WatchedWallet,
     clock::Timestamp,
     domain::{
-        address::Address, currency::Currency, query::InvalidParameter, schedule::worth_renewing,
-        scope::Scope,
+        address::Address, currency::Currency, query::InvalidParameter,
+        refresh_schedule::worth_renewing, scope::Scope,
     },
     refresh::Refresh,
     usage::Usage,

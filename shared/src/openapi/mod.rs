@@ -6,7 +6,6 @@
 mod operations;
 mod parameters;
 mod responses;
-mod schemas;
 
 use serde_json::Value;
 use utoipa::{
@@ -19,15 +18,10 @@ use utoipa::{
     },
 };
 
-pub(crate) use self::schemas::{Decimal, Digits, Gap, SignedDecimal};
 use crate::{
-    domain::{answer::Answer, query::PARAMETERS, scope::Scope},
+    domain::{query::PARAMETERS, response::Answer, scope::Scope},
     lambda::problem::Body,
 };
-
-/// Sample wallets that the local stand-ins know.
-const FARMER: &str = "0x2002def1c8a94b7e60d3f5a2197bc4e8d60f2002";
-const SOLANA: &str = "SampLe3So1anaWa11etkQ8vTn5rXc2ydBfGj7mPzUh3";
 
 /// The description as it is committed: indented JSON and a line's end.
 ///

@@ -14,7 +14,7 @@ use utoipa::{
 };
 
 use super::{parameters, responses};
-use crate::domain::{answer::Answer, query::PARAMETERS, scope::Scope};
+use crate::domain::{query::PARAMETERS, response::Answer, scope::Scope};
 
 /// A name for an operation on `scope`'s path.
 fn operation_id(scope: Scope) -> &'static str {

@@ -9,7 +9,6 @@ use utoipa::{
     },
 };
 
-use super::schemas::{format, text};
 use crate::{
     domain::{
         amount::{MAX_WHOLE_DIGITS, SCALE},
@@ -17,6 +16,7 @@ use crate::{
         currency::Currency,
         cursor,
         query::{DEFAULT_LIMIT, MAX_CHAIN_LENGTH, MAX_CHAINS, MAX_LIMIT},
+        schema::{SAMPLE_EVM, SAMPLE_SOLANA, format, text},
     },
     lambda::page::{MAX_BODY, MAX_FOR_BALANCER},
     service::TRIED_AGAIN,
@@ -45,9 +45,9 @@ pub(super) fn address() -> Parameter {
             text()
                 .format(format("wallet-address"))
                 .pattern(Some("^(0[xX][0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{32,44})$"))
-                .examples([super::FARMER, super::SOLANA]),
+                .examples([SAMPLE_EVM, SAMPLE_SOLANA]),
         ))
-        .example(Some(super::FARMER.into()))
+        .example(Some(SAMPLE_EVM.into()))
         .build()
 }
 

@@ -13,18 +13,18 @@ use utoipa::{
     },
 };
 
-use super::schemas::{text, words};
 use crate::{
     domain::{
         address::AddressError,
         query::{InvalidParameter, MAX_LIMIT},
+        schema::{text, words},
     },
     lambda::{
         http::PATHS,
         problem::{Allowed, Body, Code, Problem},
     },
     service::ServiceError,
-    upstream::{Failure, Quota, Upstream, UpstreamError},
+    upstream::{Failure, Provider, Quota, UpstreamError},
 };
 
 /// A validator, as an example.
@@ -160,7 +160,7 @@ pub(super) fn problems() -> Vec<(&'static str, StatusCode, Response)> {
     let waiting = Some(Duration::from_secs(30));
     let failed = |failure| {
         Problem::from(ServiceError::from(UpstreamError {
-            upstream: Upstream::Zerion,
+            upstream: Provider::Zerion,
             failure,
         }))
     };

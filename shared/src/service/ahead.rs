@@ -7,7 +7,7 @@ use super::{CacheOutcome, Held, Request, Service};
 use crate::{
     cache::{Header, watched::WatchedWallet},
     clock::Timestamp,
-    domain::{query::Query, schedule::renewed_after},
+    domain::{query::Query, refresh_schedule::renewed_after},
     queue::{Delayed, Queue},
 };
 

@@ -9,10 +9,10 @@ use crate::{
     cache::book::{PageState, Prices},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page, Slot},
         currency::Currency,
         price::Price,
-        upstream::Upstream,
+        price_book::{DemandWindow, Page, QuoteKey},
+        provider::Provider,
     },
     sync::locked,
 };
@@ -29,7 +29,7 @@ const BREAKER_TTL: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Copies {
     pages: Mutex<HashMap<(Currency, Page), Copy>>,
-    breakers: Mutex<HashMap<Upstream, Breaker>>,
+    breakers: Mutex<HashMap<Provider, Breaker>>,
 }
 
 /// Until when an upstream wants to be left alone, and when that was read.
@@ -48,13 +48,13 @@ struct Copy {
 
 impl Copies {
     /// The price of `key`, if the copy has one.
-    pub fn price(&self, currency: Currency, key: &BookKey) -> Option<Price> {
+    pub fn price(&self, currency: Currency, key: &QuoteKey) -> Option<Price> {
         let pages = locked(&self.pages);
         pages.get(&(currency, key.page()))?.prices.get(key).copied()
     }
 
     /// Whether `key` is known to be noted as wanted.
-    pub fn notes(&self, currency: Currency, key: &BookKey, now: Slot) -> bool {
+    pub fn notes(&self, currency: Currency, key: &QuoteKey, now: DemandWindow) -> bool {
         let pages = locked(&self.pages);
         let copy = pages.get(&(currency, key.page()));
         copy.is_some_and(|copy| copy.state.notes(key, now))
@@ -78,7 +78,7 @@ impl Copies {
         &self,
         currency: Currency,
         page: Page,
-        prices: impl IntoIterator<Item = (&'p BookKey, &'p Price)>,
+        prices: impl IntoIterator<Item = (&'p QuoteKey, &'p Price)>,
         now: Timestamp,
     ) {
         let mut pages = locked(&self.pages);
@@ -117,14 +117,14 @@ impl Copies {
     }
 
     /// Until when `upstream` is known to want to be left alone.
-    pub fn open_until(&self, upstream: Upstream, now: Timestamp) -> Option<Timestamp> {
+    pub fn open_until(&self, upstream: Provider, now: Timestamp) -> Option<Timestamp> {
         let until = locked(&self.breakers).get(&upstream)?.until;
         Some(until).filter(|until| now < *until)
     }
 
     /// Whether it should be read again: always while it is closed, and now and
     /// then while it is open, since somebody may have closed it by hand.
-    pub fn breaker_is_due(&self, upstream: Upstream, now: Timestamp) -> bool {
+    pub fn breaker_is_due(&self, upstream: Provider, now: Timestamp) -> bool {
         let breakers = locked(&self.breakers);
         let open = breakers.get(&upstream).filter(|it| now < it.until);
         open.is_none_or(|it| now >= it.read_at.plus(BREAKER_TTL))
@@ -132,7 +132,7 @@ impl Copies {
 
     /// Keeps what was read by a look that began at `began`: until when
     /// `upstream` wants to be left alone. What was learned since then stays.
-    pub fn keep_breaker(&self, upstream: Upstream, until: Option<Timestamp>, began: Timestamp) {
+    pub fn keep_breaker(&self, upstream: Provider, until: Option<Timestamp>, began: Timestamp) {
         let mut breakers = locked(&self.breakers);
         let newer = breakers.get(&upstream).filter(|it| it.read_at > began);
         let until = match newer {
@@ -172,14 +172,14 @@ fn entry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{book::Shelf, number::Number, price::CmcId, price::PriceSource};
+    use crate::domain::{decimal::Decimal, price::CmcId, price::PriceSource, price_book::Shelf};
 
     #[test]
     fn are_bounded_and_keep_the_newest() {
         let copies = Copies::default();
         let at = Timestamp::from_millis;
-        let price = |time| Price::new(Number::ONE, None, PriceSource::CoinMarketCap, at(time));
-        let key = BookKey::Listed(CmcId(1));
+        let price = |time| Price::new(Decimal::ONE, None, PriceSource::CoinMarketCap, at(time));
+        let key = QuoteKey::Listed(CmcId(1));
         let keep = |currency, number, time| {
             let page = Page {
                 shelf: Shelf::Unlisted,
@@ -207,12 +207,12 @@ mod tests {
     fn breakers_close_by_the_clock_or_by_hand() {
         let copies = Copies::default();
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
-        let of = Upstream::CoinMarketCap;
+        let of = Provider::CoinMarketCap;
         assert!(copies.breaker_is_due(of, at(0)));
         copies.keep_breaker(of, Some(at(500)), at(0));
         assert_eq!(copies.open_until(of, at(499)), Some(at(500)));
         assert_eq!(copies.open_until(of, at(500)), None);
-        assert_eq!(copies.open_until(Upstream::Zerion, at(0)), None);
+        assert_eq!(copies.open_until(Provider::Zerion, at(0)), None);
         assert!(!copies.breaker_is_due(of, at(59)));
         assert!(copies.breaker_is_due(of, at(60)));
         copies.keep_breaker(of, None, at(60));

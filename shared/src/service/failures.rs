@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     cache::{FailureMark, Header, header::LONGEST_FAILURE as LONGEST},
     clock::Timestamp,
-    domain::{scope::Part, upstream::Upstream},
+    domain::{provider::Provider, scope::Part},
     upstream::{Failure, Quota, UpstreamError},
 };
 
@@ -70,7 +70,7 @@ pub(super) fn remembered(
         _ => Failure::Unavailable("it failed a moment ago".to_owned()),
     };
     Some(UpstreamError {
-        upstream: Upstream::Zerion,
+        upstream: Provider::Zerion,
         failure,
     })
 }

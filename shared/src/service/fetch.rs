@@ -13,12 +13,12 @@ use crate::{
     },
     clock::Timestamp,
     domain::{
-        answer::{Missing, MissingReason},
         currency::Currency,
         price::{Price, PriceSource, PriceTable},
+        provider::Provider,
         query::Query,
+        response::{Missing, MissingReason},
         scope::{Part, Scope},
-        upstream::Upstream,
     },
     sync::locked,
     upstream::{Failure, FetchedStructure, UpstreamError},
@@ -364,7 +364,7 @@ impl Service {
         // A process that was frozen meanwhile has an old answer.
         if took > timeout + THAWED {
             return Err(UpstreamError {
-                upstream: Upstream::Zerion,
+                upstream: Provider::Zerion,
                 failure: Failure::Timeout,
             });
         }

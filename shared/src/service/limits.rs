@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Request, Service};
 use crate::{
     clock::Timestamp,
-    domain::upstream::Upstream,
+    domain::provider::Provider,
     metrics::BREAKER_OPEN,
     upstream::{Failure, Quota, UpstreamError},
     usage::Usage,
@@ -15,10 +15,10 @@ use crate::{
 /// An upstream that limits requests and does not say for how long is left alone
 /// for this long: CoinMarketCap counts them by the minute, the others by the
 /// second.
-const fn requests_pause(upstream: Upstream) -> Duration {
+const fn requests_pause(upstream: Provider) -> Duration {
     match upstream {
-        Upstream::CoinMarketCap => Duration::from_secs(60),
-        Upstream::Zerion | Upstream::DefiLlama => Duration::from_secs(5),
+        Provider::CoinMarketCap => Duration::from_secs(60),
+        Provider::Zerion | Provider::DefiLlama => Duration::from_secs(5),
     }
 }
 
@@ -29,7 +29,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(86_400);
 /// with the day: the source says nothing of when a month ends for this plan,
 /// and one refused request a day costs nothing.
 fn pause_until(
-    upstream: Upstream,
+    upstream: Provider,
     now: Timestamp,
     retry_after: Option<Duration>,
     quota: Quota,
@@ -43,7 +43,7 @@ fn pause_until(
 }
 
 /// The failure in place of asking an upstream that is left alone.
-pub(super) fn left_alone(upstream: Upstream, until: Timestamp, now: Timestamp) -> UpstreamError {
+pub(super) fn left_alone(upstream: Provider, until: Timestamp, now: Timestamp) -> UpstreamError {
     BREAKER_OPEN.add_for(upstream, 1);
     UpstreamError {
         upstream,
@@ -56,13 +56,13 @@ pub(super) fn left_alone(upstream: Upstream, until: Timestamp, now: Timestamp) -
 
 impl Service {
     /// Until when `upstream` is known to want to be left alone.
-    pub(super) fn blocked(&self, upstream: Upstream) -> Option<Timestamp> {
+    pub(super) fn blocked(&self, upstream: Provider) -> Option<Timestamp> {
         self.copies.open_until(upstream, self.clock.now())
     }
 
     /// Looks whether `upstream` may be asked; while it is known that it may
     /// not, only now and then.
-    pub(super) async fn look_at_breaker(&self, upstream: Upstream, usage: &Usage) {
+    pub(super) async fn look_at_breaker(&self, upstream: Provider, usage: &Usage) {
         let now = self.clock.now();
         if !self.copies.breaker_is_due(upstream, now) {
             return;
@@ -100,7 +100,7 @@ mod tests {
     fn pauses_end_when_the_source_says_or_its_limit_does() {
         let until = |told: Option<u64>, quota| {
             let told = told.map(Duration::from_secs);
-            pause_until(Upstream::CoinMarketCap, NOW, told, quota).to_string()
+            pause_until(Provider::CoinMarketCap, NOW, told, quota).to_string()
         };
         assert_eq!(until(Some(5), Quota::Plan), "2026-11-21T09:40:51.007Z");
         assert_eq!(until(None, Quota::Requests), "2026-11-21T09:41:46.007Z");

@@ -45,8 +45,8 @@ use crate::{
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
     domain::{
-        address::Address, answer::Missing, holdings::CorruptHoldings, price::OldestPrices,
-        query::Query, scope::Part, upstream::Upstream,
+        address::Address, holdings::CorruptHoldings, price::OldestPrices, provider::Provider,
+        query::Query, response::Missing, scope::Part,
     },
     queue::Queue,
     upstream::{Attempts, Failure, FallbackSource, PriceSource, StructureSource, UpstreamError},
@@ -117,7 +117,7 @@ pub struct Request {
 pub enum ServiceError {
     /// An upstream failed and nothing cached may stand in.
     #[error(transparent)]
-    Upstream(#[from] UpstreamError),
+    Provider(#[from] UpstreamError),
     /// The cache cannot be reached, and nothing can be done without it.
     #[error("the cache is unavailable")]
     CacheUnavailable,
@@ -312,7 +312,7 @@ impl Service {
         match (held.level.outcome, held.level.detail) {
             // What was there before is no success here.
             (CacheOutcome::Hit, Some(UPSTREAM_ERROR)) => Err(UpstreamError {
-                upstream: Upstream::Zerion,
+                upstream: Provider::Zerion,
                 failure: Failure::Unavailable("it failed".to_owned()),
             }
             .into()),
@@ -323,7 +323,7 @@ impl Service {
     }
 
     /// Whether an upstream is known to want to be left alone.
-    pub fn is_left_alone(&self, upstream: Upstream) -> bool {
+    pub fn is_left_alone(&self, upstream: Provider) -> bool {
         self.blocked(upstream).is_some()
     }
 

@@ -23,10 +23,10 @@ use crate::{
     cache::{CacheError, NewPrices},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Shelf},
         currency::Currency,
         exchange_rate::{self, ExchangeRates, USD_STABLECOINS},
         price::{OldestPrices, Price, PriceKey, PriceSource, PriceTable},
+        price_book::{QuoteKey, Shelf},
         query::Query,
         scope::Part,
         wallet_prices::{PricesIn, WalletPrices},
@@ -156,8 +156,8 @@ impl Known {
     /// what CoinMarketCap lists, only the answer's counts.
     pub fn checks(&self, wanted: &Wanted) -> Checks {
         let counts = |of: Currency, asset: &WantedAsset| match asset.quote {
-            BookKey::Listed(_) => of == self.currency,
-            BookKey::Unlisted(_) => true,
+            QuoteKey::Listed(_) => of == self.currency,
+            QuoteKey::Unlisted(_) => true,
         };
         let (mut entries, mut unpriced) = (Vec::new(), BTreeMap::new());
         for (key, asset) in wanted.iter() {
@@ -174,8 +174,8 @@ impl Known {
                 }
             }
             let source = match asset.quote {
-                BookKey::Listed(_) => self.currency,
-                BookKey::Unlisted(_) => Currency::USD,
+                QuoteKey::Listed(_) => self.currency,
+                QuoteKey::Unlisted(_) => Currency::USD,
             };
             let refreshed = self.refreshed.get(&source);
             entries.extend(refreshed.and_then(|it| it.entry(key)).map(|it| (key, *it)));
@@ -249,7 +249,7 @@ impl Service {
         let quote_failed = pricing
             .wanted
             .iter()
-            .any(|(key, asset)| due.contains(&key) && matches!(asset.quote, BookKey::Listed(_)));
+            .any(|(key, asset)| due.contains(&key) && matches!(asset.quote, QuoteKey::Listed(_)));
         if let Some(error) = &found.listed.failed
             && !has_usable_price(&prices.table, oldest)
             && (quote_failed || prices.unconverted.is_empty())
@@ -343,7 +343,7 @@ impl Service {
             _ if is_unknown(check) => self.unknown_ttl(),
             // The provider's price stood in for a source that failed.
             _ if check.source == PriceSource::Zerion && check.checked_at > check.given_at => ttl,
-            BookKey::Unlisted(_) if check.is_known() => self.unlisted_ttl(),
+            QuoteKey::Unlisted(_) if check.is_known() => self.unlisted_ttl(),
             _ => ttl,
         }
     }
@@ -582,7 +582,7 @@ impl FoundAll {
             true => &self.listed,
             false => self.others.get(&currency)?,
         };
-        let coins = USD_STABLECOINS.map(|id| found.prices.get(&BookKey::Listed(id)).copied());
+        let coins = USD_STABLECOINS.map(|id| found.prices.get(&QuoteKey::Listed(id)).copied());
         exchange_rate::rate_of_dollar(coins.into_iter().flatten())
     }
 }
@@ -599,13 +599,13 @@ pub(super) fn rates_needed(asked: Currency, prices: &WalletPrices) -> BTreeSet<C
 }
 
 /// The stablecoins that tell what a dollar costs.
-fn dollar_needs(prices: &WalletPrices) -> BTreeMap<BookKey, Need> {
+fn dollar_needs(prices: &WalletPrices) -> BTreeMap<QuoteKey, Need> {
     let need = Need {
         own: None,
         usable: prices.unconverted.is_empty(),
         notable: true,
     };
-    let keys = USD_STABLECOINS.map(BookKey::Listed);
+    let keys = USD_STABLECOINS.map(QuoteKey::Listed);
     keys.into_iter().map(|key| (key, need)).collect()
 }
 

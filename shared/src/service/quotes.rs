@@ -9,12 +9,13 @@ use super::{Request, Service};
 use crate::{
     clock::Timestamp,
     domain::{
-        belief::{self, Refusal},
-        book::{BookKey, Shelf},
         currency::Currency,
-        number::Number,
+        decimal::Decimal,
+        price::RejectReason,
         price::{CmcId, Price, PriceSource},
-        upstream::Upstream,
+        price_book::{QuoteKey, Shelf},
+        price_guard,
+        provider::Provider,
     },
     upstream::{Failure, FallbackQuote, Quote, UpstreamError},
 };
@@ -32,8 +33,8 @@ const THAWED: Duration = Duration::from_secs(2);
 /// What a source says of a token: a price, or why it is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Said {
-    price: Result<Number, Refusal>,
-    change_24h_percent: Option<Number>,
+    price: Result<Decimal, RejectReason>,
+    change_24h_percent: Option<Decimal>,
     as_of: Timestamp,
 }
 
@@ -45,7 +46,7 @@ pub(super) struct Answers {
     pub given_at: Timestamp,
     /// By key; nothing for a key that it was asked for and does not know. A key
     /// whose request failed is not there at all.
-    pub said: BTreeMap<BookKey, Option<Said>>,
+    pub said: BTreeMap<QuoteKey, Option<Said>>,
     /// The source, if it answered.
     pub answered: Option<PriceSource>,
     /// How each request that failed did.
@@ -53,10 +54,10 @@ pub(super) struct Answers {
 }
 
 /// Who is asked for the price of `key`.
-fn source_of(key: &BookKey) -> PriceSource {
+fn source_of(key: &QuoteKey) -> PriceSource {
     match key {
-        BookKey::Listed(_) => PriceSource::CoinMarketCap,
-        BookKey::Unlisted(_) => PriceSource::DefiLlama,
+        QuoteKey::Listed(_) => PriceSource::CoinMarketCap,
+        QuoteKey::Unlisted(_) => PriceSource::DefiLlama,
     }
 }
 
@@ -75,7 +76,7 @@ impl Answers {
     /// The price that `key` has now. What its source does not know, and what
     /// is not believed, keeps the price before it. `None` for a key whose
     /// request failed.
-    pub fn settle(&self, key: &BookKey, known: Known<'_>) -> Option<Price> {
+    pub fn settle(&self, key: &QuoteKey, known: Known<'_>) -> Option<Price> {
         let said = self.said.get(key)?;
         let kept = |refused| {
             let before = known.before.copied();
@@ -90,10 +91,13 @@ impl Answers {
         let before = known.before.filter(recent);
         let amount = before.filter(|price| price.is_known());
         let amount = amount.map(|price| price.amount);
-        let doubted = before.is_some_and(|price| price.refused == Some(Refusal::Jump));
+        let previously_rejected =
+            before.is_some_and(|price| price.refused == Some(RejectReason::Outlier));
         Some(match said.price {
-            Ok(new) if !belief::for_the_book(new, amount, doubted, known.own) => {
-                kept(Some(Refusal::Jump))
+            Ok(new)
+                if !price_guard::accept_for_book(new, amount, previously_rejected, known.own) =>
+            {
+                kept(Some(RejectReason::Outlier))
             }
             Ok(new) => Price {
                 as_of: said.as_of,
@@ -110,7 +114,7 @@ impl Service {
         &self,
         shelf: Shelf,
         currency: Currency,
-        keys: &BTreeSet<BookKey>,
+        keys: &BTreeSet<QuoteKey>,
         limit: Duration,
         request: &Request,
     ) -> Answers {
@@ -118,8 +122,8 @@ impl Service {
         let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
         for key in keys {
             match key {
-                BookKey::Listed(id) => listed.push(*id),
-                BookKey::Unlisted(name) => unlisted.push(name.clone()),
+                QuoteKey::Listed(id) => listed.push(*id),
+                QuoteKey::Unlisted(name) => unlisted.push(name.clone()),
             }
         }
         let heard: Vec<Option<Heard>> = match shelf {
@@ -186,7 +190,7 @@ impl Service {
         let now = self.clock.now();
         let read = |quote: Quote| {
             (
-                BookKey::Listed(quote.id),
+                QuoteKey::Listed(quote.id),
                 said(
                     quote.price,
                     quote.change_24h_percent,
@@ -196,8 +200,8 @@ impl Service {
                 ),
             )
         };
-        let asked = ids.iter().copied().map(BookKey::Listed).collect();
-        let source = (PriceSource::CoinMarketCap, Upstream::CoinMarketCap);
+        let asked = ids.iter().copied().map(QuoteKey::Listed).collect();
+        let source = (PriceSource::CoinMarketCap, Provider::CoinMarketCap);
         let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
         Some((source, asked, quotes))
     }
@@ -215,12 +219,12 @@ impl Service {
         let now = self.clock.now();
         let read = |quote: FallbackQuote| {
             (
-                BookKey::Unlisted(quote.key),
+                QuoteKey::Unlisted(quote.key),
                 said(quote.price, None, quote.as_of, now, MAX_FALLBACK_AGE),
             )
         };
-        let asked = names.iter().cloned().map(BookKey::Unlisted).collect();
-        let source = (PriceSource::DefiLlama, Upstream::DefiLlama);
+        let asked = names.iter().cloned().map(QuoteKey::Unlisted).collect();
+        let source = (PriceSource::DefiLlama, Provider::DefiLlama);
         let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
         Some((source, asked, quotes))
     }
@@ -228,16 +232,16 @@ impl Service {
 
 /// Who was asked in one request, for what, and what it said.
 type Heard = (
-    (PriceSource, Upstream),
-    Vec<BookKey>,
-    Result<Vec<(BookKey, Said)>, UpstreamError>,
+    (PriceSource, Provider),
+    Vec<QuoteKey>,
+    Result<Vec<(QuoteKey, Said)>, UpstreamError>,
 );
 
 /// A quote at `now`. Coins that are no longer traded keep their last quote:
 /// one that its source dates further back than `oldest` is none.
 fn said(
-    price: Result<Number, Refusal>,
-    change_24h_percent: Option<Number>,
+    price: Result<Decimal, RejectReason>,
+    change_24h_percent: Option<Decimal>,
     dated: Option<Timestamp>,
     now: Timestamp,
     oldest: Duration,
@@ -245,7 +249,7 @@ fn said(
     let age = dated.map_or(Duration::ZERO, |at| now.since(at));
     Said {
         price: match age > oldest {
-            true => price.and(Err(Refusal::Outdated)),
+            true => price.and(Err(RejectReason::Outdated)),
             false => price,
         },
         change_24h_percent,
@@ -264,8 +268,8 @@ mod tests {
 
     #[test]
     fn what_is_not_answered_or_not_believed_keeps_the_price_before() {
-        let key = BookKey::Listed(CmcId(1));
-        let number = |text| Number::parse(text).unwrap();
+        let key = QuoteKey::Listed(CmcId(1));
+        let number = |text| Decimal::parse(text).unwrap();
         let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
         let price = |text, at| Price::new(number(text), None, PriceSource::CoinMarketCap, at);
         let quoted = |price| Some(said(price, None, None, NOW, MAX_QUOTE_AGE));
@@ -293,18 +297,21 @@ mod tests {
         assert_eq!(new.checked_at, NOW);
         for (said, refused) in [
             (None, None),
-            (quoted(Ok(number("51"))), Some(Refusal::Jump)),
-            (quoted(Err(Refusal::Outdated)), Some(Refusal::Outdated)),
+            (quoted(Ok(number("51"))), Some(RejectReason::Outlier)),
+            (
+                quoted(Err(RejectReason::Outdated)),
+                Some(RejectReason::Outdated),
+            ),
         ] {
             let kept = settled(said, Some(before));
             assert_eq!((kept.amount, kept.given_at), (before.amount, ago(60)));
             // When it was asked for, so that anything given since is newer.
             assert_eq!((kept.checked_at, kept.refused), (ago(1), refused));
         }
-        let none = settled(quoted(Err(Refusal::NotPositive)), None);
+        let none = settled(quoted(Err(RejectReason::NotPositive)), None);
         assert_eq!(
             (none.is_known(), none.refused),
-            (false, Some(Refusal::NotPositive))
+            (false, Some(RejectReason::NotPositive))
         );
         // A price from long ago does not stand in the way of a new one.
         let ancient = price("1", ago(961));
@@ -312,9 +319,9 @@ mod tests {
             settled(quoted(Ok(number("51"))), Some(ancient)).amount,
             number("51")
         );
-        // What was doubted once stays out until somebody vouches for it.
+        // What was previously_rejected once stays out until somebody vouches for it.
         let doubt = Price::unknown(PriceSource::CoinMarketCap, ago(60));
-        let doubt = doubt.checked(ago(60), Some(Refusal::Jump));
+        let doubt = doubt.checked(ago(60), Some(RejectReason::Outlier));
         assert!(!settled(quoted(Ok(number("51"))), Some(doubt)).is_known());
     }
 
@@ -323,7 +330,7 @@ mod tests {
         let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
         let quoted = |seconds| {
             said(
-                Ok(Number::ONE),
+                Ok(Decimal::ONE),
                 None,
                 Some(ago(seconds)),
                 NOW,
@@ -332,6 +339,6 @@ mod tests {
         };
         assert_eq!(quoted(90).as_of, NOW);
         assert_eq!(quoted(1200).as_of, ago(1200));
-        assert_eq!(quoted(3601).price, Err(Refusal::Outdated));
+        assert_eq!(quoted(3601).price, Err(RejectReason::Outdated));
     }
 }

@@ -10,11 +10,11 @@ use crate::{
     cache::CachedPart,
     clock::Timestamp,
     domain::{
-        answer::{Missing, MissingReason, StructureInfo},
         currency::Currency,
         holdings::Holdings,
         portfolio::Portfolio,
         price::{OldestPrices, PriceKey, PriceTable},
+        response::{Missing, MissingReason, StructureInfo},
         scope::Part,
     },
 };

@@ -32,7 +32,7 @@ use crate::{
     },
     clock::Timestamp,
     config::Lifetime,
-    domain::{query::Query, scope::Part, upstream::Upstream},
+    domain::{provider::Provider, query::Query, scope::Part},
     upstream::{Failure, UpstreamError},
     usage::Usage,
 };
@@ -210,9 +210,9 @@ impl Search<'_> {
     async fn run(&mut self) -> Result<Held, ServiceError> {
         let limit = self.service.policy.structure_timeout + LEASE;
         let patience = self.service.upstream_timeout(limit, self.request);
-        if self.service.blocked(Upstream::Zerion).is_some() {
+        if self.service.blocked(Provider::Zerion).is_some() {
             let usage = &self.request.usage;
-            self.service.look_at_breaker(Upstream::Zerion, usage).await;
+            self.service.look_at_breaker(Provider::Zerion, usage).await;
         }
         loop {
             if let Some(held) = self.complete() {
@@ -243,7 +243,7 @@ impl Search<'_> {
         let asked_at = self.service.clock.now();
         let (taken, ()) = futures::join!(
             self.take_lease(&target, asked_at),
-            self.service.look_at_breaker(Upstream::Zerion, &aside)
+            self.service.look_at_breaker(Provider::Zerion, &aside)
         );
         self.request.usage.add_aside(&aside);
         match taken {
@@ -523,9 +523,9 @@ impl Search<'_> {
 
     /// The failure that stands for the provider's rate limit, if it is reached.
     fn paused(&self) -> Option<UpstreamError> {
-        let until = self.service.blocked(Upstream::Zerion)?;
+        let until = self.service.blocked(Provider::Zerion)?;
         Some(left_alone(
-            Upstream::Zerion,
+            Provider::Zerion,
             until,
             self.service.clock.now(),
         ))
@@ -623,7 +623,7 @@ impl Search<'_> {
 }
 
 fn is_not_trackable(error: &ServiceError) -> bool {
-    let ServiceError::Upstream(error) = error else {
+    let ServiceError::Provider(error) = error else {
         return false;
     };
     error.failure == Failure::NotTrackable

@@ -15,13 +15,14 @@ use super::{
 use crate::{
     cache::CachedPart,
     domain::{
-        belief::{self, Refusal},
-        book::BookKey,
         currency::Currency,
+        decimal::Decimal,
         exchange_rate,
         holdings::Holdings,
-        number::Number,
+        price::RejectReason,
         price::{Price, PriceKey, PriceSource, PriceTable},
+        price_book::QuoteKey,
+        price_guard,
         scope::Part,
         wallet_prices::WalletPrices,
     },
@@ -36,9 +37,9 @@ struct Judges {
     /// The wallet's price in the source's currency.
     own: Option<Price>,
     /// The prices that a new one must agree with.
-    amounts: Vec<Number>,
+    amounts: Vec<Decimal>,
     /// The provider's price, if the token's amounts are scaled.
-    scaled: Option<Option<Number>>,
+    scaled: Option<Option<Decimal>>,
 }
 
 impl Service {
@@ -111,7 +112,7 @@ impl Service {
         due: &BTreeSet<PriceKey>,
         listed: bool,
         (currency, found): (Currency, &Found),
-        refused: &mut HashMap<PriceKey, Refusal>,
+        refused: &mut HashMap<PriceKey, RejectReason>,
     ) -> Vec<(PriceKey, Price)> {
         let now = self.clock.now();
         let checks = pricing.known.checks(&pricing.wanted);
@@ -119,7 +120,7 @@ impl Service {
         let mut taken = Vec::new();
         let assets = pricing.wanted.iter().filter(|(key, _)| due.contains(key));
         for (key, asset) in assets {
-            if matches!(asset.quote, BookKey::Listed(_)) != listed {
+            if matches!(asset.quote, QuoteKey::Listed(_)) != listed {
                 continue;
             }
             let judges = self.judges(pricing, key, asset.scaled, currency, &direct);
@@ -177,7 +178,7 @@ impl Service {
             PriceSource::Zerion => price.usable_since(oldest.unlisted),
             _ => oldest.allow(key, price),
         });
-        let mut amounts: Vec<Number> = usable.map(|price| price.amount).collect();
+        let mut amounts: Vec<Decimal> = usable.map(|price| price.amount).collect();
         if amounts.is_empty() {
             amounts.extend(own.or(provider).map(|price| price.amount));
         }
@@ -208,22 +209,22 @@ fn choose(found: &Price, judges: &Judges) -> Price {
         return keep(found.refused);
     }
     if let Some(provider) = judges.scaled {
-        return match belief::for_a_scaled_token(found.amount, provider) {
+        return match price_guard::accept_for_scaled_token(found.amount, provider) {
             true => *found,
             false => keep(None),
         };
     }
-    let agrees = |amount: &Number| belief::for_the_wallet(found.amount, Some(*amount));
+    let agrees = |amount: &Decimal| price_guard::accept_for_wallet(found.amount, Some(*amount));
     match judges.amounts.iter().all(agrees) {
         true => *found,
-        false => keep(Some(Refusal::Jump)),
+        false => keep(Some(RejectReason::Outlier)),
     }
 }
 
 /// Logs tokens whose price was just refused: a wrong mapping shows here.
 fn report(
     parts: &BTreeMap<Part, Arc<CachedPart>>,
-    refused: &HashMap<PriceKey, Refusal>,
+    refused: &HashMap<PriceKey, RejectReason>,
     wanted: &Wanted,
 ) {
     let decoded = parts.values().map(|part| Holdings::decode(&part.bytes));

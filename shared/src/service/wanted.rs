@@ -8,10 +8,10 @@ use std::{
 use crate::{
     cache::CachedPart,
     domain::{
-        book::BookKey,
         currency::Currency,
         holdings::{CorruptHoldings, Holdings},
         price::PriceKey,
+        price_book::QuoteKey,
         scope::Part,
     },
 };
@@ -25,7 +25,7 @@ const MAX_DOUBTFUL: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WantedAsset {
     /// What its source is asked for.
-    pub quote: BookKey,
+    pub quote: QuoteKey,
     /// Whether its amounts are multiples of what other sources price.
     pub scaled: bool,
     /// The parts that hold it.
@@ -73,7 +73,7 @@ impl Wanted {
                     parts,
                 };
                 if let Some(id) = token.cmc {
-                    put(&mut assets, key, wanted(BookKey::Listed(id)));
+                    put(&mut assets, key, wanted(QuoteKey::Listed(id)));
                 } else if fallback && let Some(name) = holdings.fallback_key(token) {
                     let plausible = token.verified || *part == Part::Defi || priced(key);
                     let kind = if plausible {
@@ -81,7 +81,7 @@ impl Wanted {
                     } else {
                         &mut doubtful
                     };
-                    put(kind, key, wanted(BookKey::Unlisted(name)));
+                    put(kind, key, wanted(QuoteKey::Unlisted(name)));
                 } else {
                     others.insert(key);
                 }
@@ -118,13 +118,13 @@ impl Wanted {
         &self,
         currency: Currency,
         priced: impl Fn(PriceKey) -> bool,
-    ) -> BTreeMap<Currency, Vec<BookKey>> {
-        let mut notable: BTreeMap<Currency, Vec<BookKey>> = BTreeMap::new();
+    ) -> BTreeMap<Currency, Vec<QuoteKey>> {
+        let mut notable: BTreeMap<Currency, Vec<QuoteKey>> = BTreeMap::new();
         for (key, asset) in self.iter() {
             let of = match asset.quote {
-                BookKey::Listed(_) => currency,
-                BookKey::Unlisted(_) if priced(key) => Currency::USD,
-                BookKey::Unlisted(_) => continue,
+                QuoteKey::Listed(_) => currency,
+                QuoteKey::Unlisted(_) if priced(key) => Currency::USD,
+                QuoteKey::Unlisted(_) => continue,
             };
             notable.entry(of).or_default().push(asset.quote.clone());
         }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Attempts, Failure, FallbackQuote, FallbackSource, HttpClient, Quota, Upstream, UpstreamError,
+    Attempts, Failure, FallbackQuote, FallbackSource, HttpClient, Provider, Quota, UpstreamError,
     guard::Guard,
     http::{retry_after, send},
     lenient::{describe, lenient, number},
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::Config,
-    domain::{belief::Refusal, number::Number},
+    domain::{decimal::Decimal, price::RejectReason},
 };
 
 /// Keys in one request: more than about 250 make the URL too long.
@@ -25,7 +25,7 @@ const BATCH: usize = 100;
 /// How old a price may be, in the service's own words.
 const SEARCH_WIDTH: &str = "4h";
 /// The service rates its own prices from 0 to 1; what is below this is a guess.
-const LEAST_CONFIDENCE: Number = Number::half();
+const LEAST_CONFIDENCE: Decimal = Decimal::half();
 
 /// The client.
 pub struct DefiLlama {
@@ -41,7 +41,7 @@ impl DefiLlama {
             http,
             base: config.defillama_base.clone(),
             guard: Guard::new(
-                Upstream::DefiLlama,
+                Provider::DefiLlama,
                 config.upstream_concurrency,
                 config.price_timeout,
                 clock,
@@ -87,7 +87,7 @@ impl FallbackSource for DefiLlama {
     ) -> Result<Vec<FallbackQuote>, UpstreamError> {
         let answered = self.batch(keys, timeout).await;
         answered.map_err(|failure| UpstreamError {
-            upstream: Upstream::DefiLlama,
+            upstream: Provider::DefiLlama,
             failure,
         })
     }
@@ -107,11 +107,11 @@ struct Envelope<'b> {
 #[serde(default)]
 struct WireCoin {
     #[serde(deserialize_with = "number")]
-    price: Option<Number>,
+    price: Option<Decimal>,
     #[serde(deserialize_with = "lenient")]
     timestamp: Option<i64>,
     #[serde(deserialize_with = "number")]
-    confidence: Option<Number>,
+    confidence: Option<Decimal>,
 }
 
 /// Reads an answer. Unknown tokens are left out of it; a price that is null,
@@ -130,8 +130,8 @@ pub fn read_prices(body: &[u8]) -> Result<Vec<FallbackQuote>, String> {
             key,
             price: match coin.price.filter(|price| price.is_positive()) {
                 Some(price) if trusted => Ok(price),
-                Some(_) => Err(Refusal::Unsure),
-                None => Err(Refusal::NotPositive),
+                Some(_) => Err(RejectReason::LowConfidence),
+                None => Err(RejectReason::NotPositive),
             },
             as_of: coin
                 .timestamp
@@ -171,7 +171,7 @@ mod tests {
         let expected = [
             ("base:0xA", "1.5"),
             ("base:0xB", "20"),
-            ("base:0xC", "Unsure"),
+            ("base:0xC", "LowConfidence"),
             ("base:0xD", "NotPositive"),
             ("base:0xE", "NotPositive"),
             ("base:0xF", "7"),

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Attempts, Failure, Upstream, bulkhead::Bulkhead, measured::Attempt};
+use super::{Attempts, Failure, Provider, bulkhead::Bulkhead, measured::Attempt};
 use crate::{breaker::Breaker, clock::Clock, metrics::BREAKER_OPEN, random::random, sync::locked};
 
 /// An upstream is left alone after half of at least so many calls failed,
@@ -22,7 +22,7 @@ const SHORT: Duration = Duration::from_secs(1);
 
 /// Guards the calls to one upstream.
 pub(super) struct Guard {
-    upstream: Upstream,
+    upstream: Provider,
     bulkhead: Bulkhead,
     breaker: Mutex<Breaker>,
     /// How long a call may take.
@@ -34,7 +34,7 @@ impl Guard {
     /// A guard of `upstream` that lets `concurrency` calls through at a time,
     /// which may take as long as is `usual`.
     pub fn new(
-        upstream: Upstream,
+        upstream: Provider,
         concurrency: usize,
         usual: Duration,
         clock: Arc<dyn Clock>,
@@ -136,7 +136,7 @@ mod tests {
     fn guard() -> (Guard, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
         let usual = Duration::from_secs(5);
-        (Guard::new(Upstream::Zerion, 4, usual, clock.clone()), clock)
+        (Guard::new(Provider::Zerion, 4, usual, clock.clone()), clock)
     }
 
     async fn attempts(guard: &Guard, failure: Failure) -> (usize, Result<(), Failure>) {

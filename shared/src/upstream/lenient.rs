@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::domain::number::Number;
+use crate::domain::decimal::Decimal;
 
 /// The field's value, or `None` whenever it is not what was expected: one odd
 /// field must not cost the whole answer.
@@ -33,8 +33,8 @@ where
 /// A number, or a string that holds one, digit for digit.
 pub(super) fn number<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Option<Number>, D::Error> {
-    Ok(text(deserializer)?.as_deref().and_then(Number::parse))
+) -> Result<Option<Decimal>, D::Error> {
+    Ok(text(deserializer)?.as_deref().and_then(Decimal::parse))
 }
 
 /// A string, or a number as it is written.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Failure, Upstream};
+use super::{Failure, Provider};
 use crate::metrics::{
     Metric, UPSTREAM_ERRORS, UPSTREAM_LATENCY, UPSTREAM_RATE_LIMITED, UPSTREAM_REQUESTS,
     milliseconds,
@@ -11,7 +11,7 @@ use crate::metrics::{
 /// An attempt that is under way, and is counted when it is dropped. Unless it
 /// was ended before, whoever waited for it gave it up, and it failed.
 pub(super) struct Attempt {
-    upstream: Upstream,
+    upstream: Provider,
     started: Instant,
     counts_as: Option<Metric>,
 }
@@ -19,7 +19,7 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Begins one.
     #[expect(clippy::disallowed_methods, reason = "measures one call")]
-    pub fn begin(upstream: Upstream) -> Self {
+    pub fn begin(upstream: Provider) -> Self {
         UPSTREAM_REQUESTS.add_for(upstream, 1);
         Self {
             upstream,

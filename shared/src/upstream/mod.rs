@@ -16,12 +16,12 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use self::http::HttpClient;
-pub use crate::domain::upstream::Upstream;
+pub use crate::domain::provider::Provider;
 use crate::{
     clock::Timestamp,
     domain::{
-        address::Address, belief::Refusal, currency::Currency, draft::Draft, number::Number,
-        price::CmcId, scope::Scope,
+        address::Address, currency::Currency, decimal::Decimal, holdings_builder::HoldingsBuilder,
+        price::CmcId, price::RejectReason, scope::Scope,
     },
 };
 
@@ -30,7 +30,7 @@ use crate::{
 #[error("{upstream}: {failure}")]
 pub struct UpstreamError {
     /// Which one.
-    pub upstream: Upstream,
+    pub upstream: Provider,
     /// What happened.
     pub failure: Failure,
 }
@@ -104,7 +104,7 @@ pub enum Quota {
 #[derive(Debug, Default)]
 pub struct FetchedStructure {
     /// The rows.
-    pub draft: Draft,
+    pub draft: HoldingsBuilder,
     /// Whether these are all of them. What is not whole is never cached.
     pub complete: bool,
 }
@@ -148,9 +148,9 @@ pub struct Quote {
     /// Of which coin.
     pub id: CmcId,
     /// Price of one coin in the asked currency, positive; or why it is none.
-    pub price: Result<Number, Refusal>,
+    pub price: Result<Decimal, RejectReason>,
     /// Change over 24 hours, percent.
-    pub change_24h_percent: Option<Number>,
+    pub change_24h_percent: Option<Decimal>,
     /// The time that the source gives.
     pub as_of: Option<Timestamp>,
 }
@@ -176,7 +176,7 @@ pub struct FallbackQuote {
     /// `chain:contract`, as it was asked for.
     pub key: String,
     /// Price of one token in US dollars, positive; or why it is none.
-    pub price: Result<Number, Refusal>,
+    pub price: Result<Decimal, RejectReason>,
     /// The time that the source gives.
     pub as_of: Option<Timestamp>,
 }

@@ -9,7 +9,7 @@
 
 use portfolio::domain::{
     currency::Currency,
-    number::Number,
+    decimal::Decimal,
     price::{CmcId, PriceSource},
 };
 
@@ -184,19 +184,19 @@ fn digits(asset: usize) -> i64 {
 }
 
 /// The price that `source` gives at a moment.
-pub fn price(asset: usize, source: PriceSource, at: Moment, currency: Currency) -> Number {
+pub fn price(asset: usize, source: PriceSource, at: Moment, currency: Currency) -> Decimal {
     let source = SOURCES.iter().position(|it| *it == source);
     let source = i64::try_from(source.unwrap_or(0)).unwrap_or(0) + 1;
     let code = 10_000_000_000_000 + digits(asset) * 100_000_000_000 + source * 10_000_000_000;
     let code = code + at * 10 + 1;
     match currency == Currency::USD {
-        true => Number::new(code, exponent(asset)),
-        false => Number::new(code * 8, exponent(asset) - 1),
+        true => Decimal::new(code, exponent(asset)),
+        false => Decimal::new(code * 8, exponent(asset) - 1),
     }
 }
 
 /// What a price in some currency tells, if it is one as it was given.
-pub fn told(price: Number, currency: Currency) -> Option<Told> {
+pub fn told(price: Decimal, currency: Currency) -> Option<Told> {
     let (mut code, mut power) = (price.coefficient(), price.exponent());
     if currency != Currency::USD {
         if code % 8 != 0 {
@@ -220,7 +220,7 @@ pub fn told(price: Number, currency: Currency) -> Option<Told> {
 
 /// Whether a price can be one of `asset`, converted by whatever rate: it lies
 /// within twice of what it costs.
-pub fn resembles(price: Number, asset: usize, currency: Currency) -> bool {
+pub fn resembles(price: Decimal, asset: usize, currency: Currency) -> bool {
     let usual = self::price(asset, PriceSource::Zerion, 0, currency);
     price.compare(usual, 2).is_le() && usual.compare(price, 2).is_le()
 }

@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use portfolio::{
     domain::{
         address::{Address, Family},
-        belief::Refusal,
         currency::Currency,
-        draft::{Draft, Implementation, Row, RowProtocol},
-        number::Number,
+        decimal::Decimal,
+        holdings_builder::HoldingsBuilder,
+        price::RejectReason,
         price::{CmcId, PriceSource as Source},
+        provider::Provider,
+        provider_position::{Implementation, ProviderPosition, ProviderProtocol},
         quantity::Quantity,
         scope::{Part, Scope},
-        upstream::Upstream,
     },
     upstream::{
         Attempts, Failure, FallbackQuote, FallbackSource, FetchedStructure, PriceSource, Quota,
@@ -134,14 +135,20 @@ impl Wallet {
         quantity / 1000
     }
 
-    fn row(&self, part: Part, version: u64, asset: &Asset, price: Option<Number>) -> Row {
+    fn row(
+        &self,
+        part: Part,
+        version: u64,
+        asset: &Asset,
+        price: Option<Decimal>,
+    ) -> ProviderPosition {
         let raw = Self::quantity(part, version, asset).to_string();
         let contract = asset.contract.unwrap_or("base");
         let (kind, suffix) = match part {
             Part::Wallet => ("wallet", "asset-asset"),
             Part::Defi => ("staked", "pool-staked"),
         };
-        Row {
+        ProviderPosition {
             id: format!("{contract}-{}-{suffix}", asset.chain),
             kind: Some(kind.to_owned()),
             name: if part == Part::Defi { "Pool" } else { "Asset" }.to_owned(),
@@ -157,15 +164,15 @@ impl Wallet {
             }],
             quantity: Quantity::parse(Some(&raw), Some(6), None).map(Quantity::into_owned),
             decimals: Some(6),
-            protocol: (part == Part::Defi).then(|| RowProtocol {
+            protocol: (part == Part::Defi).then(|| ProviderProtocol {
                 id: "protocol".to_owned(),
                 name: "Protocol".to_owned(),
-                ..RowProtocol::default()
+                ..ProviderProtocol::default()
             }),
             group: (part == Part::Defi).then(|| "group".to_owned()),
             displayable: true,
             price,
-            ..Row::default()
+            ..ProviderPosition::default()
         }
     }
 }
@@ -215,7 +222,7 @@ impl Providers {
     /// Waits for a provider; gives the moment as of which it answered.
     async fn wait(
         &self,
-        upstream: Upstream,
+        upstream: Provider,
         timeout: Duration,
         troubles: &[Fault],
     ) -> Result<(Moment, Option<Fault>), UpstreamError> {
@@ -291,7 +298,7 @@ impl StructureSource for Providers {
             Fault::Hung,
             Fault::Incomplete,
         ];
-        let answered = self.wait(Upstream::Zerion, timeout, &troubles).await;
+        let answered = self.wait(Provider::Zerion, timeout, &troubles).await;
         let (at, trouble) = answered.inspect_err(|error| {
             self.world.note(mix(number as u64 ^ 1 << 40), || {
                 format!("ZERION {number} failed: {}", error.failure)
@@ -304,7 +311,7 @@ impl StructureSource for Providers {
         self.world.note(mix(number as u64 ^ 1 << 41), || {
             format!("ZERION {number} answered: version {version} complete {complete}")
         });
-        let mut draft = Draft::default();
+        let mut draft = HoldingsBuilder::default();
         for part in scope.parts() {
             for asset in wallet.brought(*part, version, complete) {
                 let price = coins::price(asset.index, Source::Zerion, at, currency);
@@ -331,9 +338,9 @@ impl Providers {
     }
 
     /// A quote, or in trouble perhaps none.
-    fn quoted(&self, trouble: Option<Fault>, price: Number) -> Result<Number, Refusal> {
+    fn quoted(&self, trouble: Option<Fault>, price: Decimal) -> Result<Decimal, RejectReason> {
         match trouble.is_some() && self.world.draw(|rng, _| rng.chance(200)) {
-            true => Err(Refusal::NotPositive),
+            true => Err(RejectReason::NotPositive),
             false => Ok(price),
         }
     }
@@ -352,7 +359,7 @@ impl PriceSource for Providers {
         self.world.note(ids.len() as u64, || {
             format!("CMC asked: {ids:?} {currency}")
         });
-        let upstream = Upstream::CoinMarketCap;
+        let upstream = Provider::CoinMarketCap;
         let (at, trouble) = self.wait(upstream, timeout, &PRICE_TROUBLES).await?;
         let quote = |id: &CmcId| {
             let asset = coins::by_cmc(*id)?;
@@ -382,7 +389,7 @@ impl FallbackSource for Providers {
         self.world.count(|stats| stats.quotes += 1);
         self.world
             .note(keys.len() as u64, || format!("LLAMA asked: {keys:?}"));
-        let upstream = Upstream::DefiLlama;
+        let upstream = Provider::DefiLlama;
         let (at, trouble) = self.wait(upstream, timeout, &PRICE_TROUBLES).await?;
         let quote = |key: &String| {
             let asset = coins::by_llama(key)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::Unit;
 use portfolio::{
-    domain::{scope::Scope, upstream::Upstream},
+    domain::{provider::Provider, scope::Scope},
     metrics as ours,
 };
 use portfolio_tests::template::{Template, plain};
@@ -150,11 +150,11 @@ fn known(dimension: ours::Dimension) -> Vec<&'static str> {
         }
         ours::Dimension::Provider => {
             let all = [
-                Upstream::Zerion,
-                Upstream::CoinMarketCap,
-                Upstream::DefiLlama,
+                Provider::Zerion,
+                Provider::CoinMarketCap,
+                Provider::DefiLlama,
             ];
-            all.map(Upstream::as_str).to_vec()
+            all.map(Provider::as_str).to_vec()
         }
     }
 }

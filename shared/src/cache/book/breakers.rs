@@ -11,7 +11,7 @@ use crate::{
         keys,
     },
     clock::Timestamp,
-    domain::upstream::Upstream,
+    domain::provider::Provider,
     usage::Usage,
 };
 
@@ -19,7 +19,7 @@ use crate::{
 impl Breakers for Book {
     async fn open_until(
         &self,
-        upstream: Upstream,
+        upstream: Provider,
         usage: &Usage,
     ) -> Result<Option<Timestamp>, CacheError> {
         let item = self
@@ -31,7 +31,7 @@ impl Breakers for Book {
 
     async fn open(
         &self,
-        upstream: Upstream,
+        upstream: Provider,
         until: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError> {

@@ -15,8 +15,8 @@ use crate::{
     },
     clock::{MAX_SKEW, Timestamp},
     domain::{
-        book::{BookKey, Page, Slot},
         currency::Currency,
+        price_book::{DemandWindow, Page, QuoteKey},
     },
     random::random,
     usage::Usage,
@@ -39,7 +39,7 @@ impl Book {
         &self,
         currency: Currency,
         page: Page,
-        wanted: &BTreeSet<BookKey>,
+        wanted: &BTreeSet<QuoteKey>,
         terms: LeaseTerms,
         usage: &Usage,
     ) -> Result<PageLease, CacheError> {
@@ -88,8 +88,8 @@ impl Book {
 
     /// Adds what is wanted to the present slot's set, and drops slots that
     /// count no more: an item that is only ever noted to must not grow.
-    fn note(&self, update: &mut Update, wanted: &BTreeSet<BookKey>, now: Timestamp) {
-        let slot = Slot::of(now);
+    fn note(&self, update: &mut Update, wanted: &BTreeSet<QuoteKey>, now: Timestamp) {
+        let slot = DemandWindow::of(now);
         update.put(EXPIRES_AT, self.expiry(now));
         for gone in slot.gone() {
             update.remove(wanted_in(gone));
@@ -106,7 +106,7 @@ impl Book {
         &self,
         currency: Currency,
         page: Page,
-        wanted: &BTreeSet<BookKey>,
+        wanted: &BTreeSet<QuoteKey>,
         now: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError> {
@@ -177,15 +177,15 @@ fn only_of(update: &mut Update, owner: u64) {
 }
 
 /// The attribute that holds what was wanted in a slot.
-fn wanted_in(slot: Slot) -> String {
+fn wanted_in(slot: DemandWindow) -> String {
     format!("{WANTED}{}", slot.0)
 }
 
 pub(super) fn read_state(item: &Item) -> PageState {
     let slot = |name: &str| {
-        let slot = Slot(name.strip_prefix(WANTED)?.parse().ok()?);
+        let slot = DemandWindow(name.strip_prefix(WANTED)?.parse().ok()?);
         let keys = item.texts(name)?.iter();
-        Some((slot, keys.filter_map(|key| BookKey::parse(key)).collect()))
+        Some((slot, keys.filter_map(|key| QuoteKey::parse(key)).collect()))
     };
     PageState {
         until: item.time(UNTIL),

@@ -21,16 +21,16 @@ use super::{CacheError, header::LONGEST_FAILURE};
 use crate::{
     clock::{MAX_SKEW, Timestamp},
     domain::{
-        book::{BookKey, Page, Slot},
         currency::Currency,
         price::Price,
-        upstream::Upstream,
+        price_book::{DemandWindow, Page, QuoteKey},
+        provider::Provider,
     },
     usage::Usage,
 };
 
 /// A page's prices.
-pub type Prices = BTreeMap<BookKey, Price>;
+pub type Prices = BTreeMap<QuoteKey, Price>;
 
 /// What a page's lease item tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,19 +46,19 @@ pub struct PageState {
     /// When the oldest price of what is wanted was asked for.
     pub fresh_at: Option<Timestamp>,
     /// What is wanted, by when it was.
-    pub wanted: BTreeMap<Slot, BTreeSet<BookKey>>,
+    pub wanted: BTreeMap<DemandWindow, BTreeSet<QuoteKey>>,
 }
 
 impl PageState {
     /// Everything that was wanted in the last ten minutes.
-    pub fn wanted(&self, now: Slot) -> BTreeSet<BookKey> {
+    pub fn wanted(&self, now: DemandWindow) -> BTreeSet<QuoteKey> {
         let slots = self.wanted.iter();
         let recent = slots.filter(|(slot, _)| slot.counts_in(now));
         recent.flat_map(|(_, keys)| keys.iter().cloned()).collect()
     }
 
     /// Whether `key` is noted recently enough.
-    pub fn notes(&self, key: &BookKey, now: Slot) -> bool {
+    pub fn notes(&self, key: &QuoteKey, now: DemandWindow) -> bool {
         let mut slots = self.wanted.iter();
         slots.any(|(slot, keys)| slot.suffices_in(now) && keys.contains(key))
     }
@@ -110,12 +110,12 @@ pub struct PageWrite {
     /// Prices to merge.
     pub prices: Prices,
     /// What nobody wants any more.
-    pub forget: BTreeSet<BookKey>,
+    pub forget: BTreeSet<QuoteKey>,
     /// What to do with the lease. The page does not count as fresh if its
     /// prices could not be written.
     pub end: Option<LeaseEnd>,
     /// What to note as wanted.
-    pub note: BTreeSet<BookKey>,
+    pub note: BTreeSet<QuoteKey>,
 }
 
 impl PageWrite {
@@ -138,7 +138,7 @@ pub struct LeaseEnd {
     /// The source failed: nobody should ask before this.
     pub failed_until: Option<Timestamp>,
     /// Slots that count no more.
-    pub drop: Vec<Slot>,
+    pub drop: Vec<DemandWindow>,
 }
 
 impl LeaseEnd {
@@ -171,7 +171,7 @@ pub trait PriceBook: Send + Sync {
     async fn lease(
         &self,
         currency: Currency,
-        wanted: &BTreeMap<Page, BTreeSet<BookKey>>,
+        wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         terms: LeaseTerms,
         usage: &Usage,
     ) -> BTreeMap<Page, PageLease>;
@@ -201,7 +201,7 @@ pub trait Breakers: Send + Sync {
     /// Until when `upstream` may not be asked; `None` if it may.
     async fn open_until(
         &self,
-        upstream: Upstream,
+        upstream: Provider,
         usage: &Usage,
     ) -> Result<Option<Timestamp>, CacheError>;
 
@@ -209,7 +209,7 @@ pub trait Breakers: Send + Sync {
     /// already stays.
     async fn open(
         &self,
-        upstream: Upstream,
+        upstream: Provider,
         until: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError>;

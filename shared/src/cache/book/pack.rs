@@ -6,8 +6,8 @@ use crate::{
     cache::codec::CorruptItem,
     clock::Timestamp,
     domain::{
-        belief::Refusal,
-        number::Number,
+        decimal::Decimal,
+        price::RejectReason,
         price::{Price, PriceSource},
     },
 };
@@ -27,7 +27,7 @@ struct Packed {
     given_before: i64,
     /// And how long before that it dates it.
     age: i64,
-    refused: Option<Refusal>,
+    refused: Option<RejectReason>,
 }
 
 /// Packs a price.
@@ -65,8 +65,8 @@ pub fn unpack(bytes: &[u8]) -> Result<Price, CorruptItem> {
     let given_at = packed.checked_at.saturating_sub(packed.given_before);
     let as_of = given_at.saturating_sub(packed.age);
     Ok(Price {
-        amount: Number::new(packed.coefficient, packed.exponent),
-        change_24h_percent: packed.change.map(|(c, e)| Number::new(c, e)),
+        amount: Decimal::new(packed.coefficient, packed.exponent),
+        change_24h_percent: packed.change.map(|(c, e)| Decimal::new(c, e)),
         source: packed.source,
         as_of: Timestamp::from_millis(as_of),
         given_at: Timestamp::from_millis(given_at),
@@ -84,13 +84,13 @@ mod tests {
     #[test]
     fn prices_are_small() {
         let now = Timestamp::from_millis(1_795_254_046_007);
-        let amount = Number::parse("1875.3832420347037").unwrap();
-        let change = Number::parse("-3.036101");
+        let amount = Decimal::parse("1875.3832420347037").unwrap();
+        let change = Decimal::parse("-3.036101");
         let price = Price::new(amount, change, PriceSource::CoinMarketCap, now);
         assert!(pack(&price).len() <= 29, "{}", pack(&price).len());
         let kept = price.checked(
             Timestamp::from_millis(1_795_254_106_007),
-            Some(Refusal::Jump),
+            Some(RejectReason::Outlier),
         );
         assert_eq!(unpack(&pack(&kept)).unwrap(), kept);
     }

@@ -22,9 +22,9 @@ use crate::{
     },
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page},
         currency::Currency,
         price::Price,
+        price_book::{Page, QuoteKey},
     },
     usage::Usage,
 };
@@ -91,8 +91,8 @@ impl Book {
         &self,
         currency: Currency,
         page: Page,
-        prices: &[(&BookKey, &Price)],
-        forget: &[&BookKey],
+        prices: &[(&QuoteKey, &Price)],
+        forget: &[&QuoteKey],
         now: Timestamp,
         usage: &Usage,
     ) -> Result<(), CacheError> {
@@ -159,7 +159,7 @@ impl Book {
 
 fn read_prices(item: &Item) -> Prices {
     let price = |name: &str| {
-        let key = BookKey::parse(name)?;
+        let key = QuoteKey::parse(name)?;
         match unpack(item.bytes(name)?) {
             Ok(price) => Some((key, price)),
             Err(error) => {
@@ -190,7 +190,7 @@ impl PriceBook for Book {
     async fn lease(
         &self,
         currency: Currency,
-        wanted: &BTreeMap<Page, BTreeSet<BookKey>>,
+        wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         terms: LeaseTerms,
         usage: &Usage,
     ) -> BTreeMap<Page, PageLease> {
@@ -237,7 +237,7 @@ impl PriceBook for Book {
         for (page, write) in writes {
             let page = *page;
             let prices: Vec<_> = write.prices.iter().collect();
-            let mut forget: Vec<&BookKey> = write.forget.iter().take(FORGET).collect();
+            let mut forget: Vec<&QuoteKey> = write.forget.iter().take(FORGET).collect();
             for prices in prices.chunks(UPDATE) {
                 let (prices, forget) = (prices.to_vec(), std::mem::take(&mut forget));
                 calls.push(Box::pin(async move {

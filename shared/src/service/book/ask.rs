@@ -13,9 +13,9 @@ use crate::{
     cache::book::{LeaseEnd, PageState, PageWrite},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page, Shelf, Slot},
-        plan::{PageNeeds, Plan, Standing},
         price::Price,
+        price_book::{DemandWindow, Page, QuoteKey, Shelf},
+        refresh_batch::{PageNeeds, RefreshBatch, Standing},
     },
     service::quotes::{Answers, Known},
     upstream::{Failure, UpstreamError},
@@ -91,7 +91,7 @@ impl Search<'_> {
 
     /// What to ask a source for: nothing if it was asked already, wants to be
     /// left alone, or is not needed.
-    fn plan(&mut self, open: &BTreeMap<Page, OpenPage>, patient: bool) -> Plan {
+    fn plan(&mut self, open: &BTreeMap<Page, OpenPage>, patient: bool) -> RefreshBatch {
         let (now, shelf) = (self.now(), self.needs.shelf);
         let mut pages = BTreeMap::new();
         for (page, opened) in open {
@@ -123,12 +123,12 @@ impl Search<'_> {
         let needed = pages.values().any(|page| !page.needed.is_empty());
         let blocked = self.blocked(shelf).is_some();
         if needed && !blocked && !self.found.asked && self.needs.may_ask {
-            return Plan::new(&pages, self.room(shelf));
+            return RefreshBatch::new(&pages, self.room(shelf));
         }
         pages.retain(|_, page| page.standing == Standing::Won);
-        Plan {
+        RefreshBatch {
             give_back: pages.into_keys().collect(),
-            ..Plan::default()
+            ..RefreshBatch::default()
         }
     }
 
@@ -152,14 +152,14 @@ impl Search<'_> {
     fn wanted(
         &self,
         page: &OpenPage,
-        needed: &BTreeSet<BookKey>,
+        needed: &BTreeSet<QuoteKey>,
         now: Timestamp,
-    ) -> BTreeSet<BookKey> {
+    ) -> BTreeSet<QuoteKey> {
         let Some(state) = page.state.as_ref().filter(|_| !page.unread) else {
             return BTreeSet::new();
         };
         let half = self.service.ttl(self.needs.shelf) / 2;
-        let mut wanted = state.wanted(Slot::of(now));
+        let mut wanted = state.wanted(DemandWindow::of(now));
         wanted.retain(|key| {
             let young = |price: &Price| match price.is_unknown() {
                 true => self.service.is_fresh(price, self.needs.shelf, now),
@@ -174,7 +174,7 @@ impl Search<'_> {
     /// What becomes of every price that was asked for.
     fn settle_prices(
         &mut self,
-        keys: &BTreeSet<BookKey>,
+        keys: &BTreeSet<QuoteKey>,
         answers: &Answers,
         open: &mut BTreeMap<Page, OpenPage>,
     ) {
@@ -224,17 +224,22 @@ impl Search<'_> {
 
     /// Ends the leases of the pages that were refreshed, or could not be, and
     /// tells others of those that could not.
-    fn end_leases(&mut self, plan: &Plan, answers: &Answers, open: &mut BTreeMap<Page, OpenPage>) {
+    fn end_leases(
+        &mut self,
+        plan: &RefreshBatch,
+        answers: &Answers,
+        open: &mut BTreeMap<Page, OpenPage>,
+    ) {
         let now = self.now();
-        let slot = Slot::of(now);
+        let slot = DemandWindow::of(now);
         let oldest = now.minus(self.service.policy.prices.whole());
-        let asked = plan.ask.iter().map(BookKey::page);
+        let asked = plan.ask.iter().map(QuoteKey::page);
         let pages: BTreeSet<Page> = asked.chain(plan.complete.iter().copied()).collect();
         let silent = plan
             .ask
             .iter()
             .filter(|key| !answers.said.contains_key(*key));
-        let silent: BTreeSet<Page> = silent.map(BookKey::page).collect();
+        let silent: BTreeSet<Page> = silent.map(QuoteKey::page).collect();
         for page in &pages {
             let Some(opened) = open.get_mut(page) else {
                 continue;

@@ -26,9 +26,9 @@ use crate::{
     cache::book::{PageState, PageWrite, Prices},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page, Shelf, Slot},
         currency::Currency,
         price::{Price, PriceSource},
+        price_book::{DemandWindow, Page, QuoteKey, Shelf},
     },
     upstream::UpstreamError,
     usage::Usage,
@@ -50,7 +50,7 @@ pub(super) struct Needs<'n> {
     pub soft: bool,
     /// Whether the source may be asked at all.
     pub may_ask: bool,
-    pub keys: BTreeMap<BookKey, Need>,
+    pub keys: BTreeMap<QuoteKey, Need>,
     pub request: &'n Request,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Found {
     /// How it failed.
     pub failed: Option<UpstreamError>,
     /// What was just refused.
-    pub refused: BTreeSet<BookKey>,
+    pub refused: BTreeSet<QuoteKey>,
     /// What is still to be written to the book.
     pub writes: BTreeMap<Page, PageWrite>,
 }
@@ -88,7 +88,7 @@ struct Search<'s> {
     service: &'s Service,
     needs: &'s Needs<'s>,
     /// What is not fresh yet.
-    missing: BTreeMap<Page, BTreeSet<BookKey>>,
+    missing: BTreeMap<Page, BTreeSet<QuoteKey>>,
     /// How often the book was looked into.
     looks: usize,
     /// How long it may wait for others, and has.
@@ -139,11 +139,11 @@ impl Service {
     pub(super) fn notes<'k>(
         &self,
         currency: Currency,
-        keys: impl Iterator<Item = &'k BookKey>,
-    ) -> BTreeMap<Page, BTreeSet<BookKey>> {
+        keys: impl Iterator<Item = &'k QuoteKey>,
+    ) -> BTreeMap<Page, BTreeSet<QuoteKey>> {
         let now = self.clock.now();
-        let slot = Slot::of(now);
-        let mut notes: BTreeMap<Page, BTreeSet<BookKey>> = BTreeMap::new();
+        let slot = DemandWindow::of(now);
+        let mut notes: BTreeMap<Page, BTreeSet<QuoteKey>> = BTreeMap::new();
         for key in keys.filter(|key| !self.copies.notes(currency, key, slot)) {
             let page = key.page();
             notes.entry(page).or_default().insert(key.clone());
@@ -249,7 +249,7 @@ impl Search<'_> {
     /// Pages that others refresh, of what is still missing.
     fn held(&self, open: &BTreeMap<Page, OpenPage>) -> BTreeSet<Page> {
         let now = self.now();
-        let is_held = |(page, keys): &(&Page, &BTreeSet<BookKey>)| {
+        let is_held = |(page, keys): &(&Page, &BTreeSet<QuoteKey>)| {
             let opened = open.get(*page);
             opened.is_some_and(|opened| opened.is_held(keys, now, self.looks))
         };

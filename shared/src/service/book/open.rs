@@ -11,9 +11,9 @@ use crate::{
     cache::book::{LeaseTerms, PageLease, PageState, Prices},
     clock::Timestamp,
     domain::{
-        book::{BookKey, Page, Shelf, Slot},
-        plan::Standing,
-        upstream::Upstream,
+        price_book::{DemandWindow, Page, QuoteKey, Shelf},
+        provider::Provider,
+        refresh_batch::Standing,
     },
     service::limits::left_alone,
     usage::Usage,
@@ -43,7 +43,7 @@ pub(super) struct OpenPage {
 
 impl OpenPage {
     /// Whether somebody else refreshes it, or has just done so.
-    pub fn is_held(&self, needed: &BTreeSet<BookKey>, now: Timestamp, looks: usize) -> bool {
+    pub fn is_held(&self, needed: &BTreeSet<QuoteKey>, now: Timestamp, looks: usize) -> bool {
         matches!(
             self.standing(needed, now, looks),
             Some(Standing::Held { .. })
@@ -54,7 +54,7 @@ impl OpenPage {
     /// nothing is known.
     pub fn standing(
         &self,
-        needed: &BTreeSet<BookKey>,
+        needed: &BTreeSet<QuoteKey>,
         now: Timestamp,
         looks: usize,
     ) -> Option<Standing> {
@@ -75,7 +75,7 @@ impl OpenPage {
             return Some(Standing::Held { pages });
         }
         let just_refreshed = state.fresh_at.is_some_and(|at| now < at.plus(SETTLING));
-        let covers = |key: &BookKey| state.notes(key, Slot::of(now));
+        let covers = |key: &QuoteKey| state.notes(key, DemandWindow::of(now));
         if just_refreshed && looks < SETTLING_LOOKS && needed.iter().any(covers) {
             return Some(Standing::Held { pages: 0 });
         }
@@ -83,7 +83,7 @@ impl OpenPage {
     }
 
     /// When the oldest price was asked for of what is wanted on it.
-    pub fn age(&self, now: Slot) -> Option<Timestamp> {
+    pub fn age(&self, now: DemandWindow) -> Option<Timestamp> {
         let wanted = self.state.as_ref()?.wanted(now);
         let prices = wanted.iter().filter_map(|key| self.prices.get(key));
         let known = prices.filter(|price| !price.is_unknown());
@@ -91,13 +91,13 @@ impl OpenPage {
     }
 
     /// Slots of its lease item that count no more.
-    pub fn old_slots(&self, now: Slot) -> Vec<Slot> {
+    pub fn old_slots(&self, now: DemandWindow) -> Vec<DemandWindow> {
         let slots = self.state.iter().flat_map(|state| state.wanted.keys());
         slots.filter(|slot| !slot.counts_in(now)).copied().collect()
     }
 
     /// Prices that are older than `oldest` and that nobody wants.
-    pub fn forgotten(&self, oldest: Timestamp, now: Slot) -> BTreeSet<BookKey> {
+    pub fn forgotten(&self, oldest: Timestamp, now: DemandWindow) -> BTreeSet<QuoteKey> {
         let wanted = self.state.as_ref().map(|state| state.wanted(now));
         let wanted = wanted.unwrap_or_default();
         let old = self
@@ -109,10 +109,10 @@ impl OpenPage {
 }
 
 /// Who is asked for the prices of a shelf.
-pub(super) fn upstream_of(shelf: Shelf) -> Upstream {
+pub(super) fn upstream_of(shelf: Shelf) -> Provider {
     match shelf {
-        Shelf::Listed => Upstream::CoinMarketCap,
-        Shelf::Unlisted => Upstream::DefiLlama,
+        Shelf::Listed => Provider::CoinMarketCap,
+        Shelf::Unlisted => Provider::DefiLlama,
     }
 }
 
@@ -125,12 +125,12 @@ impl Search<'_> {
         let to_read: BTreeSet<Page> = self.missing.keys().copied().collect();
         let may_be_leased = |page: &&Page| self.may_be_leased(**page, now);
         let pages = to_read.iter().filter(may_be_leased);
-        let notable = |key: &&BookKey| self.needs.keys.get(*key).is_some_and(|need| need.notable);
+        let notable = |key: &&QuoteKey| self.needs.keys.get(*key).is_some_and(|need| need.notable);
         let pages = pages.map(|page| {
             let keys = self.missing[page].iter().filter(notable);
             (*page, keys.cloned().collect())
         });
-        let pages: BTreeMap<Page, BTreeSet<BookKey>> = pages.collect();
+        let pages: BTreeMap<Page, BTreeSet<QuoteKey>> = pages.collect();
         let usage = &self.needs.request.usage;
         let aside = Usage::default();
         let consistent = self.looks > 0;
@@ -191,7 +191,7 @@ impl Search<'_> {
 
     async fn lease(
         &self,
-        pages: &BTreeMap<Page, BTreeSet<BookKey>>,
+        pages: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         now: Timestamp,
         usage: &Usage,
     ) -> BTreeMap<Page, PageLease> {

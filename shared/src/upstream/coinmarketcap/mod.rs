@@ -13,7 +13,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Attempts, Failure, HttpClient, PriceSource, Quota, Quote, Upstream, UpstreamError,
+    Attempts, Failure, HttpClient, PriceSource, Provider, Quota, Quote, UpstreamError,
     guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
     keyed::with_key,
@@ -65,7 +65,7 @@ impl CoinMarketCap {
             keys,
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
-            guard: Guard::new(Upstream::CoinMarketCap, concurrency, usual, clock),
+            guard: Guard::new(Provider::CoinMarketCap, concurrency, usual, clock),
         }
     }
 
@@ -104,7 +104,7 @@ impl CoinMarketCap {
             async move {
                 let response = send(request, left).await?;
                 let said = wire::said(&response.body);
-                CREDITS_USED.add_for(Upstream::CoinMarketCap, said.credits);
+                CREDITS_USED.add_for(Provider::CoinMarketCap, said.credits);
                 match refusal(&response, said.error_code) {
                     Some(failure) => Err(failure),
                     None => Ok(response),
@@ -131,7 +131,7 @@ fn authorisation(key: &SecretString) -> HeaderMap {
 
 fn error(failure: Failure) -> UpstreamError {
     UpstreamError {
-        upstream: Upstream::CoinMarketCap,
+        upstream: Provider::CoinMarketCap,
         failure,
     }
 }

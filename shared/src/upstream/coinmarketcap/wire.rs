@@ -11,7 +11,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     clock::Timestamp,
-    domain::{belief::Refusal, number::Number, price::CmcId},
+    domain::{
+        decimal::Decimal,
+        price::{CmcId, RejectReason},
+    },
     upstream::{
         Quote,
         lenient::{describe, lenient, number, text, text_or_empty},
@@ -73,9 +76,9 @@ struct WireQuote {
     #[serde(deserialize_with = "lenient")]
     symbol: Option<String>,
     #[serde(deserialize_with = "number")]
-    price: Option<Number>,
+    price: Option<Decimal>,
     #[serde(deserialize_with = "number")]
-    percent_change_24h: Option<Number>,
+    percent_change_24h: Option<Decimal>,
     #[serde(deserialize_with = "lenient")]
     last_updated: Option<String>,
 }
@@ -98,7 +101,7 @@ pub fn read_quotes(body: &[u8], convert: &str) -> Result<Vec<Quote>, String> {
                 price: quote
                     .price
                     .filter(|price| price.is_positive())
-                    .ok_or(Refusal::NotPositive),
+                    .ok_or(RejectReason::NotPositive),
                 change_24h_percent: quote.percent_change_24h.map(|percent| percent.rounded(6)),
                 as_of: quote.last_updated.as_deref().and_then(Timestamp::parse),
             })

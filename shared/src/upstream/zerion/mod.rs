@@ -15,7 +15,7 @@ use reqwest::{Url, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Attempts, Failure, FetchedStructure, HttpClient, Quota, StructureSource, Upstream,
+    Attempts, Failure, FetchedStructure, HttpClient, Provider, Quota, StructureSource,
     UpstreamError,
     guard::Guard,
     http::{HttpResponse, header_seconds, retry_after, send},
@@ -27,7 +27,7 @@ use crate::{
     domain::{
         address::{Address, Family},
         currency::Currency,
-        draft::Draft,
+        holdings_builder::HoldingsBuilder,
         scope::{Part, Scope},
     },
     secrets::{KeyOf, KeyRing},
@@ -59,7 +59,7 @@ impl Zerion {
             http,
             base: config.zerion.base.clone(),
             keys,
-            guard: Guard::new(Upstream::Zerion, concurrency, usual, clock),
+            guard: Guard::new(Provider::Zerion, concurrency, usual, clock),
         }
     }
 
@@ -89,7 +89,7 @@ impl Zerion {
         key: SecretString,
         timeout: Duration,
     ) -> Result<FetchedStructure, Failure> {
-        let mut draft = Draft::default();
+        let mut draft = HoldingsBuilder::default();
         let mut url = first.clone();
         // Within one request: the sandbox does not freeze here.
         let until = Instant::now() + timeout;
@@ -164,7 +164,7 @@ impl StructureSource for Zerion {
         with_key(&self.keys, KeyOf::Zerion, timeout, call)
             .await
             .map_err(|failure| UpstreamError {
-                upstream: Upstream::Zerion,
+                upstream: Provider::Zerion,
                 failure,
             })
     }

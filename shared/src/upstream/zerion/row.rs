@@ -11,8 +11,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     domain::{
-        draft::{Draft, Implementation, Row, RowProtocol},
-        number::Number,
+        decimal::Decimal,
+        holdings_builder::HoldingsBuilder,
+        provider_position::{Implementation, ProviderPosition, ProviderProtocol},
         quantity::Quantity,
         scope::Part,
     },
@@ -37,7 +38,7 @@ pub struct PageSummary {
 pub fn read_page(
     body: &[u8],
     only: Option<Part>,
-    draft: &mut Draft,
+    draft: &mut HoldingsBuilder,
 ) -> Result<PageSummary, String> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let summary = Envelope { only, draft }
@@ -49,7 +50,7 @@ pub fn read_page(
 
 struct Envelope<'d> {
     only: Option<Part>,
-    draft: &'d mut Draft,
+    draft: &'d mut HoldingsBuilder,
 }
 
 impl<'de> DeserializeSeed<'de> for Envelope<'_> {
@@ -151,9 +152,9 @@ struct Attributes {
     #[serde(deserialize_with = "lenient")]
     position_type: Option<String>,
     #[serde(deserialize_with = "number")]
-    value: Option<Number>,
+    value: Option<Decimal>,
     #[serde(deserialize_with = "number")]
-    price: Option<Number>,
+    price: Option<Decimal>,
     #[serde(deserialize_with = "lenient")]
     changes: Option<Changes>,
     #[serde(deserialize_with = "lenient")]
@@ -178,14 +179,14 @@ struct WireQuantity {
     #[serde(deserialize_with = "text")]
     numeric: Option<String>,
     #[serde(deserialize_with = "number")]
-    float: Option<Number>,
+    float: Option<Decimal>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Changes {
     #[serde(deserialize_with = "number")]
-    percent_1d: Option<Number>,
+    percent_1d: Option<Decimal>,
 }
 
 #[derive(Default, Deserialize)]
@@ -276,14 +277,14 @@ fn related(relation: Option<Relation>) -> Option<String> {
 }
 
 impl WireRow {
-    fn into_row(self) -> Row {
+    fn into_row(self) -> ProviderPosition {
         let attributes = self.attributes.unwrap_or_default();
         let relationships = self.relationships.unwrap_or_default();
         let token = attributes.fungible_info.unwrap_or_default();
         let flags = attributes.flags.unwrap_or_default();
         let amounts = attributes.quantity.unwrap_or_default();
         let quantity = quantity(&amounts);
-        let mut row = Row {
+        let mut row = ProviderPosition {
             id: self.id.unwrap_or_default(),
             kind: attributes.position_type,
             name: attributes.name.unwrap_or_default(),
@@ -324,7 +325,7 @@ impl WireRow {
 }
 
 /// Names a row without an id by what stays the same from answer to answer.
-fn made_up_id(row: &Row) -> String {
+fn made_up_id(row: &ProviderPosition) -> String {
     let protocol = row.protocol.as_ref().map(|protocol| protocol.id.as_str());
     let words = [
         Some(row.chain.as_str()),
@@ -374,11 +375,11 @@ fn protocol(
     dapp: Option<String>,
     display: Option<String>,
     application: Option<Application>,
-) -> Option<RowProtocol> {
+) -> Option<ProviderProtocol> {
     let application = application.unwrap_or_default();
     let name = display.or(application.name);
     let id = dapp.or_else(|| name.as_deref().map(slug))?;
-    Some(RowProtocol {
+    Some(ProviderProtocol {
         name: name.unwrap_or_else(|| id.clone()),
         url: application.url,
         icon: application.icon.and_then(|icon| icon.url),

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::domain::{draft::NoAssets, holdings::Holdings};
+use crate::domain::{asset_mapping::NoAssets, holdings::Holdings};
 
 /// One row of Ethereum, with these attributes and implementations.
 fn row(id: Value, attributes: Value, implementations: Value) -> Value {
@@ -25,7 +25,7 @@ fn row(id: Value, attributes: Value, implementations: Value) -> Value {
 /// Each position's id, and the price of its token.
 fn priced(rows: Vec<Value>) -> Vec<(String, Option<String>)> {
     let body = json!({ "data": rows }).to_string();
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     read_page(body.as_bytes(), None, &mut draft).unwrap();
     let finished = draft.finish(Part::Wallet, &draft.map(&NoAssets));
     let holdings = Holdings::decode(&finished.bytes).unwrap();

@@ -7,95 +7,19 @@ use std::{
 
 use super::{
     asset::Identity,
+    asset_mapping::{AssetResolver, Entry, Mapped, Mapping},
+    decimal::Decimal,
     holdings::{Group, Holdings, PackedId, Position, PositionId, Protocol, Token},
-    ident::{Icon, Ident},
-    mapping::Mapped,
-    number::Number,
-    places::{Here, Places},
+    identifier::{Icon, Identifier},
+    places::Places,
     price::{CmcId, PriceKey},
-    quantity::Quantity,
+    provider_position::{ProviderPosition, UNKNOWN_TYPE, WALLET_TYPE},
     scope::Part,
 };
 
-pub use super::mapping::{AssetResolver, Mapping, NoAssets};
-
-/// The position type of plain balances.
-pub const WALLET_TYPE: &str = "wallet";
-/// The position type of debt.
-pub const LOAN_TYPE: &str = "loan";
-/// Stands in for a position type that the provider left out.
-pub const UNKNOWN_TYPE: &str = "unknown";
-
-/// A position as a provider describes it, price included.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    /// The provider's id of the position.
-    pub id: String,
-    /// Position type, the provider's word.
-    pub kind: Option<String>,
-    /// Position name.
-    pub name: String,
-    /// The provider's chain id.
-    pub chain: String,
-    /// The provider's id of the asset.
-    pub fungible: Option<String>,
-    /// Ticker.
-    pub symbol: String,
-    /// The asset's display name.
-    pub token_name: String,
-    /// The asset's picture.
-    pub icon: Option<String>,
-    /// Whether the provider vouches for the asset.
-    pub verified: bool,
-    /// Where the asset exists, this row's chain included where it is known.
-    pub implementations: Vec<Implementation>,
-    /// How much.
-    pub quantity: Option<Quantity<'static>>,
-    /// Decimal places of the base unit on this row's chain.
-    pub decimals: Option<u16>,
-    /// The protocol, for all but plain balances.
-    pub protocol: Option<RowProtocol>,
-    /// The provider's group id.
-    pub group: Option<String>,
-    /// Whether the provider would show it.
-    pub displayable: bool,
-    /// Whether the provider takes it for trash.
-    pub trash: bool,
-    /// Price of one token in the request's currency; positive.
-    pub price: Option<Number>,
-    /// What the provider says that the position is worth, with its sign.
-    pub value: Option<Number>,
-    /// Change of the price over 24 hours, percent.
-    pub change_24h_percent: Option<Number>,
-}
-
-/// An asset on one chain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Implementation {
-    /// The provider's chain id.
-    pub chain: String,
-    /// Contract or mint; none for the native coin.
-    pub address: Option<String>,
-    /// Decimal places of the base unit.
-    pub decimals: Option<u16>,
-}
-
-/// The protocol of a row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RowProtocol {
-    /// Stable id.
-    pub id: String,
-    /// Display name.
-    pub name: String,
-    /// Its site.
-    pub url: Option<String>,
-    /// Its picture.
-    pub icon: Option<String>,
-}
-
 /// Rows of one answer, on their way to [`Holdings`].
 #[derive(Debug, Default)]
-pub struct Draft {
+pub struct HoldingsBuilder {
     rows: Vec<Entry>,
     /// Where each asset exists, once per asset: a stablecoin's twenty chains
     /// would otherwise be repeated in each of its rows.
@@ -104,32 +28,19 @@ pub struct Draft {
     assets: HashMap<String, usize>,
 }
 
-/// A row in a draft.
-#[derive(Debug)]
-pub(super) struct Entry {
-    /// Where it belongs.
-    pub part: Part,
-    /// What it says, but for where its asset exists.
-    pub row: Row,
-    /// Index of its asset's places.
-    pub places: usize,
-    /// Which of them is the row's.
-    pub here: Here,
-}
-
 /// One part of a finished draft.
 #[derive(Debug, Default)]
-pub struct FinishedPart {
+pub struct EncodedPart {
     /// The encoded [`Holdings`].
     pub bytes: Vec<u8>,
     /// A price and a 24 h change per price key, as the rows brought them.
-    pub prices: Vec<(PriceKey, Number, Option<Number>)>,
+    pub prices: Vec<(PriceKey, Decimal, Option<Decimal>)>,
 }
 
-impl Draft {
+impl HoldingsBuilder {
     /// Takes a row. `only` is the part that was asked for; rows of an answer
     /// to everything are split by what they are.
-    pub fn push(&mut self, mut row: Row, only: Option<Part>) {
+    pub fn push(&mut self, mut row: ProviderPosition, only: Option<Part>) {
         let part = only.unwrap_or_else(|| part_of(&row));
         let known = row.fungible.as_ref().and_then(|id| self.assets.get(id));
         let places = known.copied().unwrap_or_else(|| {
@@ -166,10 +77,10 @@ impl Draft {
 
     /// Encodes one part. The order in which rows arrived leaves no trace, so
     /// an unchanged wallet encodes to unchanged bytes.
-    pub fn finish(&self, part: Part, mapping: &Mapping<'_>) -> FinishedPart {
+    pub fn finish(&self, part: Part, mapping: &Mapping<'_>) -> EncodedPart {
         let order = mapping.order().iter().copied();
         let rows = order.filter(|at| self.rows[*at].part == part);
-        let rows: Vec<(&Row, &Mapped<'_>)> = rows
+        let rows: Vec<(&ProviderPosition, &Mapped<'_>)> = rows
             .map(|at| (&self.rows[at].row, mapping.row(at)))
             .collect();
         let group_ids: Vec<Option<String>> = rows
@@ -177,7 +88,7 @@ impl Draft {
             .map(|(row, _)| (part == Part::Defi).then(|| group_id(row)))
             .collect();
 
-        let mut tables = Tables::default();
+        let mut tables = Interner::default();
         let mut holdings = Holdings::default();
         for ((row, asset), group_id) in rows.iter().copied().zip(&group_ids) {
             let position = tables.position(row, asset, group_id.as_deref(), &mut holdings);
@@ -190,7 +101,7 @@ impl Draft {
                 .price(key)
                 .map(|(price, change)| (key, price, change))
         };
-        FinishedPart {
+        EncodedPart {
             bytes: holdings.encode(),
             prices: keys.into_iter().filter_map(price).collect(),
         }
@@ -199,7 +110,7 @@ impl Draft {
 
 /// Plain balances are typed so; a row without a type belongs to them unless a
 /// protocol claims it.
-fn part_of(row: &Row) -> Part {
+fn part_of(row: &ProviderPosition) -> Part {
     match row.kind.as_deref() {
         Some(WALLET_TYPE) => Part::Wallet,
         None if row.protocol.is_none() => Part::Wallet,
@@ -208,7 +119,7 @@ fn part_of(row: &Row) -> Part {
 }
 
 /// The provider's group, or what its documentation tells to fall back to.
-fn group_id(row: &Row) -> String {
+fn group_id(row: &ProviderPosition) -> String {
     let protocol = row
         .protocol
         .as_ref()
@@ -235,7 +146,7 @@ struct TokenKey<'a> {
 
 /// Index tables that grow while rows are added.
 #[derive(Default)]
-struct Tables<'a> {
+struct Interner<'a> {
     chains: HashMap<&'a str, u32>,
     types: HashMap<&'a str, u32>,
     names: HashMap<&'a str, u32>,
@@ -256,10 +167,10 @@ fn intern<K: Eq + std::hash::Hash + Clone, T>(
     })
 }
 
-impl<'a> Tables<'a> {
+impl<'a> Interner<'a> {
     fn position(
         &mut self,
-        row: &'a Row,
+        row: &'a ProviderPosition,
         asset: &'a Mapped<'a>,
         group_id: Option<&'a str>,
         into: &mut Holdings<'a>,
@@ -312,7 +223,7 @@ impl<'a> Tables<'a> {
         position
     }
 
-    fn group(&mut self, row: &'a Row, id: &'a str, into: &mut Holdings<'a>) -> u32 {
+    fn group(&mut self, row: &'a ProviderPosition, id: &'a str, into: &mut Holdings<'a>) -> u32 {
         let protocol = match &row.protocol {
             Some(known) => Protocol {
                 id: &known.id,
@@ -346,11 +257,16 @@ impl<'a> Tables<'a> {
     }
 }
 
-fn token<'a>(row: &'a Row, chain: u32, asset: &Mapped<'a>) -> Token<'a> {
+fn token<'a>(row: &'a ProviderPosition, chain: u32, asset: &Mapped<'a>) -> Token<'a> {
     Token {
         chain,
-        id: row.fungible.as_deref().map(|id| Ident::pack(id.into())),
-        address: asset.address.map(|address| Ident::pack(address.into())),
+        id: row
+            .fungible
+            .as_deref()
+            .map(|id| Identifier::pack(id.into())),
+        address: asset
+            .address
+            .map(|address| Identifier::pack(address.into())),
         native: asset.native,
         symbol: &row.symbol,
         name: &row.token_name,

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A service that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
+pub enum Provider {
     /// What wallets hold.
     Zerion,
     /// Prices.
@@ -13,7 +13,7 @@ pub enum Upstream {
     DefiLlama,
 }
 
-impl Upstream {
+impl Provider {
     /// The lower-case word in logs and headers.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -24,7 +24,7 @@ impl Upstream {
     }
 }
 
-impl fmt::Display for Upstream {
+impl fmt::Display for Provider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -10,7 +10,7 @@ const ICON_SUFFIX: &str = ".png";
 
 /// An opaque identifier, such as a contract or a fungible's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Ident<'a> {
+pub enum Identifier<'a> {
     /// `0x` and 40 lower-case hexadecimal digits.
     Hex([u8; 20]),
     /// A UUID in lower case.
@@ -19,7 +19,7 @@ pub enum Ident<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
 }
 
-impl<'a> Ident<'a> {
+impl<'a> Identifier<'a> {
     /// Packs `text`; it comes back letter for letter.
     pub fn pack(text: Cow<'a, str>) -> Self {
         if let Some(digits) = text.strip_prefix("0x")
@@ -40,13 +40,13 @@ impl<'a> Ident<'a> {
     }
 }
 
-impl Ident<'_> {
+impl Identifier<'_> {
     /// The same identifier, borrowing nothing.
-    pub fn into_owned(self) -> Ident<'static> {
+    pub fn into_owned(self) -> Identifier<'static> {
         match self {
-            Self::Hex(bytes) => Ident::Hex(bytes),
-            Self::Uuid(bytes) => Ident::Uuid(bytes),
-            Self::Text(text) => Ident::Text(Cow::Owned(text.into_owned())),
+            Self::Hex(bytes) => Identifier::Hex(bytes),
+            Self::Uuid(bytes) => Identifier::Uuid(bytes),
+            Self::Text(text) => Identifier::Text(Cow::Owned(text.into_owned())),
         }
     }
 }
@@ -68,14 +68,14 @@ fn unhex<const N: usize>(digits: impl Iterator<Item = u8>) -> Option<[u8; N]> {
 }
 
 /// Bytes that any packed identifier fits into as text.
-pub const IDENT_TEXT: usize = 42;
+pub const MAX_TEXT: usize = 42;
 /// Where the dashes of a UUID stand.
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 
-impl Ident<'_> {
+impl Identifier<'_> {
     /// The text, put into `buffer` where it is packed. Answers hold thousands:
     /// this takes a fraction of the time that formatting does.
-    pub fn text<'b>(&'b self, buffer: &'b mut [u8; IDENT_TEXT]) -> &'b str {
+    pub fn text<'b>(&'b self, buffer: &'b mut [u8; MAX_TEXT]) -> &'b str {
         let text = match self {
             Self::Text(text) => return text,
             Self::Hex(bytes) => {
@@ -110,9 +110,9 @@ fn hex(byte: &u8) -> [u8; 2] {
     ]
 }
 
-impl fmt::Display for Ident<'_> {
+impl fmt::Display for Identifier<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text(&mut [0; IDENT_TEXT]))
+        f.write_str(self.text(&mut [0; MAX_TEXT]))
     }
 }
 
@@ -122,7 +122,7 @@ pub enum Icon<'a> {
     /// There is none.
     None,
     /// In Zerion's store under this name.
-    Zerion(#[serde(borrow)] Ident<'a>),
+    Zerion(#[serde(borrow)] Identifier<'a>),
     /// Elsewhere.
     Url(#[serde(borrow)] Cow<'a, str>),
 }
@@ -135,8 +135,8 @@ impl<'a> Icon<'a> {
             .strip_prefix(ICON_PREFIX)
             .and_then(|rest| rest.strip_suffix(ICON_SUFFIX));
         match name {
-            Some(name) => match Ident::pack(Cow::Owned(name.to_owned())) {
-                Ident::Text(_) => Self::Url(url),
+            Some(name) => match Identifier::pack(Cow::Owned(name.to_owned())) {
+                Identifier::Text(_) => Self::Url(url),
                 packed => Self::Zerion(packed),
             },
             None => Self::Url(url),
@@ -144,9 +144,9 @@ impl<'a> Icon<'a> {
     }
 }
 
-impl Serialize for AsText<'_, Ident<'_>> {
+impl Serialize for AsText<'_, Identifier<'_>> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.text(&mut [0; IDENT_TEXT]))
+        serializer.serialize_str(self.0.text(&mut [0; MAX_TEXT]))
     }
 }
 
@@ -155,7 +155,7 @@ impl Serialize for AsText<'_, Icon<'_>> {
         match self.0 {
             Icon::None => serializer.serialize_none(),
             Icon::Zerion(name) => {
-                let mut buffer = [0; IDENT_TEXT];
+                let mut buffer = [0; MAX_TEXT];
                 let name = name.text(&mut buffer);
                 serializer.serialize_str(&[ICON_PREFIX, name, ICON_SUFFIX].concat())
             }
@@ -180,10 +180,10 @@ mod tests {
     #[test]
     fn packs_what_is_hexadecimal() {
         let hex = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
-        assert!(matches!(Ident::pack(hex.into()), Ident::Hex(_)));
+        assert!(matches!(Identifier::pack(hex.into()), Identifier::Hex(_)));
         let uuid = "7f0b1ad5-e86a-4ef8-b6c4-0a3a1b6c1d2e";
-        assert!(matches!(Ident::pack(uuid.into()), Ident::Uuid(_)));
-        assert_eq!(Ident::pack(uuid.into()).to_string(), uuid);
+        assert!(matches!(Identifier::pack(uuid.into()), Identifier::Uuid(_)));
+        assert_eq!(Identifier::pack(uuid.into()).to_string(), uuid);
         let url = format!("https://cdn.zerion.io/{hex}.png");
         let icon = Icon::pack(Some(url.as_str().into()));
         assert!(matches!(icon, Icon::Zerion(_)));
@@ -195,7 +195,7 @@ mod tests {
         fn comes_back_letter_for_letter(
             text in "(0x[0-9a-fA-F]{38,42}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|\\PC{0,40})"
         ) {
-            prop_assert_eq!(Ident::pack(text.as_str().into()).to_string(), text.clone());
+            prop_assert_eq!(Identifier::pack(text.as_str().into()).to_string(), text.clone());
             for url in [text.clone(), format!("{ICON_PREFIX}{text}{ICON_SUFFIX}")] {
                 prop_assert_eq!(shown(&Icon::pack(Some(url.as_str().into()))), Some(url));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{BookKey, Page};
+use super::price_book::{Page, QuoteKey};
 use crate::clock::Timestamp;
 
 /// How a page that something is needed of stands.
@@ -25,9 +25,9 @@ pub struct PageNeeds {
     /// How it stands.
     pub standing: Standing,
     /// What is needed and not fresh.
-    pub needed: BTreeSet<BookKey>,
+    pub needed: BTreeSet<QuoteKey>,
     /// What else is wanted on it and not fresh.
-    pub wanted: BTreeSet<BookKey>,
+    pub wanted: BTreeSet<QuoteKey>,
     /// When the oldest of what is needed was last asked for; none if something
     /// never was.
     pub oldest: Option<Timestamp>,
@@ -35,9 +35,9 @@ pub struct PageNeeds {
 
 /// What one request asks for, and what becomes of the pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct RefreshBatch {
     /// What to ask for.
-    pub ask: BTreeSet<BookKey>,
+    pub ask: BTreeSet<QuoteKey>,
     /// Won pages that are whole afterwards.
     pub complete: BTreeSet<Page>,
     /// At most one won page that is refreshed as far as there was room.
@@ -46,7 +46,7 @@ pub struct Plan {
     pub give_back: BTreeSet<Page>,
 }
 
-impl Plan {
+impl RefreshBatch {
     /// The best use of one request for at most `room` keys of one shelf: first
     /// what is needed, then as many whole pages as fit. If not even that fits,
     /// the pages whose needs have waited longest come first, so that what does
@@ -72,7 +72,7 @@ impl Plan {
         });
         for (page, needs) in order {
             let left = room - plan.ask.len();
-            let more = |keys: &BTreeSet<BookKey>| -> Vec<BookKey> {
+            let more = |keys: &BTreeSet<QuoteKey>| -> Vec<QuoteKey> {
                 let new = keys.iter().filter(|key| !plan.ask.contains(*key));
                 new.take(left).cloned().collect()
             };
@@ -127,10 +127,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{book::Shelf, price::CmcId};
+    use crate::domain::{price::CmcId, price_book::Shelf};
 
-    fn keys(ids: std::ops::Range<u32>) -> BTreeSet<BookKey> {
-        ids.map(|id| BookKey::Listed(CmcId(id))).collect()
+    fn keys(ids: std::ops::Range<u32>) -> BTreeSet<QuoteKey> {
+        ids.map(|id| QuoteKey::Listed(CmcId(id))).collect()
     }
 
     fn page(number: u8) -> Page {
@@ -163,16 +163,16 @@ mod tests {
             (page(4), needs(Standing::Free, 5..6, 0..0)),
             (page(5), needs(Standing::Held { pages: 1 }, 6..7, 200..210)),
         ]);
-        let plan = Plan::new(&pages, 30);
+        let plan = RefreshBatch::new(&pages, 30);
         assert_eq!(plan.ask.len(), 30);
         assert!(plan.ask.is_superset(&keys(0..6)));
-        assert!(!plan.ask.contains(&BookKey::Listed(CmcId(6))));
+        assert!(!plan.ask.contains(&QuoteKey::Listed(CmcId(6))));
         assert_eq!(plan.complete, BTreeSet::from([page(0), page(1)]));
         assert_eq!(plan.partial, Some(page(2)));
         assert_eq!(plan.give_back, BTreeSet::from([page(3)]));
 
         let alone = BTreeMap::from([(page(5), needs(Standing::Held { pages: 9 }, 0..1, 2..9))]);
-        assert_eq!(Plan::new(&alone, 30), Plan::default());
+        assert_eq!(RefreshBatch::new(&alone, 30), RefreshBatch::default());
     }
 
     #[test]
@@ -182,7 +182,7 @@ mod tests {
             (page(1), needs(Standing::Held { pages: 4 }, 1..2, 2..12)),
             (page(2), needs(Standing::Held { pages: 2 }, 20..21, 22..32)),
         ]);
-        assert_eq!(Plan::new(&pages, 30).ask, keys(0..2));
+        assert_eq!(RefreshBatch::new(&pages, 30).ask, keys(0..2));
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
             (page(1), waiting(at(5), 10..20)),
             (page(2), waiting(None, 30..40)),
         ]);
-        let plan = Plan::new(&pages, 15);
+        let plan = RefreshBatch::new(&pages, 15);
         assert_eq!(plan.complete, BTreeSet::from([page(2)]));
         assert_eq!(plan.partial, Some(page(1)));
         assert_eq!(plan.give_back, BTreeSet::from([page(0)]));
@@ -209,7 +209,7 @@ mod tests {
             (page(0), needs(Standing::Won, 0..0, 0..0)),
             (page(1), needs(Standing::Held { pages: 1 }, 0..1, 0..0)),
         ]);
-        let plan = Plan::new(&pages, 10);
+        let plan = RefreshBatch::new(&pages, 10);
         assert_eq!(plan.give_back, BTreeSet::from([page(0)]));
         assert_eq!((plan.ask.len(), plan.complete.len()), (0, 0));
     }
@@ -232,7 +232,7 @@ mod tests {
                 );
                 next = middle + wanted;
             }
-            let plan = Plan::new(&pages, room);
+            let plan = RefreshBatch::new(&pages, room);
             prop_assert!(plan.ask.len() <= room);
             for (page, needs) in &pages {
                 let won = needs.standing == Standing::Won;

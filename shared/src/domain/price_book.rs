@@ -17,14 +17,14 @@ pub const PAGES: u8 = 64;
 
 /// What the book has a price of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BookKey {
+pub enum QuoteKey {
     /// A coin that CoinMarketCap lists.
     Listed(CmcId),
     /// A token that it does not, by the fallback's `chain:contract`.
     Unlisted(String),
 }
 
-impl BookKey {
+impl QuoteKey {
     /// Reads what `Display` wrote; `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         if text.contains(':') {
@@ -46,7 +46,7 @@ impl BookKey {
     }
 }
 
-impl fmt::Display for BookKey {
+impl fmt::Display for QuoteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listed(id) => write!(f, "{}", id.0),
@@ -98,9 +98,9 @@ impl FromStr for Page {
 /// A stretch of five minutes. What is wanted is noted per stretch, so that
 /// what nobody wants any more is forgotten by dropping old stretches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Slot(pub i64);
+pub struct DemandWindow(pub i64);
 
-impl Slot {
+impl DemandWindow {
     const LENGTH: Duration = Duration::from_secs(300);
     /// Older slots than the one this many back are forgotten: what was wanted
     /// in the last ten minutes is always kept, and nothing for longer than
@@ -137,21 +137,21 @@ mod tests {
 
     #[test]
     fn keys_are_read_back_and_keep_their_page() {
-        let unlisted = BookKey::Unlisted("base:0xa".to_owned());
-        for key in [BookKey::Listed(CmcId(1027)), unlisted] {
-            assert_eq!(BookKey::parse(&key.to_string()), Some(key.clone()));
+        let unlisted = QuoteKey::Unlisted("base:0xa".to_owned());
+        for key in [QuoteKey::Listed(CmcId(1027)), unlisted] {
+            assert_eq!(QuoteKey::parse(&key.to_string()), Some(key.clone()));
             assert!(key.page().number < PAGES);
         }
-        assert_eq!(BookKey::parse("expires_at"), None);
+        assert_eq!(QuoteKey::parse("expires_at"), None);
         assert_eq!("u07".parse::<Page>().unwrap().to_string(), "u07");
         assert!("64".parse::<Page>().is_err());
         // Where a key stands must not change between versions.
-        assert_eq!(BookKey::Listed(CmcId(1027)).page().to_string(), "04");
+        assert_eq!(QuoteKey::Listed(CmcId(1027)).page().to_string(), "04");
     }
 
     #[test]
     fn wants_last_ten_to_fifteen_minutes() {
-        let slot = |seconds: i64| Slot::of(Timestamp::from_millis(seconds * 1000));
+        let slot = |seconds: i64| DemandWindow::of(Timestamp::from_millis(seconds * 1000));
         let noted = slot(299);
         assert!(noted.suffices_in(slot(599)) && !noted.suffices_in(slot(600)));
         assert!(noted.counts_in(slot(899)) && !noted.counts_in(slot(900)));

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, fmt};
 use num_bigint::{BigInt, BigUint};
 use serde::{Deserialize, Serialize};
 
-use super::quantity::Mantissa;
+use super::unscaled::{Unscaled, write_scaled};
 
 /// Significant digits that are kept. Providers write doubles, which carry at
 /// most 17.
@@ -18,12 +18,12 @@ const MAX_EXPONENT: i32 = 400;
 /// Prices are exact as long as the provider wrote at most 18 significant
 /// digits; longer ones are rounded half away from zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Number {
+pub struct Decimal {
     coefficient: i64,
     exponent: i16,
 }
 
-impl Number {
+impl Decimal {
     /// Zero.
     pub const ZERO: Self = Self {
         coefficient: 0,
@@ -109,7 +109,7 @@ impl Number {
 
     /// `value ÷ quantity` to 18 significant digits; `None` for a quantity of
     /// zero and for values that are not positive.
-    pub fn ratio(value: Self, quantity: &Mantissa) -> Option<Self> {
+    pub fn ratio(value: Self, quantity: &Unscaled) -> Option<Self> {
         let divisor = quantity.to_big();
         let dividend = u64::try_from(value.coefficient).ok().filter(|it| *it > 0)?;
         if divisor.bits() == 0 {
@@ -229,7 +229,7 @@ impl Digits {
     }
 }
 
-impl fmt::Display for Number {
+impl fmt::Display for Decimal {
     /// Plain decimal notation, never an exponent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.coefficient.unsigned_abs().to_string();
@@ -240,37 +240,6 @@ impl fmt::Display for Number {
     }
 }
 
-/// Writes `digits × 10^exponent` in plain notation.
-pub(crate) fn write_scaled(out: &mut impl fmt::Write, digits: &str, exponent: i32) -> fmt::Result {
-    match exponent.cmp(&0) {
-        Ordering::Equal => out.write_str(digits),
-        Ordering::Greater => {
-            out.write_str(digits)?;
-            if digits != "0" {
-                for _ in 0..exponent {
-                    out.write_char('0')?;
-                }
-            }
-            Ok(())
-        }
-        Ordering::Less => {
-            let places = exponent.unsigned_abs() as usize;
-            if digits.len() > places {
-                let (whole, fraction) = digits.split_at(digits.len() - places);
-                out.write_str(whole)?;
-                out.write_char('.')?;
-                out.write_str(fraction)
-            } else {
-                out.write_str("0.")?;
-                for _ in digits.len()..places {
-                    out.write_char('0')?;
-                }
-                out.write_str(digits)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -278,7 +247,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Option<String> {
-        Number::parse(text).map(|number| number.to_string())
+        Decimal::parse(text).map(|number| number.to_string())
     }
 
     #[test]
@@ -327,44 +296,47 @@ mod tests {
             "0x10",
             "1e99999999999",
         ] {
-            assert_eq!(Number::parse(text), None, "{text}");
+            assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn divides_a_value_by_a_quantity() {
-        let value = Number::parse("6667.5").unwrap();
-        let two_and_a_half = Mantissa::Small {
+        let value = Decimal::parse("6667.5").unwrap();
+        let two_and_a_half = Unscaled::Small {
             digits: 25,
             scale: 1,
         };
-        assert_eq!(Number::ratio(value, &two_and_a_half), Number::parse("2667"));
-        let nothing = Mantissa::Small {
+        assert_eq!(
+            Decimal::ratio(value, &two_and_a_half),
+            Decimal::parse("2667")
+        );
+        let nothing = Unscaled::Small {
             digits: 0,
             scale: 18,
         };
-        assert_eq!(Number::ratio(value, &nothing), None);
+        assert_eq!(Decimal::ratio(value, &nothing), None);
         // A third, whose last digit is rounded, and an amount of 200 digits.
-        let three = Mantissa::Small {
+        let three = Unscaled::Small {
             digits: 3,
             scale: 0,
         };
-        let ten = Number::parse("10").unwrap();
+        let ten = Decimal::parse("10").unwrap();
         assert_eq!(
-            Number::ratio(ten, &three),
-            Number::parse("3.33333333333333333")
+            Decimal::ratio(ten, &three),
+            Decimal::parse("3.33333333333333333")
         );
-        let long = Mantissa::Big {
+        let long = Unscaled::Big {
             digits: BigUint::from(3_u8) * BigUint::from(10_u8).pow(200),
             scale: 200,
         };
-        assert_eq!(Number::ratio(ten, &long), Number::ratio(ten, &three));
-        assert_eq!(Number::ratio(Number::new(-13, 0), &three), None);
+        assert_eq!(Decimal::ratio(ten, &long), Decimal::ratio(ten, &three));
+        assert_eq!(Decimal::ratio(Decimal::new(-13, 0), &three), None);
     }
 
     #[test]
     fn converts_by_a_reference() {
-        let number = |text| Number::parse(text).unwrap();
+        let number = |text| Decimal::parse(text).unwrap();
         // Ether at 2,500 dollars is 2,000 euros: 5 dollars are 4 euros.
         assert_eq!(
             number("5").converted(number("2500"), number("2000")),
@@ -374,28 +346,28 @@ mod tests {
             number("1e-30").converted(number("3"), number("2")),
             Some(number("6.66666666666666667e-31"))
         );
-        assert_eq!(number("5").converted(Number::ZERO, number("2")), None);
+        assert_eq!(number("5").converted(Decimal::ZERO, number("2")), None);
     }
 
     #[test]
     fn compares_exactly() {
-        let number = |text| Number::parse(text).unwrap();
-        assert!(number("0.5").at_least(Number::half()));
-        assert!(!number("0.4999999999999999").at_least(Number::half()));
+        let number = |text| Decimal::parse(text).unwrap();
+        assert!(number("0.5").at_least(Decimal::half()));
+        assert!(!number("0.4999999999999999").at_least(Decimal::half()));
         assert_eq!(
             number("1e300").compare(number("1e-300"), 5),
             Ordering::Greater
         );
         assert_eq!(number("5").compare(number("1"), 5), Ordering::Equal);
-        assert_eq!(number("-1").compare(Number::ZERO, 5), Ordering::Less);
+        assert_eq!(number("-1").compare(Decimal::ZERO, 5), Ordering::Less);
     }
 
     #[test]
     fn rounds_half_away_from_zero() {
-        let number = |text| Number::parse(text).unwrap();
+        let number = |text| Decimal::parse(text).unwrap();
         assert_eq!(number("1.23456789").rounded(6), number("1.234568"));
         assert_eq!(number("-0.0000005").rounded(6), number("-0.000001"));
-        assert_eq!(number("1e-30").rounded(6), Number::ZERO);
+        assert_eq!(number("1e-30").rounded(6), Decimal::ZERO);
         assert_eq!(number("5.33").scaled(6), Some(5_330_000));
         assert_eq!(number("1e30").scaled(6), None);
     }
@@ -404,7 +376,7 @@ mod tests {
         #[test]
         fn doubles_survive(value in any::<f64>().prop_filter("finite", |v| v.is_finite())) {
             let text = serde_json::to_string(&value).unwrap();
-            if let Some(number) = Number::parse(&text) {
+            if let Some(number) = Decimal::parse(&text) {
                 prop_assert_eq!(number.to_string().parse::<f64>().unwrap(), value);
             } else {
                 prop_assert!(value.abs() > 1e290 || value.abs() < 1e-290);
@@ -413,7 +385,7 @@ mod tests {
 
         #[test]
         fn never_panics(text in ".{0,60}") {
-            let _ = Number::parse(&text);
+            let _ = Decimal::parse(&text);
         }
     }
 }

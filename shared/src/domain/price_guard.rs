@@ -4,46 +4,18 @@
 //! make anybody rich or poor. A price that is refused leaves the one before it
 //! in place, and the reason stays with it.
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    number::Number,
+    decimal::Decimal,
     price::{Price, PriceSource},
 };
 
 /// A price that is more than this many times another, or less than that part
 /// of it, is not believed.
-pub const MAX_JUMP: u8 = 5;
-
-/// Why a source's newest price was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Refusal {
-    /// It is more than [`MAX_JUMP`] times what is known otherwise, or less
-    /// than that part of it.
-    Jump,
-    /// The source itself dates it too far back.
-    Outdated,
-    /// It is null, zero or negative.
-    NotPositive,
-    /// The source itself does not trust it.
-    Unsure,
-}
-
-impl Refusal {
-    /// The word in answers and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Jump => "price_refused_jump",
-            Self::Outdated => "price_refused_outdated",
-            Self::NotPositive => "price_refused_not_positive",
-            Self::Unsure => "price_refused_unsure",
-        }
-    }
-}
+pub const MAX_DEVIATION: u8 = 5;
 
 /// Whether two prices of one thing are near enough to each other.
-pub fn agree(a: Number, b: Number) -> bool {
-    a.compare(b, MAX_JUMP).is_le() && b.compare(a, MAX_JUMP).is_le()
+pub fn within_deviation(a: Decimal, b: Decimal) -> bool {
+    a.compare(b, MAX_DEVIATION).is_le() && b.compare(a, MAX_DEVIATION).is_le()
 }
 
 /// Whether all wallets may have `new` after `before`, which they have now
@@ -52,18 +24,21 @@ pub fn agree(a: Number, b: Number) -> bool {
 /// The book's own price decides; a jump from it is a real one if Zerion's
 /// price, which comes from elsewhere, has jumped as well. Without one the
 /// asking wallet's price may object, but not the other way round: where the
-/// book and the source agree, it is the wallet's token that is mapped wrongly.
-/// What was objected to stays out (`doubted`) until a wallet's price agrees.
-pub fn for_the_book(
-    new: Number,
-    before: Option<Number>,
-    doubted: bool,
+/// book and the source within_deviation, it is the wallet's token that is mapped wrongly.
+/// What was objected to stays out (`previously_rejected`) until a wallet's price agrees.
+pub fn accept_for_book(
+    new: Decimal,
+    before: Option<Decimal>,
+    previously_rejected: bool,
     own: Option<&Price>,
 ) -> bool {
-    let confirmed = |own: &Price| own.source == PriceSource::Zerion && agree(new, own.amount);
+    let confirmed =
+        |own: &Price| own.source == PriceSource::Zerion && within_deviation(new, own.amount);
     match before {
-        Some(before) => agree(new, before) || own.is_some_and(confirmed),
-        None => own.map_or(!doubted, |own| agree(new, own.amount)),
+        Some(before) => within_deviation(new, before) || own.is_some_and(confirmed),
+        None => own.map_or(!previously_rejected, |own| {
+            within_deviation(new, own.amount)
+        }),
     }
 }
 
@@ -74,17 +49,17 @@ pub fn for_the_book(
 /// can be compared.
 ///
 /// [`Token::scaled`]: super::holdings::Token::scaled
-pub fn for_a_scaled_token(new: Number, provider: Option<Number>) -> bool {
+pub fn accept_for_scaled_token(new: Decimal, provider: Option<Decimal>) -> bool {
     let Some(provider) = provider.filter(|it| it.is_positive()) else {
         return false;
     };
-    let hundredfold = Number::new(new.coefficient(), new.exponent().saturating_add(2));
+    let hundredfold = Decimal::new(new.coefficient(), new.exponent().saturating_add(2));
     hundredfold.compare(provider, 98).is_ge() && hundredfold.compare(provider, 102).is_le()
 }
 
 /// Whether a wallet that has `own` may have `new`.
-pub fn for_the_wallet(new: Number, own: Option<Number>) -> bool {
-    own.is_none_or(|own| agree(new, own))
+pub fn accept_for_wallet(new: Decimal, own: Option<Decimal>) -> bool {
+    own.is_none_or(|own| within_deviation(new, own))
 }
 
 #[cfg(test)]
@@ -92,8 +67,8 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
 
-    fn number(text: &str) -> Number {
-        Number::parse(text).unwrap()
+    fn number(text: &str) -> Decimal {
+        Decimal::parse(text).unwrap()
     }
 
     fn price(text: &str, source: PriceSource) -> Price {
@@ -102,11 +77,11 @@ mod tests {
 
     #[test]
     fn five_times_is_the_limit_in_both_directions() {
-        assert!(agree(number("5"), number("1")));
-        assert!(agree(number("1"), number("5")));
-        assert!(!agree(number("5.000000001"), number("1")));
-        assert!(!agree(number("0.199999"), number("1")));
-        assert!(agree(number("5e-30"), number("1e-30")));
+        assert!(within_deviation(number("5"), number("1")));
+        assert!(within_deviation(number("1"), number("5")));
+        assert!(!within_deviation(number("5.000000001"), number("1")));
+        assert!(!within_deviation(number("0.199999"), number("1")));
+        assert!(within_deviation(number("5e-30"), number("1e-30")));
     }
 
     #[test]
@@ -114,7 +89,7 @@ mod tests {
         let (zerion, cmc) = (PriceSource::Zerion, PriceSource::CoinMarketCap);
         let believed = |new, before: Option<&str>, own: Option<(&str, PriceSource)>| {
             let own = own.map(|(text, source)| price(text, source));
-            for_the_book(number(new), before.map(number), false, own.as_ref())
+            accept_for_book(number(new), before.map(number), false, own.as_ref())
         };
         assert!(believed("3000", None, None));
         assert!(believed("3000", Some("2990"), None));
@@ -126,27 +101,28 @@ mod tests {
         assert!(believed("3000", Some("2990"), Some(("1", zerion))));
         assert!(!believed("3000", None, Some(("1", zerion))));
         let own = price("3100", zerion);
-        assert!(!for_the_book(number("3000"), None, true, None));
-        assert!(for_the_book(number("3000"), None, true, Some(&own)));
+        assert!(!accept_for_book(number("3000"), None, true, None));
+        assert!(accept_for_book(number("3000"), None, true, Some(&own)));
     }
 
     #[test]
     fn a_scaled_token_takes_only_what_is_within_two_percent() {
-        let taken =
-            |new: &str, provider: &str| for_a_scaled_token(number(new), Some(number(provider)));
+        let taken = |new: &str, provider: &str| {
+            accept_for_scaled_token(number(new), Some(number(provider)))
+        };
         assert!(taken("102", "100") && taken("98", "100"));
         assert!(!taken("102.0000000000001", "100") && !taken("97.99999999999999", "100"));
         assert!(taken("1.02e-30", "1e-30") && !taken("1.03e-30", "1e-30"));
         // A quarter of the price belongs to the base unit.
         assert!(!taken("25", "100") && !taken("400", "100"));
-        assert!(!for_a_scaled_token(number("1"), None));
+        assert!(!accept_for_scaled_token(number("1"), None));
         assert!(!taken("0", "0") && !taken("-1", "-1") && !taken("-1", "1"));
     }
 
     #[test]
     fn a_wallet_believes_what_is_near_its_own_price() {
-        assert!(for_the_wallet(number("3000"), None));
-        assert!(for_the_wallet(number("3000"), Some(number("2000"))));
-        assert!(!for_the_wallet(number("3000"), Some(number("1"))));
+        assert!(accept_for_wallet(number("3000"), None));
+        assert!(accept_for_wallet(number("3000"), Some(number("2000"))));
+        assert!(!accept_for_wallet(number("3000"), Some(number("1"))));
     }
 }

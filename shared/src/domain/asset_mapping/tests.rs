@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::{draft::Draft, quantity::Quantity};
+use crate::domain::{holdings_builder::HoldingsBuilder, quantity::Quantity};
 
 struct Everything;
 
@@ -9,24 +9,24 @@ impl AssetResolver for Everything {
     }
 }
 
-fn row(fungible: &str, price: &str) -> Row {
-    Row {
+fn row(fungible: &str, price: &str) -> ProviderPosition {
+    ProviderPosition {
         id: fungible.to_owned(),
         fungible: Some(fungible.to_owned()),
         chain: "ethereum".to_owned(),
         symbol: "ETH".to_owned(),
-        price: Number::parse(price),
+        price: Decimal::parse(price),
         implementations: vec![Implementation {
             chain: "ethereum".to_owned(),
             address: None,
             decimals: None,
         }],
-        ..Row::default()
+        ..ProviderPosition::default()
     }
 }
 
-fn draft(rows: &[Row]) -> Draft {
-    let mut draft = Draft::default();
+fn draft(rows: &[ProviderPosition]) -> HoldingsBuilder {
+    let mut draft = HoldingsBuilder::default();
     for row in rows {
         draft.push(row.clone(), None);
     }
@@ -35,7 +35,7 @@ fn draft(rows: &[Row]) -> Draft {
 
 #[test]
 fn assets_with_different_prices_do_not_share_an_id() {
-    let ids = |rows: &[Row]| -> Vec<Option<CmcId>> {
+    let ids = |rows: &[ProviderPosition]| -> Vec<Option<CmcId>> {
         let draft = draft(rows);
         let mapping = draft.map(&Everything);
         mapping.rows.iter().map(|row| row.cmc).collect()
@@ -53,12 +53,12 @@ fn assets_with_different_prices_do_not_share_an_id() {
 
 #[test]
 fn a_value_tells_that_an_id_is_not_shared() {
-    let worth = |value: i64| Row {
-        value: Some(Number::new(value, 0)),
+    let worth = |value: i64| ProviderPosition {
+        value: Some(Decimal::new(value, 0)),
         quantity: quantity("1"),
         ..row("b", "")
     };
-    let ids = |rows: &[Row]| -> Vec<bool> {
+    let ids = |rows: &[ProviderPosition]| -> Vec<bool> {
         let draft = draft(rows);
         let mapping = draft.map(&Everything);
         mapping.rows.iter().map(|row| row.cmc.is_some()).collect()
@@ -76,14 +76,14 @@ fn quantity(numeric: &str) -> Option<Quantity<'static>> {
 fn a_price_is_worked_out_of_a_value_and_an_amount_above_zero() {
     let price = |kind: &str, value: &str, numeric: &str| {
         let signed = numeric.strip_prefix('-').map(|_| numeric);
-        let row = Row {
+        let row = ProviderPosition {
             kind: Some(kind.to_owned()),
-            value: Number::parse(value),
+            value: Decimal::parse(value),
             quantity: match signed {
                 Some(int) => Quantity::parse(Some(int), Some(0), None).map(|it| it.into_owned()),
                 None => quantity(numeric),
             },
-            ..Row::default()
+            ..ProviderPosition::default()
         };
         price_by_value(&row).map(|price| price.to_string())
     };

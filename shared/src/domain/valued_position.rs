@@ -4,29 +4,29 @@ use std::{borrow::Cow, cmp::Ordering};
 
 use super::{
     amount::Amount,
-    answer::{Kind, Missing, UnpricedReason},
-    belief::Refusal,
     cursor::Cursor,
     holdings::{Holdings, Position},
     price::Price,
+    price::RejectReason,
+    response::{Kind, Missing, UnpricedReason},
     scope::Part,
 };
 
 /// A position with all that is computed about it.
-pub(super) struct Valued<'s, 'a> {
+pub(super) struct ValuedPosition<'s, 'a> {
     pub part: Part,
     pub holdings: &'s Holdings<'a>,
     pub index: usize,
     pub position: &'s Position<'a>,
     pub price: Option<&'s Price>,
     /// Why its newest price is not used.
-    pub refused: Option<Refusal>,
+    pub refused: Option<RejectReason>,
     /// Price × quantity, not negative; or why there is none.
     pub value: Result<Amount, UnpricedReason>,
     pub kind: Kind,
 }
 
-impl<'s> Valued<'s, '_> {
+impl<'s> ValuedPosition<'s, '_> {
     /// Hidden positions are never counted in totals.
     pub fn hidden(&self) -> bool {
         !self.position.displayable || self.position.trash
@@ -46,7 +46,7 @@ impl<'s> Valued<'s, '_> {
         self.holdings.position_id(self.position)
     }
 
-    pub fn refused_price(&self, reason: Refusal) -> Missing<'s> {
+    pub fn refused_price(&self, reason: RejectReason) -> Missing<'s> {
         let token = self.holdings.token(self.position);
         let id = token.id.as_ref().or(token.address.as_ref());
         Missing {

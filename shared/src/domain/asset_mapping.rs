@@ -8,13 +8,14 @@ use std::{
 
 use super::{
     asset::{Asset, Identity},
-    belief::agree,
     chain::Chain,
-    draft::{Entry, Implementation, LOAN_TYPE, Row},
-    ident::Ident,
-    number::Number,
-    places::Places,
+    decimal::Decimal,
+    identifier::Identifier,
+    places::{Here, Places},
     price::{CmcId, PriceKey},
+    price_guard::within_deviation,
+    provider_position::{Implementation, LOAN_TYPE, ProviderPosition},
+    scope::Part,
 };
 
 /// Finds CoinMarketCap's id of an asset.
@@ -31,6 +32,19 @@ impl AssetResolver for NoAssets {
     fn resolve(&self, _: &str, _: Option<&str>) -> Option<CmcId> {
         None
     }
+}
+
+/// A row on its way to the holdings.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Where it belongs.
+    pub part: Part,
+    /// What it says, but for where its asset exists.
+    pub row: ProviderPosition,
+    /// Index of its asset's places.
+    pub places: usize,
+    /// Which of them is the row's.
+    pub here: Here,
 }
 
 /// What is known of a row's asset.
@@ -51,7 +65,7 @@ pub(super) struct Mapped<'a> {
 }
 
 /// A price, and its change over 24 hours in percent.
-type Told = (Number, Option<Number>);
+type Told = (Decimal, Option<Decimal>);
 
 /// The assets of a wallet's rows.
 ///
@@ -124,7 +138,7 @@ impl<'a> Mapping<'a> {
 
     fn drop_ambiguous(&mut self, entries: &[Entry]) {
         // The lowest and the highest price of each, whatever the order of rows.
-        let mut prices: HashMap<CmcId, (Number, Number)> = HashMap::new();
+        let mut prices: HashMap<CmcId, (Decimal, Decimal)> = HashMap::new();
         for (entry, mapped) in entries.iter().zip(&self.rows) {
             // A scaled token shares its price with nothing.
             let Some(id) = mapped.cmc.filter(|_| !mapped.scaled) else {
@@ -138,7 +152,7 @@ impl<'a> Mapping<'a> {
             } else if price.compare(*high, 1).is_gt() {
                 *high = price;
             }
-            if !agree(*low, *high) {
+            if !within_deviation(*low, *high) {
                 self.ambiguous.entry(id).or_default();
             }
         }
@@ -154,8 +168,8 @@ impl<'a> Mapping<'a> {
     /// What the rows say that each asset costs. A price goes before one that is
     /// worked out of a value, whichever row it stands in.
     fn collect_prices(&mut self, entries: &[Entry]) {
-        let given: fn(&Row) -> Option<Number> = |row| row.price;
-        let worked_out = |row: &Row| match row.price {
+        let given: fn(&ProviderPosition) -> Option<Decimal> = |row| row.price;
+        let worked_out = |row: &ProviderPosition| match row.price {
             Some(_) => None,
             None => price_by_value(row),
         };
@@ -204,13 +218,23 @@ impl<'a> Mapped<'a> {
 
     /// CoinMarketCap's id by the row's own chain, else by any chain of the
     /// asset: the lowest of several, which was listed first.
-    fn resolve(&self, row: &Row, places: &Places, assets: &dyn AssetResolver) -> Option<CmcId> {
-        let elsewhere = |place: &Implementation| match &place.address {
+    fn resolve(
+        &self,
+        row: &ProviderPosition,
+        places: &Places,
+        assets: &dyn AssetResolver,
+    ) -> Option<CmcId> {
+        let on_other_chains = |place: &Implementation| match &place.address {
             Some(address) => assets.resolve(&place.chain, Some(address)),
             None if is_native_coin(&place.chain, row) => assets.resolve(&place.chain, None),
             None => None,
         };
-        let anywhere = || places.elsewhere(&row.chain).filter_map(elsewhere).min();
+        let anywhere = || {
+            places
+                .on_other_chains(&row.chain)
+                .filter_map(on_other_chains)
+                .min()
+        };
         let here = || match (self.address, self.native) {
             (Some(address), _) => assets.resolve(&row.chain, Some(address)),
             (None, true) => assets.resolve(&row.chain, None),
@@ -223,8 +247,9 @@ impl<'a> Mapped<'a> {
         }
     }
 
-    fn price_key(&self, row: &Row) -> PriceKey {
-        let packed = |text: Option<&'_ str>| text.map(|text| Ident::pack(text.to_owned().into()));
+    fn price_key(&self, row: &ProviderPosition) -> PriceKey {
+        let packed =
+            |text: Option<&'_ str>| text.map(|text| Identifier::pack(text.to_owned().into()));
         let (id, address) = (packed(row.fungible.as_deref()), packed(self.address));
         let asset = Asset {
             identity: &self.identity,
@@ -240,7 +265,7 @@ impl<'a> Mapped<'a> {
 
 /// Whether an asset that has no contract on `chain` is its native coin: by its
 /// symbol, or, where that is not known, by the provider's id.
-fn is_native_coin(chain: &str, row: &Row) -> bool {
+fn is_native_coin(chain: &str, row: &ProviderPosition) -> bool {
     let natives = Chain::by_id(chain).map_or(&[][..], Chain::natives);
     let called = |symbol: &str| symbol.eq_ignore_ascii_case(row.symbol.trim());
     match natives.is_empty() || row.symbol.is_empty() {
@@ -250,19 +275,19 @@ fn is_native_coin(chain: &str, row: &Row) -> bool {
 }
 
 /// What one token costs by the row's value. Loans are written with either
-/// sign; elsewhere a value or an amount below zero tells nothing.
-fn price_by_value(row: &Row) -> Option<Number> {
+/// sign; on_other_chains a value or an amount below zero tells nothing.
+fn price_by_value(row: &ProviderPosition) -> Option<Decimal> {
     let (value, quantity) = (row.value?, row.quantity.as_ref()?);
     let value = match row.kind.as_deref() {
         Some(LOAN_TYPE) => value.magnitude(),
         _ if quantity.is_negative() => return None,
         _ => value,
     };
-    Number::ratio(value, &quantity.mantissa())
+    Decimal::ratio(value, &quantity.mantissa())
 }
 
 /// The asset as logs call it.
-fn name(row: &Row) -> String {
+fn name(row: &ProviderPosition) -> String {
     match &row.fungible {
         Some(id) => id.clone(),
         None => format!("{} on {}", row.id, row.chain),
@@ -272,8 +297,8 @@ fn name(row: &Row) -> String {
 /// An order of rows that hangs on nothing but what they say.
 fn by_content(a: &Entry, b: &Entry) -> Ordering {
     let (one, other) = (&a.row, &b.row);
-    let shown = |row: &Row| row.quantity.as_ref().map(ToString::to_string);
-    let number = |number: Option<Number>| number.map(|it| (it.coefficient(), it.exponent()));
+    let shown = |row: &ProviderPosition| row.quantity.as_ref().map(ToString::to_string);
+    let number = |number: Option<Decimal>| number.map(|it| (it.coefficient(), it.exponent()));
     (
         &one.id,
         &one.chain,
@@ -292,7 +317,7 @@ fn by_content(a: &Entry, b: &Entry) -> Ordering {
         ))
         .then_with(|| shown(one).cmp(&shown(other)))
         .then_with(|| {
-            let rest = |row: &Row| (number(row.price), number(row.value));
+            let rest = |row: &ProviderPosition| (number(row.price), number(row.value));
             rest(one).cmp(&rest(other)).then(a.part.cmp(&b.part))
         })
         .then_with(|| one.token_name.cmp(&other.token_name))

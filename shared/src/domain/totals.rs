@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     amount::Amount,
-    answer::{Change, Kind, Share, Totals},
+    response::{Change, Kind, Share, Totals},
     scope::Part,
-    valued::Valued,
+    valued_position::ValuedPosition,
 };
 
 /// The pseudo-protocol of plain balances, so that the shares by protocol sum
@@ -15,7 +15,7 @@ const WALLET_PROTOCOL: (&str, &str) = ("wallet", "Wallet");
 
 /// Sums of everything that is counted.
 #[derive(Default)]
-pub(super) struct Tally<'a> {
+pub(super) struct TotalsBuilder<'a> {
     assets: Amount,
     debt: Amount,
     change: Amount,
@@ -29,8 +29,8 @@ pub(super) struct Tally<'a> {
     group_values: Vec<Amount>,
 }
 
-impl<'a> Tally<'a> {
-    pub fn of(valued: &[Valued<'a, '_>]) -> Self {
+impl<'a> TotalsBuilder<'a> {
+    pub fn of(valued: &[ValuedPosition<'a, '_>]) -> Self {
         let mut tally = Self::default();
         for one in valued.iter().filter(|one| !one.hidden()) {
             if let (Ok(value), Some(signed)) = (&one.value, one.signed()) {
@@ -40,7 +40,7 @@ impl<'a> Tally<'a> {
         tally
     }
 
-    fn count(&mut self, one: &Valued<'a, '_>, value: &Amount, signed: &Amount) {
+    fn count(&mut self, one: &ValuedPosition<'a, '_>, value: &Amount, signed: &Amount) {
         let (holdings, position) = (one.holdings, one.position);
         match one.kind {
             Kind::Asset => self.assets.add(value),

@@ -1,61 +1,60 @@
 //! Schemas of what is serialised by hand: texts that are more than a text.
 
-use std::borrow::Cow;
+use utoipa::openapi::{ObjectBuilder, SchemaFormat, schema::Type};
 
-use utoipa::{
-    PartialSchema, ToSchema,
-    openapi::{
-        ObjectBuilder, RefOr, SchemaFormat,
-        schema::{Schema, Type},
-    },
+use super::{
+    address::Address,
+    amount::Amount,
+    currency::Currency,
+    scope::{Part, Scope},
 };
+use crate::clock::Timestamp;
 
-use crate::{
-    clock::Timestamp,
-    domain::{address::Address, amount::Amount, currency::Currency, scope::Part, scope::Scope},
-    lambda::problem::Code,
-};
+/// Sample wallets that the local fakes know.
+pub(crate) const SAMPLE_EVM: &str = "0x2002def1c8a94b7e60d3f5a2197bc4e8d60f2002";
+pub(crate) const SAMPLE_SOLANA: &str = "SampLe3So1anaWa11etkQ8vTn5rXc2ydBfGj7mPzUh3";
 
 /// A text schema to be filled in.
-pub(super) fn text() -> ObjectBuilder {
+pub(crate) fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
 /// A text of one of these words.
-pub(super) fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> ObjectBuilder {
+pub(crate) fn words<'w>(words: impl IntoIterator<Item = &'w str>) -> ObjectBuilder {
     text().enum_values(Some(words))
 }
 
 /// A format that is not one of JSON Schema's own.
-pub(super) fn format(name: &str) -> Option<SchemaFormat> {
+pub(crate) fn format(name: &str) -> Option<SchemaFormat> {
     Some(SchemaFormat::Custom(name.to_owned()))
 }
 
 /// Gives a type a named schema.
 macro_rules! schema {
     ($type:ty, $name:literal, $schema:expr) => {
-        impl ToSchema for $type {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
+        impl utoipa::ToSchema for $type {
+            fn name() -> std::borrow::Cow<'static, str> {
+                std::borrow::Cow::Borrowed($name)
             }
         }
 
-        impl PartialSchema for $type {
-            fn schema() -> RefOr<Schema> {
+        impl utoipa::PartialSchema for $type {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
                 $schema.build().into()
             }
         }
     };
 }
+pub(crate) use schema;
 
 /// A decimal number of at least zero.
-pub(crate) struct Decimal;
+pub(crate) struct DecimalText;
 
 /// A decimal number.
-pub(crate) struct SignedDecimal;
+pub(crate) struct SignedDecimalText;
 
 /// A whole number of at least zero.
-pub(crate) struct Digits;
+pub(crate) struct DigitText;
 
 /// What may be missing from an answer.
 pub(crate) struct Gap;
@@ -74,7 +73,7 @@ schema!(
 );
 
 schema!(
-    Decimal,
+    DecimalText,
     "Decimal",
     text()
         .format(format("decimal"))
@@ -87,7 +86,7 @@ schema!(
 );
 
 schema!(
-    SignedDecimal,
+    SignedDecimalText,
     "SignedDecimal",
     text()
         .format(format("decimal"))
@@ -100,7 +99,7 @@ schema!(
 );
 
 schema!(
-    Digits,
+    DigitText,
     "Digits",
     text()
         .pattern(Some("^[0-9]+$"))
@@ -140,7 +139,7 @@ schema!(
         .description(Some(
             "An EVM address in lower case, or a Solana address in base58.",
         ))
-        .examples([super::FARMER, super::SOLANA])
+        .examples([SAMPLE_EVM, SAMPLE_SOLANA])
 );
 
 schema!(
@@ -155,11 +154,4 @@ schema!(
     Scope,
     "Scope",
     words(Scope::ALL.map(Scope::as_str)).description(Some("What was asked for: the path's end."))
-);
-
-schema!(
-    Code,
-    "ProblemCode",
-    words(Code::ALL.map(Code::as_str))
-        .description(Some("What kind of problem it is; tell them apart by this."))
 );

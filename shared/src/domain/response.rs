@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 use super::{
     address::Address,
     amount::Amount,
-    belief::Refusal,
     currency::Currency,
-    ident::{AsText, Icon, Ident},
-    number::Number,
+    decimal::Decimal,
+    identifier::{AsText, Icon, Identifier},
+    price::RejectReason,
     price::{Price, PriceSource},
     quantity::{AsDecimal, Quantity},
     scope::Scope,
@@ -166,10 +166,10 @@ pub(super) struct PositionBody<'a> {
     /// How many tokens, digit for digit as the provider sent it; null where it
     /// sent nothing readable.
     #[serde(serialize_with = "quantity")]
-    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::openapi::Decimal>))]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::domain::schema::DecimalText>))]
     pub quantity: Option<&'a Quantity<'a>>,
     /// The same in the token's smallest unit; null if the provider sent none.
-    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::openapi::Digits>))]
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::domain::schema::DigitText>))]
     pub quantity_raw: Option<Cow<'a, str>>,
     /// Quantity × price, positive for debt as well; null without a price.
     #[cfg_attr(feature = "openapi", schema(required))]
@@ -194,7 +194,7 @@ pub(super) struct TokenBody<'a> {
     /// The provider's id, the same on every chain that the token is on.
     #[serde(serialize_with = "optional_text")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
-    pub id: Option<&'a Ident<'a>>,
+    pub id: Option<&'a Identifier<'a>>,
     /// Not unique, and anybody may take any.
     pub symbol: &'a str,
     /// Not unique either.
@@ -206,7 +206,7 @@ pub(super) struct TokenBody<'a> {
     /// Its contract or mint; null for a chain's native coin.
     #[serde(serialize_with = "optional_text")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
-    pub address: Option<&'a Ident<'a>>,
+    pub address: Option<&'a Identifier<'a>>,
     /// By how many places `quantity_raw` is shifted.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub decimals: Option<u16>,
@@ -220,15 +220,15 @@ pub(super) struct TokenBody<'a> {
 pub(super) struct PriceBody {
     /// In the answer's currency.
     #[serde(serialize_with = "text")]
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Decimal))]
-    pub amount: Number,
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::domain::schema::DecimalText))]
+    pub amount: Decimal,
     pub source: PriceSource,
     /// When it was right.
     pub as_of: Timestamp,
     /// Its change over 24 hours; null where the source does not tell.
     #[serde(serialize_with = "maybe_text")]
-    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::openapi::SignedDecimal>))]
-    pub change_24h_percent: Option<Number>,
+    #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::domain::schema::SignedDecimalText>))]
+    pub change_24h_percent: Option<Decimal>,
 }
 
 impl From<&Price> for PriceBody {
@@ -318,7 +318,7 @@ pub(super) struct Coverage<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Missing<'a> {
     /// `defi`, `wallet`, or `price` for a token's newest price.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Gap))]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::domain::schema::Gap))]
     pub what: &'static str,
     /// The chain it is missing on; null for all.
     #[cfg_attr(feature = "openapi", schema(required))]
@@ -363,13 +363,13 @@ pub enum MissingReason {
     PriceRefusedUnsure,
 }
 
-impl From<Refusal> for MissingReason {
-    fn from(refusal: Refusal) -> Self {
+impl From<RejectReason> for MissingReason {
+    fn from(refusal: RejectReason) -> Self {
         match refusal {
-            Refusal::Jump => Self::PriceRefusedJump,
-            Refusal::Outdated => Self::PriceRefusedOutdated,
-            Refusal::NotPositive => Self::PriceRefusedNotPositive,
-            Refusal::Unsure => Self::PriceRefusedUnsure,
+            RejectReason::Outlier => Self::PriceRefusedJump,
+            RejectReason::Outdated => Self::PriceRefusedOutdated,
+            RejectReason::NotPositive => Self::PriceRefusedNotPositive,
+            RejectReason::LowConfidence => Self::PriceRefusedUnsure,
         }
     }
 }
@@ -401,7 +401,7 @@ fn quantity<S: Serializer>(
 }
 
 fn optional_text<S: Serializer>(
-    value: &Option<&Ident<'_>>,
+    value: &Option<&Identifier<'_>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     value.map(AsText).serialize(serializer)
@@ -411,11 +411,11 @@ fn icon<S: Serializer>(value: &Icon<'_>, serializer: S) -> Result<S::Ok, S::Erro
     AsText(value).serialize(serializer)
 }
 
-fn text<S: Serializer>(value: &Number, serializer: S) -> Result<S::Ok, S::Error> {
+fn text<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-fn maybe_text<S: Serializer>(value: &Option<Number>, serializer: S) -> Result<S::Ok, S::Error> {
+fn maybe_text<S: Serializer>(value: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
