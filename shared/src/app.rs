@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
+    aws::secrets::KeyRing,
+    aws::sqs::{Queue, Sqs},
     cache::{Book, Registry, Retention, Table, Wallets, Watched, watched::WatchList},
     clock::{Clock, SystemClock},
     config::{Config, PriceFallback},
     domain::scope::Scope,
+    jobs::refresh_watchlist::{Refresh, RefreshTerms},
+    jobs::update_registry::RegistryUpdate,
     lambda::{QueryFunction, http::HttpHandler, refresh::RefreshFunction},
-    queue::{Queue, Sqs},
-    refresh::{Refresh, RefreshTerms},
-    registry::RegistryUpdate,
-    secrets::KeyRing,
     service::{Policy, Ports, Service},
     upstream::{
         Failure, FallbackSource, HttpClient, coinmarketcap::CoinMarketCap, defillama::DefiLlama,

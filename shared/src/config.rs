@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use thiserror::Error;
 
 use self::vars::Vars;
-use crate::aws::CaBundle;
+use crate::aws::ca_bundle::CaBundle;
 
 /// Where variables come from; tests pass their own.
 pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;

@@ -7,25 +7,21 @@
 //! [`domain`], which does no I/O and reads no clock.
 
 pub mod app;
-mod aws;
-mod breaker;
+pub mod aws;
 pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod jobs;
 pub mod lambda;
 pub mod metrics;
 #[cfg(feature = "openapi")]
 pub mod openapi;
-pub mod queue;
-mod random;
-pub mod refresh;
-pub mod registry;
 #[cfg(test)]
-mod robust_tests;
-pub mod secrets;
+mod parser_robustness;
+mod resilience;
+pub mod runtime;
 pub mod service;
 mod sync;
 pub mod telemetry;
 pub mod upstream;
-pub mod usage;

@@ -3,6 +3,8 @@
 //! Metrics are lines as well, in CloudWatch's embedded format: CloudWatch reads
 //! them out of the log, so that nothing is sent anywhere while a client waits.
 
+pub mod request_cost;
+
 use std::{
     io::Write,
     sync::{

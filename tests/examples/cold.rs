@@ -37,7 +37,7 @@ const TLS_BUDGET: f64 = 3.0;
 /// A machine that others use as well may exceed a budget by this before it
 /// counts as a failure.
 const TOLERANCE: f64 = 2.0;
-const AMAZON_ROOTS: &str = include_str!("../../shared/src/amazon-roots.pem");
+const AMAZON_ROOTS: &str = include_str!("../../shared/src/aws/amazon-roots.pem");
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs";
 
 type Environment = Vec<(&'static str, String)>;

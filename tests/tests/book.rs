@@ -20,7 +20,7 @@ use portfolio::{
         scope::Scope,
     },
     service::{Request, Service, Snapshot},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_local::standins::{Fault, Upstream};
 use portfolio_tests::{World, positions, rows};
@@ -202,8 +202,8 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     let keys: BTreeSet<QuoteKey> = ids.map(QuoteKey::Listed).collect();
     let pages = keys.iter().map(QuoteKey::page).collect();
     let book = Book::new(world.table(), Duration::from_secs(960));
-    let usage = Usage::default();
-    let read = book.read(Currency::USD, &pages, true, &usage).await;
+    let cost = RequestCost::default();
+    let read = book.read(Currency::USD, &pages, true, &cost).await;
     let read = read.expect("pages");
     let mut stored = BTreeSet::new();
     for price in read.values().flatten() {
@@ -211,7 +211,7 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
         stored.insert(price.0.clone());
     }
     assert_eq!(stored, keys);
-    let states = book.states(Currency::USD, &pages, &usage).await;
+    let states = book.states(Currency::USD, &pages, &cost).await;
     for state in states.expect("lease items").values() {
         assert_eq!((state.until, state.fresh_at), (None, Some(world.now())));
     }
@@ -325,7 +325,7 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
         pages: 1,
     };
     let taken = book
-        .lease(Currency::USD, &wanted, terms, &Usage::default())
+        .lease(Currency::USD, &wanted, terms, &RequestCost::default())
         .await;
     assert!(matches!(taken[&key.page()], PageLease::Won(..)));
     // The old price answers, marked; nobody else asks meanwhile.

@@ -21,7 +21,7 @@ use portfolio::{
         price_book::{DemandWindow, Page, QuoteKey},
         provider::Provider,
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::World;
 
@@ -30,7 +30,7 @@ const USD: Currency = Currency::USD;
 struct Bench {
     world: World,
     book: Book,
-    usage: Usage,
+    cost: RequestCost,
     now: Timestamp,
 }
 
@@ -50,7 +50,7 @@ impl Bench {
         let world = World::new().await;
         Self {
             book: Book::new(world.table(), seconds(960)),
-            usage: Usage::default(),
+            cost: RequestCost::default(),
             now: world.now(),
             world,
         }
@@ -76,19 +76,19 @@ impl Bench {
 
     async fn write(&self, page: Page, write: PageWrite) {
         let writes = BTreeMap::from([(page, write)]);
-        let written = self.book.write(USD, &writes, self.now, &self.usage).await;
+        let written = self.book.write(USD, &writes, self.now, &self.cost).await;
         written.expect("DynamoDB");
     }
 
     async fn read(&self, page: Page) -> Prices {
         let pages = BTreeSet::from([page]);
-        let read = self.book.read(USD, &pages, true, &self.usage).await;
+        let read = self.book.read(USD, &pages, true, &self.cost).await;
         read.expect("DynamoDB").remove(&page).expect("a page")
     }
 
     async fn state(&self, page: Page) -> PageState {
         let pages = BTreeSet::from([page]);
-        let states = self.book.states(USD, &pages, &self.usage).await;
+        let states = self.book.states(USD, &pages, &self.cost).await;
         states.expect("DynamoDB").remove(&page).expect("a page")
     }
 
@@ -100,7 +100,7 @@ impl Bench {
             fresh_after: now.minus(seconds(50)),
             pages: 3,
         };
-        let mut taken = self.book.lease(USD, &wanted, terms, &self.usage).await;
+        let mut taken = self.book.lease(USD, &wanted, terms, &self.cost).await;
         taken.remove(&key.page()).expect("an answer")
     }
 
@@ -329,19 +329,19 @@ async fn a_breaker_stays_open_for_the_longest_that_was_said() {
     let bench = Bench::new().await;
     let of = Provider::CoinMarketCap;
     let until = |count| bench.now.plus(seconds(count));
-    assert_eq!(bench.book.open_until(of, &bench.usage).await, Ok(None));
+    assert_eq!(bench.book.open_until(of, &bench.cost).await, Ok(None));
     for count in [60, 5, 30] {
-        let opened = bench.book.open(of, until(count), &bench.usage).await;
+        let opened = bench.book.open(of, until(count), &bench.cost).await;
         opened.expect("DynamoDB");
     }
     assert_eq!(
-        bench.book.open_until(of, &bench.usage).await,
+        bench.book.open_until(of, &bench.cost).await,
         Ok(Some(until(60)))
     );
     assert_eq!(
         bench
             .book
-            .open_until(Provider::DefiLlama, &bench.usage)
+            .open_until(Provider::DefiLlama, &bench.cost)
             .await,
         Ok(None)
     );

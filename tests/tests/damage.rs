@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
     cache::{CachedWallet, WalletStore, Wallets},
     domain::{address::Address, currency::Currency, scope::Part},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::{World, sample};
 
@@ -26,7 +26,7 @@ impl Bench {
 
     async fn load(&self) -> CachedWallet {
         self.wallets
-            .load(&self.address, Currency::USD, true, &Usage::default())
+            .load(&self.address, Currency::USD, true, &RequestCost::default())
             .await
             .expect("DynamoDB")
     }

@@ -11,7 +11,7 @@ use portfolio::{
     },
     domain::{asset_mapping::AssetResolver, price::CmcId, scope::Scope},
     lambda::registry::RegistryFunction,
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_local::standins::{Coin, Platform};
 use portfolio_tests::{World, event, rows};
@@ -89,7 +89,7 @@ async fn reads_every_page_of_the_map() {
     assert_eq!(summary.changes.added, 5500);
 
     let registry = Registry::new(world.table());
-    let assets = registry.read(&Usage::default()).await.unwrap();
+    let assets = registry.read(&RequestCost::default()).await.unwrap();
     assert_eq!(assets.len(), summary.assets);
     for number in [1, 2500, 5500] {
         assert_eq!(
@@ -103,7 +103,7 @@ async fn reads_every_page_of_the_map() {
 async fn a_failing_map_changes_nothing() {
     let world = World::new().await;
     let registry = Registry::new(world.table());
-    let before = registry.read(&Usage::default()).await.unwrap();
+    let before = registry.read(&RequestCost::default()).await.unwrap();
     let fault = portfolio_local::standins::Fault::status(500);
     world.standins().set_fault(
         portfolio_local::standins::Upstream::CoinMarketCap,
@@ -111,7 +111,10 @@ async fn a_failing_map_changes_nothing() {
     );
     let update = app::registry_update(world.config()).unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
-    assert_eq!(registry.read(&Usage::default()).await.unwrap(), before);
+    assert_eq!(
+        registry.read(&RequestCost::default()).await.unwrap(),
+        before
+    );
 }
 
 /// The function, on the world's clock.
@@ -136,7 +139,10 @@ async fn scheduled(world: &World) -> (Value, u64) {
 
 async fn stored(world: &World) -> Assets {
     let registry = Registry::new(world.table());
-    registry.read(&Usage::default()).await.expect("a registry")
+    registry
+        .read(&RequestCost::default())
+        .await
+        .expect("a registry")
 }
 
 type Attributes = HashMap<String, AttributeValue>;
@@ -245,7 +251,10 @@ async fn a_registry_of_the_previous_format_resolves_and_is_renewed() {
     assert_eq!((&answer["unchanged"], asked), (&json!(before.len()), 1));
     assert!(answer["items_written"].as_u64() > Some(0), "{answer}");
     let registry = Registry::new(world.table());
-    let state = registry.state(&Usage::default()).await.expect("a state");
+    let state = registry
+        .state(&RequestCost::default())
+        .await
+        .expect("a state");
     assert!(state.current);
     assert_eq!(state.completed_at, Some(world.now()));
     assert_eq!(scheduled(&world).await.1, 0);

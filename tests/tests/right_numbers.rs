@@ -12,7 +12,7 @@ use portfolio::{
         Registry,
         assets::{AssetStore, Assets},
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_local::standins::Coin;
 use portfolio_tests::{World, positions, rows, sum, units};
@@ -242,8 +242,8 @@ async fn world(registered: Registered) -> World {
         }
         Registered::Nothing => {
             let registry = Registry::new(world.table());
-            let (none, usage) = (Assets::default(), Usage::default());
-            let written = registry.write(&none, world.now(), &usage);
+            let (none, cost) = (Assets::default(), RequestCost::default());
+            let written = registry.write(&none, world.now(), &cost);
             written.await.expect("an empty registry");
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
-use portfolio::{config::Config, secrets::resolve};
+use portfolio::{aws::secrets::resolve, config::Config};
 use portfolio_local::standins::SAMPLES;
 use portfolio_tests::World;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn config(endpoint: &str, arn: &str) -> Config {
 
 #[tokio::test]
 async fn keys_come_from_the_secret() {
-    use portfolio::secrets::ExposeSecret;
+    use portfolio::aws::secrets::ExposeSecret;
 
     let url = secrets_manager(r#"{"ZERION_API_KEY":"zk_1","CMC_API_KEY":"c2","other":3}"#).await;
     let mut config = config(&url, ARN);

@@ -19,7 +19,7 @@ use portfolio::{
         provider_position::ProviderPosition,
         scope::Part,
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::{World, sample};
 
@@ -29,7 +29,7 @@ struct Bench {
     world: World,
     wallets: Wallets,
     address: Address,
-    usage: Usage,
+    cost: RequestCost,
 }
 
 impl Bench {
@@ -38,7 +38,7 @@ impl Bench {
         Self {
             wallets: world.wallets(),
             address: Address::parse(sample("small")).expect("an address"),
-            usage: Usage::default(),
+            cost: RequestCost::default(),
             world,
         }
     }
@@ -55,7 +55,7 @@ impl Bench {
                     fresh_after,
                     again: None,
                 },
-                &self.usage,
+                &self.cost,
             )
             .await
             .expect("DynamoDB")
@@ -70,7 +70,7 @@ impl Bench {
 
     async fn load(&self) -> CachedWallet {
         self.wallets
-            .load(&self.address, Currency::USD, true, &self.usage)
+            .load(&self.address, Currency::USD, true, &self.cost)
             .await
             .expect("DynamoDB")
     }
@@ -85,7 +85,7 @@ impl Bench {
         };
         let stored = self
             .wallets
-            .store(&self.address, lease, structure, now, &self.usage)
+            .store(&self.address, lease, structure, now, &self.cost)
             .await
             .expect("DynamoDB");
         stored == StoreOutcome::Stored
@@ -179,7 +179,7 @@ async fn a_late_holder_overwrites_nothing() {
     let next = bench.won(&[Part::Wallet], after(later, 301)).await;
     bench
         .wallets
-        .release(&bench.address, &frozen, &Release::default(), &bench.usage)
+        .release(&bench.address, &frozen, &Release::default(), &bench.cost)
         .await
         .unwrap();
     assert!(matches!(
@@ -188,7 +188,7 @@ async fn a_late_holder_overwrites_nothing() {
     ));
     bench
         .wallets
-        .release(&bench.address, &next, &Release::default(), &bench.usage)
+        .release(&bench.address, &next, &Release::default(), &bench.cost)
         .await
         .unwrap();
     bench.won(&[Part::Wallet], after(later, 302)).await;
@@ -251,18 +251,18 @@ async fn unchanged_holdings_rewrite_only_the_header() {
     bench.store(&lease, Part::Wallet, "a", now).await;
     let later = after(now, 400);
     let lease = bench.won(&[Part::Wallet], later).await;
-    let before = bench.usage.totals().calls;
+    let before = bench.cost.totals().calls;
     bench.store(&lease, Part::Wallet, "a", later).await;
     // A load of two calls, the prices and the header: no chunk.
-    assert_eq!(bench.usage.totals().calls - before, 4);
+    assert_eq!(bench.cost.totals().calls - before, 4);
     assert_eq!(bench.load().await.parts[&Part::Wallet].fetched_at, later);
     // Before the chunks could be deleted they are written again.
     let much_later = after(now, 100_000);
     let lease = bench.won(&[Part::Wallet], much_later).await;
-    let before = bench.usage.totals().calls;
+    let before = bench.cost.totals().calls;
     bench.store(&lease, Part::Wallet, "a", much_later).await;
     // And those before go.
-    assert_eq!(bench.usage.totals().calls - before, 6);
+    assert_eq!(bench.cost.totals().calls - before, 6);
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
         }];
         let wallets = &bench.wallets;
         wallets
-            .store_prices(&bench.address, &header, &prices, now, &bench.usage)
+            .store_prices(&bench.address, &header, &prices, now, &bench.cost)
             .await
     });
     for written in futures::future::join_all(writes).await {
@@ -302,7 +302,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
     }];
     bench
         .wallets
-        .store_prices(&bench.address, &header, &prices, now, &bench.usage)
+        .store_prices(&bench.address, &header, &prices, now, &bench.cost)
         .await
         .unwrap();
     let kept = bench.load().await.refreshed[&Currency::USD].clone();
@@ -315,7 +315,7 @@ async fn an_unknown_wallet_has_an_empty_header() {
     let bench = Bench::new().await;
     let header = bench
         .wallets
-        .header(&bench.address, &bench.usage)
+        .header(&bench.address, &bench.cost)
         .await
         .unwrap();
     let blank: Vec<_> = header

@@ -5,7 +5,7 @@ use portfolio::{
         Registry,
         assets::{AssetStore, Assets},
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::{World, runtime::Runtime, sample, v2_event};
 use serde_json::Value;
@@ -34,8 +34,8 @@ async fn an_empty_registry_is_told_once_per_read() {
     let world = World::new().await;
     assert_eq!(told(&world, sample("farmer")).await, (0, None));
     let registry = Registry::new(world.table());
-    let (nothing, usage) = (Assets::default(), Usage::default());
-    let removed = registry.write(&nothing, world.now(), &usage).await;
+    let (nothing, cost) = (Assets::default(), RequestCost::default());
+    let removed = registry.write(&nothing, world.now(), &cost).await;
     assert!(removed.expect("an empty registry") > 0);
     assert_eq!(told(&world, sample("small")).await, (1, Some(1)));
 }

@@ -4,5 +4,5 @@ use portfolio::domain::scope::Scope;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    portfolio::lambda::run_query(Scope::Defi).await
+    portfolio::runtime::run_query(Scope::Defi).await
 }

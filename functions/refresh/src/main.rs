@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    portfolio::lambda::run_refresh().await
+    portfolio::runtime::run_refresh().await
 }

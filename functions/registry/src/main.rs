@@ -2,5 +2,5 @@
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_runtime::Error> {
-    portfolio::lambda::run_registry().await
+    portfolio::runtime::run_registry().await
 }

@@ -28,8 +28,8 @@ use portfolio::{
     },
     lambda::http::HttpHandler,
     service::{Policy, Ports, Service},
+    telemetry::request_cost::RequestCost,
     upstream::{Attempts, FetchedStructure, PriceSource, Quote, StructureSource, UpstreamError},
-    usage::Usage,
 };
 
 use crate::{NOW, wallet};
@@ -139,7 +139,7 @@ impl WalletStore for World {
         _: &Address,
         _: Currency,
         _: bool,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<CachedWallet, CacheError> {
         let wallet = stored().clone();
         Ok(wallet)
@@ -149,7 +149,7 @@ impl WalletStore for World {
         &self,
         _: &Address,
         wanted: LeaseRequest<'_>,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<LeaseOutcome, CacheError> {
         Ok(LeaseOutcome::Won(Lease {
             generations: wanted.parts.iter().map(|part| (*part, 1)).collect(),
@@ -161,12 +161,12 @@ impl WalletStore for World {
         _: &Address,
         _: Timestamp,
         _: u32,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<bool, CacheError> {
         Ok(true)
     }
 
-    async fn header(&self, _: &Address, _: &Usage) -> Result<Header, CacheError> {
+    async fn header(&self, _: &Address, _: &RequestCost) -> Result<Header, CacheError> {
         Ok(Header::default())
     }
 
@@ -176,7 +176,7 @@ impl WalletStore for World {
         _: &Lease,
         _: NewStructure<'_>,
         _: Timestamp,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<StoreOutcome, CacheError> {
         Ok(StoreOutcome::Stored)
     }
@@ -186,7 +186,7 @@ impl WalletStore for World {
         _: &Address,
         _: &Lease,
         _: Timestamp,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<bool, CacheError> {
         Ok(true)
     }
@@ -196,12 +196,12 @@ impl WalletStore for World {
         _: &Address,
         _: &Lease,
         _: &Release,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<(), CacheError> {
         Ok(())
     }
 
-    async fn forget(&self, _: &Address, _: Timestamp, _: &Usage) -> Result<(), CacheError> {
+    async fn forget(&self, _: &Address, _: Timestamp, _: &RequestCost) -> Result<(), CacheError> {
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl WalletStore for World {
         _: &Header,
         _: &[NewPrices<'_>],
         _: Timestamp,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<bool, CacheError> {
         Ok(true)
     }
@@ -219,11 +219,11 @@ impl WalletStore for World {
 
 #[async_trait]
 impl AssetStore for World {
-    async fn read(&self, _: &Usage) -> Result<Assets, CacheError> {
+    async fn read(&self, _: &RequestCost) -> Result<Assets, CacheError> {
         Ok(wallet::assets())
     }
 
-    async fn write(&self, _: &Assets, _: Timestamp, _: &Usage) -> Result<usize, CacheError> {
+    async fn write(&self, _: &Assets, _: Timestamp, _: &RequestCost) -> Result<usize, CacheError> {
         Ok(0)
     }
 }
@@ -236,7 +236,7 @@ impl PriceBook for World {
         _: Currency,
         pages: &BTreeSet<Page>,
         _: bool,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<BTreeMap<Page, Prices>, CacheError> {
         Ok(pages.iter().map(|page| (*page, Prices::new())).collect())
     }
@@ -246,7 +246,7 @@ impl PriceBook for World {
         _: Currency,
         wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         _: LeaseTerms,
-        _: &Usage,
+        _: &RequestCost,
     ) -> BTreeMap<Page, PageLease> {
         let won = || PageLease::Won(1, PageState::default());
         wanted.keys().map(|page| (*page, won())).collect()
@@ -256,7 +256,7 @@ impl PriceBook for World {
         &self,
         _: Currency,
         pages: &BTreeSet<Page>,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<BTreeMap<Page, PageState>, CacheError> {
         let states = pages.iter().map(|page| (*page, PageState::default()));
         Ok(states.collect())
@@ -267,7 +267,7 @@ impl PriceBook for World {
         _: Currency,
         _: &BTreeMap<Page, PageWrite>,
         _: Timestamp,
-        _: &Usage,
+        _: &RequestCost,
     ) -> Result<(), CacheError> {
         Ok(())
     }
@@ -275,11 +275,15 @@ impl PriceBook for World {
 
 #[async_trait]
 impl Breakers for World {
-    async fn open_until(&self, _: Provider, _: &Usage) -> Result<Option<Timestamp>, CacheError> {
+    async fn open_until(
+        &self,
+        _: Provider,
+        _: &RequestCost,
+    ) -> Result<Option<Timestamp>, CacheError> {
         Ok(None)
     }
 
-    async fn open(&self, _: Provider, _: Timestamp, _: &Usage) -> Result<(), CacheError> {
+    async fn open(&self, _: Provider, _: Timestamp, _: &RequestCost) -> Result<(), CacheError> {
         Ok(())
     }
 }

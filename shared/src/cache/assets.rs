@@ -22,7 +22,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{asset_mapping::AssetResolver, identifier::Identifier, price::CmcId},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Entries per item: 40 bytes each at most, well under the item limit.
@@ -134,7 +134,7 @@ pub struct RegistryState {
 #[async_trait]
 pub trait AssetStore: Send + Sync {
     /// Reads all of it.
-    async fn read(&self, usage: &Usage) -> Result<Assets, CacheError>;
+    async fn read(&self, cost: &RequestCost) -> Result<Assets, CacheError>;
 
     /// Writes what differs from what is stored, and that it is complete as of
     /// `now`; returns the number of items of assets that were written.
@@ -142,7 +142,7 @@ pub trait AssetStore: Send + Sync {
         &self,
         assets: &Assets,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<usize, CacheError>;
 }
 
@@ -150,7 +150,7 @@ pub trait AssetStore: Send + Sync {
 #[async_trait]
 pub trait RegistryStore: AssetStore {
     /// Reads all of it, and in which state it is.
-    async fn state(&self, usage: &Usage) -> Result<RegistryState, CacheError>;
+    async fn state(&self, cost: &RequestCost) -> Result<RegistryState, CacheError>;
 }
 
 /// The registry in DynamoDB.
@@ -210,9 +210,9 @@ fn unpack(item: &Item, chain: &str, assets: &mut Assets) -> bool {
 
 #[async_trait]
 impl RegistryStore for Registry {
-    async fn state(&self, usage: &Usage) -> Result<RegistryState, CacheError> {
+    async fn state(&self, cost: &RequestCost) -> Result<RegistryState, CacheError> {
         let partition = keys::REGISTRY.to_owned();
-        let items = self.0.query(partition, false, usage).await?;
+        let items = self.0.query(partition, false, cost).await?;
         let mut state = RegistryState {
             current: true,
             ..RegistryState::default()
@@ -240,17 +240,17 @@ impl RegistryStore for Registry {
 
 #[async_trait]
 impl AssetStore for Registry {
-    async fn read(&self, usage: &Usage) -> Result<Assets, CacheError> {
-        Ok(self.state(usage).await?.assets)
+    async fn read(&self, cost: &RequestCost) -> Result<Assets, CacheError> {
+        Ok(self.state(cost).await?.assets)
     }
 
     async fn write(
         &self,
         assets: &Assets,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<usize, CacheError> {
-        let stored = self.0.query(keys::REGISTRY.to_owned(), true, usage).await?;
+        let stored = self.0.query(keys::REGISTRY.to_owned(), true, cost).await?;
         let items = Self::items(assets)?;
         let unchanged = |key: &str, packed: &[u8]| {
             let there = stored.iter().find(|item| item.sort_key() == key);
@@ -272,9 +272,9 @@ impl AssetStore for Registry {
                     .with(VERSION, number(FIRST_FORMAT_VERSION))
                     .with("h", hash(codec::hash(packed)))
                     .with("b", bytes(packed));
-                self.0.put(item, newest(), usage)
+                self.0.put(item, newest(), cost)
             });
-        let written = together(writes, usage).await?;
+        let written = together(writes, cost).await?;
         let gone: Vec<&str> = stored
             .iter()
             .map(Item::sort_key)
@@ -283,11 +283,11 @@ impl AssetStore for Registry {
         for key in &gone {
             let always = Condition::default();
             let partition = keys::REGISTRY.to_owned();
-            self.0.delete(partition, key, always, usage).await?;
+            self.0.delete(partition, key, always, cost).await?;
         }
         // Last, so that an update that breaks off leaves none.
-        let complete = [self.0.put(item(COMPLETE, now), newest(), usage)];
-        together(complete, usage).await?;
+        let complete = [self.0.put(item(COMPLETE, now), newest(), cost)];
+        together(complete, cost).await?;
         Ok(written.into_iter().filter(|done| *done).count() + gone.len())
     }
 }

@@ -24,7 +24,8 @@ use super::{
     table::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
 };
 use crate::{
-    aws, breaker::Breaker, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS, sync::locked,
+    aws::client, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS,
+    resilience::circuit_breaker::CircuitBreaker, sync::locked,
 };
 
 /// The part of an operation's time that one attempt may take: two of them fit,
@@ -39,7 +40,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(2);
 pub struct DynamoDb {
     client: Client,
     name: String,
-    breaker: Mutex<Breaker>,
+    breaker: Mutex<CircuitBreaker>,
     clock: Arc<dyn Clock>,
 }
 
@@ -53,8 +54,8 @@ impl DynamoDb {
         let mut sdk = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
-            .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(config, endpoint))
+            .credentials_provider(client::credentials(endpoint))
+            .http_client(client::http_client(config, endpoint))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(attempt)
@@ -74,7 +75,7 @@ impl DynamoDb {
         Self {
             client: Client::from_conf(sdk.build()),
             name: config.table.clone(),
-            breaker: Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)),
+            breaker: Mutex::new(CircuitBreaker::new(ENOUGH, LEFT_ALONE)),
             clock,
         }
     }
@@ -100,7 +101,7 @@ impl DynamoDb {
             return Err(CacheError { operation, reason });
         };
         let answer = call.await;
-        let failed = answer.as_ref().is_err_and(is_trouble);
+        let failed = answer.as_ref().is_err_and(counts_as_failure);
         if answer.as_ref().is_err_and(|error| !is_conditional(error)) {
             DYNAMODB_ERRORS.add(1);
         }
@@ -301,7 +302,7 @@ fn units(consumed: Option<&ConsumedCapacity>) -> f64 {
 }
 
 /// Whether a failure is the service's, and not an answer.
-fn is_trouble<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+fn counts_as_failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
         SdkError::ServiceError(error) => error.raw().status().as_u16() >= 500,
         _ => true,

@@ -29,7 +29,7 @@ pub use self::{
 use crate::{
     clock::Timestamp,
     domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Clocks of different machines usually differ by no more than this: a lease
@@ -300,7 +300,7 @@ pub trait WalletStore: Send + Sync {
         address: &Address,
         currency: Currency,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<CachedWallet, CacheError>;
 
     /// Tries to take a lease, unless somebody holds one, all of the parts are
@@ -309,7 +309,7 @@ pub trait WalletStore: Send + Sync {
         &self,
         address: &Address,
         wanted: LeaseRequest<'_>,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<LeaseOutcome, CacheError>;
 
     /// Notes that holdings from `fetched_at` are handed over, to be fetched
@@ -320,11 +320,11 @@ pub trait WalletStore: Send + Sync {
         address: &Address,
         fetched_at: Timestamp,
         count: u32,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError>;
 
     /// Reads the header alone, with every finished write.
-    async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError>;
+    async fn header(&self, address: &Address, cost: &RequestCost) -> Result<Header, CacheError>;
 
     /// Stores what a fetch brought and ends the lease: chunks and prices first,
     /// then the header that refers to them, then what they replace goes.
@@ -334,7 +334,7 @@ pub trait WalletStore: Send + Sync {
         lease: &Lease,
         structure: NewStructure<'_>,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<StoreOutcome, CacheError>;
 
     /// Keeps a lease until `until`; `false` if it was lost.
@@ -343,7 +343,7 @@ pub trait WalletStore: Send + Sync {
         address: &Address,
         lease: &Lease,
         until: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError>;
 
     /// Ends a lease without storing anything, and says why.
@@ -352,7 +352,7 @@ pub trait WalletStore: Send + Sync {
         address: &Address,
         lease: &Lease,
         release: &Release,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError>;
 
     /// Forgets everything of a wallet. What is being fetched now cannot be
@@ -361,7 +361,7 @@ pub trait WalletStore: Send + Sync {
         &self,
         address: &Address,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError>;
 
     /// Puts refreshed prices over those that were read with `header`. Prices
@@ -374,6 +374,6 @@ pub trait WalletStore: Send + Sync {
         header: &Header,
         prices: &[NewPrices<'_>],
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError>;
 }

@@ -14,7 +14,7 @@ use crate::{
     domain::{
         address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Reads of a wallet that changes while it is read.
@@ -38,14 +38,14 @@ impl Wallets {
         address: &Address,
         currency: Currency,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<CachedWallet, CacheError> {
-        let mut wallet = self.read_once(address, currency, consistent, usage).await?;
+        let mut wallet = self.read_once(address, currency, consistent, cost).await?;
         for _ in 1..ATTEMPTS {
             if is_whole(&wallet) {
                 return Ok(wallet);
             }
-            wallet = self.read_once(address, currency, true, usage).await?;
+            wallet = self.read_once(address, currency, true, cost).await?;
         }
         for (part, header) in &wallet.header.parts {
             if header.stored.is_some() && !wallet.parts.contains_key(part) {
@@ -60,10 +60,10 @@ impl Wallets {
         address: &Address,
         currency: Currency,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<CachedWallet, CacheError> {
         let partition = || keys::wallet(address);
-        usage.round_trip();
+        cost.round_trip();
         let (first, last) = keys::COMMON;
         let common = Range {
             partition: partition(),
@@ -75,20 +75,20 @@ impl Wallets {
                 return Ok(None);
             }
             let sort = keys::prices(currency);
-            let read = self.table.get_item(partition(), &sort, consistent, usage);
+            let read = self.table.get_item(partition(), &sort, consistent, cost);
             read.await
         };
-        let header = self.table.get_item(partition(), keys::HEADER, true, usage);
+        let header = self.table.get_item(partition(), keys::HEADER, true, cost);
         let (header, common, other) = match consistent {
             false => {
-                futures::join!(header, self.table.query_range(common, usage), other)
+                futures::join!(header, self.table.query_range(common, cost), other)
             }
             // What a header refers to was there before it. Read at the same
             // time, the two may be of different fetches.
             true => {
                 let header = header.await;
-                usage.round_trip();
-                let (common, other) = futures::join!(self.table.query_range(common, usage), other);
+                cost.round_trip();
+                let (common, other) = futures::join!(self.table.query_range(common, cost), other);
                 (header, common, other)
             }
         };
@@ -101,14 +101,14 @@ impl Wallets {
             .flat_map(|(part, stored)| far_ranges(part, &stored))
             .collect();
         if !far.is_empty() {
-            usage.round_trip();
+            cost.round_trip();
             let reads = far.into_iter().map(|sort| {
                 let range = Range {
                     partition: partition(),
                     sort: Some(sort),
                     consistent,
                 };
-                self.table.query_range(range, usage)
+                self.table.query_range(range, cost)
             });
             for read in futures::future::join_all(reads).await {
                 items.extend(read?.into_iter().map(by_key));

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{CacheError, calls::Update, dynamodb::DynamoDb, items::Item, keys};
-use crate::{clock::Clock, config::Config, usage::Usage};
+use crate::{clock::Clock, config::Config, telemetry::request_cost::RequestCost};
 
 /// Keys in one `BatchGetItem`, its documented maximum.
 const BATCH: usize = 100;
@@ -179,8 +179,8 @@ impl Table {
     /// waits for them, by reads of the smallest partition. Takes no longer than
     /// any operation; without a table that answers a process starts all the same.
     pub async fn open(&self) {
-        let usage = Usage::default();
-        let read = || self.query(keys::BREAKERS.to_owned(), false, &usage);
+        let cost = RequestCost::default();
+        let read = || self.query(keys::BREAKERS.to_owned(), false, &cost);
         let (first, second) = futures::join!(read(), read());
         if let Err(error) = first.and(second) {
             tracing::warn!(%error, "started without the table");
@@ -193,15 +193,15 @@ impl Table {
         &self,
         partition: String,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Vec<Item>, CacheError> {
         let range = Range {
             partition,
             sort: None,
             consistent,
         };
-        usage.round_trip();
-        self.query_range(range, usage).await
+        cost.round_trip();
+        self.query_range(range, cost).await
     }
 
     /// The items of a range, read backwards. Pages past 1 MB are round trips;
@@ -209,7 +209,7 @@ impl Table {
     pub(super) async fn query_range(
         &self,
         range: Range,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Vec<Item>, CacheError> {
         let mut items = Vec::new();
         let mut start = None;
@@ -221,13 +221,13 @@ impl Table {
                 start,
             };
             let page = self.client.query(call).await?;
-            usage.read(page.units);
+            cost.read(page.units);
             items.extend(page.value.items.into_iter().map(Item::new));
             start = page.value.next;
             if start.is_none() {
                 return Ok(items);
             }
-            usage.round_trip();
+            cost.round_trip();
         }
     }
 
@@ -236,10 +236,10 @@ impl Table {
         &self,
         partition: String,
         sort: &str,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Option<Item>, CacheError> {
-        usage.round_trip();
-        self.get_item(partition, sort, true, usage).await
+        cost.round_trip();
+        self.get_item(partition, sort, true, cost).await
     }
 
     /// One item, as part of a round trip that the caller counts.
@@ -248,10 +248,10 @@ impl Table {
         partition: String,
         sort: &str,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Option<Item>, CacheError> {
         let read = self.client.get(key(partition, sort), consistent).await?;
-        usage.read(read.units);
+        cost.read(read.units);
         Ok(read.value.map(Item::new))
     }
 
@@ -261,9 +261,9 @@ impl Table {
         &self,
         keys: impl IntoIterator<Item = ItemKey>,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(Vec<Item>, Vec<Item>), CacheError> {
-        usage.round_trip();
+        cost.round_trip();
         let key = |(partition, sort): ItemKey| {
             HashMap::from([
                 ("pk".to_owned(), AttributeValue::S(partition)),
@@ -272,7 +272,7 @@ impl Table {
         };
         let keys: Vec<_> = keys.into_iter().map(key).collect();
         let batches = keys.chunks(BATCH);
-        let batches = batches.map(|keys| self.batch(keys.to_vec(), consistent, usage));
+        let batches = batches.map(|keys| self.batch(keys.to_vec(), consistent, cost));
         let (mut items, mut unread) = (Vec::new(), Vec::new());
         for batch in futures::future::join_all(batches).await {
             let (read, left) = batch?;
@@ -286,13 +286,13 @@ impl Table {
         &self,
         mut keys: Vec<Attributes>,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(Vec<Attributes>, Vec<Attributes>), CacheError> {
         let mut items = Vec::new();
         let mut pauses = UNPROCESSED_BACKOFF_MS.into_iter();
         loop {
             let read = self.client.batch_get(keys, consistent).await?;
-            usage.read(read.units);
+            cost.read(read.units);
             let (found, left) = read.value;
             items.extend(found);
             keys = left;
@@ -310,10 +310,10 @@ impl Table {
         &self,
         item: Item,
         condition: Condition,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError> {
         let written = self.client.put(item.into_inner(), condition).await?;
-        usage.wrote(written.units);
+        cost.wrote(written.units);
         Ok(written.value)
     }
 
@@ -323,10 +323,10 @@ impl Table {
         partition: String,
         sort: &str,
         condition: Condition,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        usage.round_trip();
-        self.delete_item(partition, sort, condition, usage).await
+        cost.round_trip();
+        self.delete_item(partition, sort, condition, cost).await
     }
 
     /// Deletes an item if `condition` holds, as part of a round trip that the
@@ -336,10 +336,10 @@ impl Table {
         partition: String,
         sort: &str,
         condition: Condition,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let deleted = self.client.delete(key(partition, sort), condition).await?;
-        usage.wrote(deleted.units);
+        cost.wrote(deleted.units);
         Ok(())
     }
 
@@ -350,11 +350,11 @@ impl Table {
         partition: String,
         sort: &str,
         update: Update,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Result<Item, Item>, CacheError> {
         let call = update.into_call();
         let changed = self.client.update(key(partition, sort), call).await?;
-        usage.wrote(changed.units);
+        cost.wrote(changed.units);
         Ok(changed.value.map(Item::new).map_err(Item::new))
     }
 }
@@ -369,12 +369,12 @@ fn key(partition: String, sort: &str) -> Key {
 /// Waits for several calls at once: one round trip.
 pub(super) async fn together<F, T>(
     calls: impl IntoIterator<Item = F>,
-    usage: &Usage,
+    cost: &RequestCost,
 ) -> Result<Vec<T>, CacheError>
 where
     F: Future<Output = Result<T, CacheError>>,
 {
-    usage.round_trip();
+    cost.round_trip();
     // Every call runs to its end, so that none is cut off half-way.
     futures::future::join_all(calls).await.into_iter().collect()
 }

@@ -19,8 +19,8 @@ use super::{
 use crate::{
     clock::{MAX_SKEW, Timestamp},
     domain::{address::Address, currency::Currency},
-    random::random,
-    usage::Usage,
+    sync::random,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Wallets in DynamoDB.
@@ -36,12 +36,17 @@ impl Wallets {
         Self { table, retention }
     }
 
-    fn write<'w>(&'w self, address: &'w Address, now: Timestamp, usage: &'w Usage) -> Write<'w> {
+    fn write<'w>(
+        &'w self,
+        address: &'w Address,
+        now: Timestamp,
+        cost: &'w RequestCost,
+    ) -> Write<'w> {
         Write {
             store: self,
             address,
             now,
-            usage,
+            cost,
         }
     }
 }
@@ -99,22 +104,22 @@ impl WalletStore for Wallets {
         address: &Address,
         currency: Currency,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<CachedWallet, CacheError> {
-        self.read_wallet(address, currency, consistent, usage).await
+        self.read_wallet(address, currency, consistent, cost).await
     }
 
     async fn lease(
         &self,
         address: &Address,
         wanted: LeaseRequest<'_>,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<LeaseOutcome, CacheError> {
         let LeaseRequest { parts, now, .. } = wanted;
         let token = random();
-        let write = self.write(address, now, usage);
+        let write = self.write(address, now, cost);
         let update = take(&write, wanted, token);
-        usage.round_trip();
+        cost.round_trip();
         let outcome = write.counting(parts, update).await?;
         let won = |header: &Header| Lease {
             generations: parts
@@ -140,7 +145,7 @@ impl WalletStore for Wallets {
         address: &Address,
         fetched_at: Timestamp,
         count: u32,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError> {
         let mut update = Update::default();
         update.put(AHEAD, time(fetched_at));
@@ -151,15 +156,15 @@ impl WalletStore for Wallets {
         update.require(format!(
             "NOT attribute_type({AHEAD}, {numeric}) OR {AHEAD} <> :{AHEAD}"
         ));
-        usage.round_trip();
-        let write = self.write(address, fetched_at, usage);
+        cost.round_trip();
+        let write = self.write(address, fetched_at, cost);
         Ok(write.header(update).await?.is_ok())
     }
 
-    async fn header(&self, address: &Address, usage: &Usage) -> Result<Header, CacheError> {
+    async fn header(&self, address: &Address, cost: &RequestCost) -> Result<Header, CacheError> {
         let item = self
             .table
-            .get(keys::wallet(address), keys::HEADER, usage)
+            .get(keys::wallet(address), keys::HEADER, cost)
             .await?;
         Ok(read_header(&item.unwrap_or_default()))
     }
@@ -170,9 +175,9 @@ impl WalletStore for Wallets {
         lease: &Lease,
         structure: NewStructure<'_>,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<StoreOutcome, CacheError> {
-        self.write(address, now, usage)
+        self.write(address, now, cost)
             .structure(lease, structure)
             .await
     }
@@ -182,7 +187,7 @@ impl WalletStore for Wallets {
         address: &Address,
         lease: &Lease,
         until: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError> {
         let mut update = Update::default();
         let until = update.value("until", time(until));
@@ -194,7 +199,7 @@ impl WalletStore for Wallets {
             // One that has ended meanwhile does not begin again.
             update.require(format!("attribute_type({name}, {numeric})"));
         }
-        let write = self.write(address, Timestamp::default(), usage);
+        let write = self.write(address, Timestamp::default(), cost);
         Ok(write.header(update).await?.is_ok())
     }
 
@@ -203,7 +208,7 @@ impl WalletStore for Wallets {
         address: &Address,
         lease: &Lease,
         release: &Release,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
         while_held(&mut update, lease);
@@ -221,8 +226,8 @@ impl WalletStore for Wallets {
                 }
             }
         }
-        usage.round_trip();
-        let write = self.write(address, Timestamp::default(), usage);
+        cost.round_trip();
+        let write = self.write(address, Timestamp::default(), cost);
         // Lost already: then there is nothing to end.
         write.header(update).await.map(drop)
     }
@@ -231,9 +236,9 @@ impl WalletStore for Wallets {
         &self,
         address: &Address,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        self.write(address, now, usage).forget().await
+        self.write(address, now, cost).forget().await
     }
 
     async fn store_prices(
@@ -242,10 +247,10 @@ impl WalletStore for Wallets {
         header: &Header,
         prices: &[NewPrices<'_>],
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError> {
-        usage.round_trip();
-        let write = self.write(address, now, usage);
+        cost.round_trip();
+        let write = self.write(address, now, cost);
         let writes = prices
             .iter()
             .map(|prices| write.merge_prices(header.epoch, prices));

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::{MAX_SKEW, Timestamp},
     domain::{address::Address, currency::Currency},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 const CURRENCY: &str = "cur";
@@ -42,19 +42,23 @@ pub struct WatchedWallet {
 pub trait WatchList: Send + Sync {
     /// Adds wallets; one that is there takes the new currency. One that is to
     /// be watched until some time does not replace one without an end.
-    async fn watch(&self, wallets: &[WatchedWallet], usage: &Usage) -> Result<(), CacheError>;
+    async fn watch(&self, wallets: &[WatchedWallet], cost: &RequestCost) -> Result<(), CacheError>;
 
     /// Removes wallets; those that are not there do not matter.
-    async fn unwatch(&self, wallets: &[Address], usage: &Usage) -> Result<(), CacheError>;
+    async fn unwatch(&self, wallets: &[Address], cost: &RequestCost) -> Result<(), CacheError>;
 
     /// All that are watched at `now`, by address.
-    async fn list(&self, now: Timestamp, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError>;
+    async fn list(
+        &self,
+        now: Timestamp,
+        cost: &RequestCost,
+    ) -> Result<Vec<WatchedWallet>, CacheError>;
 
     /// The headers of wallets, those that could be read.
     async fn headers(
         &self,
         wallets: &[WatchedWallet],
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Address, Header>, CacheError>;
 
     /// Takes or keeps the lease of the run for `length`; `false` while somebody
@@ -64,11 +68,11 @@ pub trait WatchList: Send + Sync {
         owner: u64,
         now: Timestamp,
         length: Duration,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError>;
 
     /// Ends the lease, if it is still `owner`'s.
-    async fn release(&self, owner: u64, usage: &Usage) -> Result<(), CacheError>;
+    async fn release(&self, owner: u64, cost: &RequestCost) -> Result<(), CacheError>;
 }
 
 /// The list in DynamoDB.
@@ -83,12 +87,12 @@ impl Watched {
 }
 
 /// Writes at the same time, but not all of them at once.
-async fn each<F>(writes: impl Iterator<Item = F>, usage: &Usage) -> Result<(), CacheError>
+async fn each<F>(writes: impl Iterator<Item = F>, cost: &RequestCost) -> Result<(), CacheError>
 where
     F: Future<Output = Result<(), CacheError>>,
 {
     use futures::StreamExt;
-    usage.round_trip();
+    cost.round_trip();
     let mut writes = futures::stream::iter(writes).buffer_unordered(CONCURRENCY);
     let mut result = Ok(());
     while let Some(written) = writes.next().await {
@@ -99,7 +103,7 @@ where
 
 #[async_trait]
 impl WatchList for Watched {
-    async fn watch(&self, wallets: &[WatchedWallet], usage: &Usage) -> Result<(), CacheError> {
+    async fn watch(&self, wallets: &[WatchedWallet], cost: &RequestCost) -> Result<(), CacheError> {
         let put = |wallet: &WatchedWallet| {
             let mut item = Item::keyed(keys::WATCHED.to_owned(), wallet.address.to_string())
                 .with(CURRENCY, text(wallet.currency.as_str()));
@@ -113,22 +117,26 @@ impl WatchList for Watched {
                 let free = format!("attribute_not_exists(pk) OR attribute_exists({ENDS})");
                 condition = Condition::new(&free, []);
             }
-            async move { self.0.put(item, condition, usage).await.map(drop) }
+            async move { self.0.put(item, condition, cost).await.map(drop) }
         };
-        each(wallets.iter().map(put), usage).await
+        each(wallets.iter().map(put), cost).await
     }
 
-    async fn unwatch(&self, wallets: &[Address], usage: &Usage) -> Result<(), CacheError> {
+    async fn unwatch(&self, wallets: &[Address], cost: &RequestCost) -> Result<(), CacheError> {
         let delete = |address: &Address| {
             let (partition, address) = (keys::WATCHED.to_owned(), address.to_string());
             let always = Condition::default();
-            async move { self.0.delete(partition, &address, always, usage).await }
+            async move { self.0.delete(partition, &address, always, cost).await }
         };
-        each(wallets.iter().map(delete), usage).await
+        each(wallets.iter().map(delete), cost).await
     }
 
-    async fn list(&self, now: Timestamp, usage: &Usage) -> Result<Vec<WatchedWallet>, CacheError> {
-        let items = self.0.query(keys::WATCHED.to_owned(), true, usage).await?;
+    async fn list(
+        &self,
+        now: Timestamp,
+        cost: &RequestCost,
+    ) -> Result<Vec<WatchedWallet>, CacheError> {
+        let items = self.0.query(keys::WATCHED.to_owned(), true, cost).await?;
         let wallet = |item: &Item| {
             Some(WatchedWallet {
                 address: Address::parse(item.sort_key()).ok()?,
@@ -145,12 +153,12 @@ impl WatchList for Watched {
     async fn headers(
         &self,
         wallets: &[WatchedWallet],
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Address, Header>, CacheError> {
         let wanted = wallets
             .iter()
             .map(|wallet| (keys::wallet(&wallet.address), keys::HEADER));
-        let (items, _) = self.0.batch_get(wanted, true, usage).await?;
+        let (items, _) = self.0.batch_get(wanted, true, cost).await?;
         let header = |item: Item| {
             let address = item.text("pk").and_then(keys::read_wallet)?;
             Some((address, read_header(&item)))
@@ -163,7 +171,7 @@ impl WatchList for Watched {
         owner: u64,
         now: Timestamp,
         length: Duration,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<bool, CacheError> {
         let mut update = Update::default();
         let until = now.plus(length);
@@ -177,15 +185,15 @@ impl WatchList for Watched {
             "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free} OR {UNTIL} > {too_long} \
              OR {OWNER} = :{OWNER}"
         ));
-        usage.round_trip();
+        cost.round_trip();
         let partition = keys::REFRESH.to_owned();
-        let sent = self.0.update(partition, keys::RUN, update, usage);
+        let sent = self.0.update(partition, keys::RUN, update, cost);
         Ok(sent.await?.is_ok())
     }
 
-    async fn release(&self, owner: u64, usage: &Usage) -> Result<(), CacheError> {
+    async fn release(&self, owner: u64, cost: &RequestCost) -> Result<(), CacheError> {
         let condition = Condition::new("run_owner = :owner", [(":owner", number(owner))]);
         let partition = keys::REFRESH.to_owned();
-        self.0.delete(partition, keys::RUN, condition, usage).await
+        self.0.delete(partition, keys::RUN, condition, cost).await
     }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     domain::{address::Address, price::PriceTable, scope::Part},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// What the service says where an attribute's type does not fit.
@@ -36,7 +36,7 @@ pub(super) struct Write<'w> {
     pub store: &'w Wallets,
     pub address: &'w Address,
     pub now: Timestamp,
-    pub usage: &'w Usage,
+    pub cost: &'w RequestCost,
 }
 
 /// The change is made only while the lease is held.
@@ -165,13 +165,13 @@ impl<'w> Write<'w> {
             }
             replaced.extend(self.superseded(*part, new, structure));
         }
-        self.usage.round_trip();
+        self.cost.round_trip();
         let puts = items.into_iter().map(|item| self.put(item));
         // Every call runs to its end, so that none is cut off half-way.
         let puts = futures::future::join_all(puts).await;
         let visible = match puts.into_iter().collect::<Result<Vec<bool>, _>>() {
             Ok(puts) if !puts.contains(&false) => {
-                self.usage.round_trip();
+                self.cost.round_trip();
                 self.header(header).await.map(|changed| changed.is_ok())
             }
             // A later fetch has stored its own.
@@ -194,7 +194,7 @@ impl<'w> Write<'w> {
 
     async fn put(&self, item: NewItem) -> Result<bool, CacheError> {
         let table = &self.store.table;
-        table.put(item.item, item.condition, self.usage).await
+        table.put(item.item, item.condition, self.cost).await
     }
 
     /// Deletes items of earlier generations than the lease's (`beyond`: or its
@@ -203,13 +203,13 @@ impl<'w> Write<'w> {
         if items.is_empty() {
             return;
         }
-        self.usage.round_trip();
+        self.cost.round_trip();
         let partition = keys::wallet(self.address);
         let deletes = items.iter().map(|(part, sort)| {
             let generation = lease.generations.get(part).map_or(0, |it| it + beyond);
             let condition = older_than(generation);
             let table = &self.store.table;
-            table.delete_item(partition.clone(), sort, condition, self.usage)
+            table.delete_item(partition.clone(), sort, condition, self.cost)
         });
         for deleted in futures::future::join_all(deletes).await {
             if let Err(error) = deleted {
@@ -326,24 +326,24 @@ impl<'w> Write<'w> {
                 update.remove(gone);
             }
         }
-        self.usage.round_trip();
+        self.cost.round_trip();
         // Without a condition there is nothing that could fail it.
         let (Ok(header) | Err(header)) = self.counting(&Part::ALL, update).await?;
         let partition = keys::wallet(self.address);
         let table = &self.store.table;
-        let items = table.query(partition.clone(), true, self.usage).await?;
+        let items = table.query(partition.clone(), true, self.cost).await?;
         let sorts = items.iter().map(Item::sort_key);
         let sorts: Vec<&str> = sorts.filter(|sort| *sort != keys::HEADER).collect();
         if sorts.is_empty() {
             return Ok(());
         }
-        self.usage.round_trip();
+        self.cost.round_trip();
         let deletes = sorts.into_iter().map(|sort| {
             let condition = match keys::part_of(sort) {
                 Some(part) => older_than(header.parts.get(&part).map_or(0, |it| it.generation)),
                 None => before_epoch(header.epoch),
             };
-            table.delete_item(partition.clone(), sort, condition, self.usage)
+            table.delete_item(partition.clone(), sort, condition, self.cost)
         });
         let deletes = futures::future::join_all(deletes).await;
         deletes.into_iter().collect()
@@ -416,11 +416,11 @@ impl<'w> Write<'w> {
                 .with("b", bytes(&packed))
                 .with(EXPIRES_AT, seconds(self.prices_expiry()));
             let table = &self.store.table;
-            if table.put(item, condition, self.usage).await? {
+            if table.put(item, condition, self.cost).await? {
                 return Ok(true);
             }
             let there = table
-                .get(keys::wallet(self.address), &key, self.usage)
+                .get(keys::wallet(self.address), &key, self.cost)
                 .await?;
             let theirs = there.as_ref().and_then(|item| item.number(ITEM_EPOCH));
             let theirs: u64 = theirs.unwrap_or(0);
@@ -484,9 +484,9 @@ impl<'w> Write<'w> {
             damaged.0
         ));
         anew.require(conditions.join(" OR "));
-        self.usage.round_trip();
+        self.cost.round_trip();
         let _ = self.header(anew).await?;
-        self.usage.round_trip();
+        self.cost.round_trip();
         self.header(update).await
     }
 
@@ -497,7 +497,7 @@ impl<'w> Write<'w> {
     ) -> Result<Result<Header, Header>, CacheError> {
         let (partition, update) = (keys::wallet(self.address), update.returned());
         let table = &self.store.table;
-        let sent = table.update(partition, keys::HEADER, update, self.usage);
+        let sent = table.update(partition, keys::HEADER, update, self.cost);
         Ok(match sent.await? {
             Ok(item) => Ok(read_header(&item)),
             Err(item) => Err(read_header(&item)),

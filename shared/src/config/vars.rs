@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 use reqwest::Url;
 
 use super::{ConfigError, Lookup, UpstreamConfig};
-use crate::aws::CaBundle;
+use crate::aws::ca_bundle::CaBundle;
 
 /// Variables, read and checked.
 pub(super) struct Vars<'l>(pub(super) Lookup<'l>);

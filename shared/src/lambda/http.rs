@@ -18,15 +18,16 @@ use serde_json::value::RawValue;
 use tracing::Instrument;
 
 use super::{
-    Invocation, caching,
-    encoding::Encoding,
+    Invocation,
+    access_log::{AccessLog, LogContext, span},
+    cache_headers,
+    content_encoding::Encoding,
     event::{
         http::{HttpReply, HttpRequest, Origin, ReplyBody},
         payload::read_message,
     },
     page::{self, Envelope},
     problem::{Allowed, Code, Problem},
-    record::{Record, Seen, span},
 };
 use crate::{
     config::{Config, ResponseCache},
@@ -94,29 +95,29 @@ impl HttpHandler {
             max_age: revalidates(&request.headers).then_some(TRIED_AGAIN),
             ..Request::default()
         };
-        let mut seen = Seen::default();
+        let mut log_context = LogContext::default();
         let answered = self
-            .sheltered(self.answer(request, origin, &context, &mut seen))
+            .catch_panic(self.answer(request, origin, &context, &mut log_context))
             .instrument(span(id, invocation))
             .await;
         let code = answered.as_ref().err().map(|problem| problem.code);
         let mut reply = answered.unwrap_or_else(|problem| problem_reply(&problem, id));
         let took = started.elapsed();
-        context.usage.phase("total", took);
-        let phases = caching::server_timing(&context.usage);
-        Record {
+        context.cost.phase("total", took);
+        let phases = cache_headers::server_timing(&context.cost);
+        AccessLog {
             function: self.scope.as_str(),
             request_id: id,
             invocation,
             trigger: "http",
             status: reply.status.as_u16(),
             code,
-            seen: &seen,
-            usage: &context.usage,
+            log_context: &log_context,
+            cost: &context.cost,
             phases: &phases,
             took,
         }
-        .tell();
+        .emit();
         let headers = &mut reply.headers;
         set(headers, SERVER_TIMING, &phases);
         set(headers, REQUEST_ID, id);
@@ -142,39 +143,39 @@ impl HttpHandler {
             deadline: invocation.deadline_of(self.service.now(), self.deadline),
             ..Request::default()
         };
-        let (started, mut seen) = (Instant::now(), Seen::default());
+        let (started, mut log_context) = (Instant::now(), LogContext::default());
         let answered = async {
             let query = read_message(self.scope, payload.get())?;
-            seen.wallet(&query.address, self.log_addresses);
+            log_context.wallet(&query.address, self.log_addresses);
             let snapshot = self.service.portfolio(&query, &context).await?;
-            seen.answer(&snapshot);
+            log_context.answer(&snapshot);
             page::text(&query, &snapshot)
         };
         let id = &*invocation.id;
         let answered = self
-            .sheltered(answered)
+            .catch_panic(answered)
             .instrument(span(id, invocation))
             .await;
         let code = answered.as_ref().err().map(|problem| problem.code);
-        Record {
+        AccessLog {
             function: self.scope.as_str(),
             request_id: id,
             invocation,
             trigger: "direct",
             status: code.map_or(StatusCode::OK, Code::status).as_u16(),
             code,
-            seen: &seen,
-            usage: &context.usage,
-            phases: &caching::server_timing(&context.usage),
+            log_context: &log_context,
+            cost: &context.cost,
+            phases: &cache_headers::server_timing(&context.cost),
             took: started.elapsed(),
         }
-        .tell();
+        .emit();
         answered
     }
 
     /// A panic is a bug, but one client's: it gets a problem, and the sandbox
     /// lives on.
-    async fn sheltered<T>(
+    async fn catch_panic<T>(
         &self,
         answer: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Problem> {
@@ -196,7 +197,7 @@ impl HttpHandler {
         request: &HttpRequest,
         origin: Origin,
         context: &Request,
-        seen: &mut Seen,
+        log_context: &mut LogContext,
     ) -> Result<HttpReply, Problem> {
         let parameters = request
             .query
@@ -206,7 +207,7 @@ impl HttpHandler {
             Route::Portfolio(address, scope) => (Address::parse(address)?, scope),
             Route::Cache(address) => {
                 let address = Address::parse(address)?;
-                seen.wallet(&address, self.log_addresses);
+                log_context.wallet(&address, self.log_addresses);
                 if let Some((name, _)) = parameters.into_iter().next() {
                     return Err(InvalidParameter::new(name, "is not known here").into());
                 }
@@ -214,14 +215,14 @@ impl HttpHandler {
                 return Ok(forgotten());
             }
         };
-        seen.wallet(&address, self.log_addresses);
+        log_context.wallet(&address, self.log_addresses);
         let query = Query::parse(address, scope, parameters)?;
         let started = Instant::now();
         let snapshot = self.service.portfolio(&query, context).await?;
-        context.usage.phase("portfolio", started.elapsed());
-        seen.answer(&snapshot);
+        context.cost.phase("portfolio", started.elapsed());
+        log_context.answer(&snapshot);
 
-        let etag = caching::etag(&query, &snapshot);
+        let etag = cache_headers::etag(&query, &snapshot);
         let mut headers = HeaderMap::new();
         let policy = &self.service.policy;
         let stale = policy.structure.stale.min(policy.prices.stale);
@@ -229,14 +230,14 @@ impl HttpHandler {
         set(
             &mut headers,
             CACHE_CONTROL,
-            &caching::cache_control(&snapshot, self.cache, stale),
+            &cache_headers::cache_control(&snapshot, self.cache, stale),
         );
         set(
             &mut headers,
             CACHE_STATUS,
-            &caching::cache_status(&snapshot),
+            &cache_headers::cache_status(&snapshot),
         );
-        if caching::matches(&request.headers, &etag) {
+        if cache_headers::matches(&request.headers, &etag) {
             return Ok(HttpReply {
                 status: StatusCode::NOT_MODIFIED,
                 headers,
@@ -249,7 +250,7 @@ impl HttpHandler {
             encoding: self.encoding(request, origin),
         };
         let page = page::page(&query, &snapshot, envelope)?;
-        context.usage.phase("render", started.elapsed());
+        context.cost.phase("render", started.elapsed());
         headers.insert(CONTENT_TYPE, JSON);
         if let Some(encoding) = page.encoding {
             set(&mut headers, CONTENT_ENCODING, encoding.as_str());

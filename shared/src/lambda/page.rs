@@ -3,7 +3,7 @@
 use serde_json::to_string;
 
 use super::{
-    encoding::Encoding,
+    content_encoding::Encoding,
     event::http::{Origin, ReplyBody},
     problem::{Code, Problem},
 };

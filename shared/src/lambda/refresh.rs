@@ -10,8 +10,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::{
     Invocation,
     event::{self, Event, UnknownEvent},
+    log_and_fail,
     problem::{Code, Problem},
-    told_and_failed, unknown,
+    unknown_event,
     warm::Warmer,
 };
 use crate::{
@@ -21,8 +22,8 @@ use crate::{
         address::Address, currency::Currency, query::InvalidParameter,
         refresh_schedule::worth_renewing, scope::Scope,
     },
-    refresh::Refresh,
-    usage::Usage,
+    jobs::refresh_watchlist::Refresh,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Addresses in one `watch` or `unwatch`.
@@ -100,8 +101,8 @@ impl RefreshFunction {
         event: &RawValue,
         invocation: &Invocation,
     ) -> Result<Box<RawValue>, Diagnostic> {
-        let unknown = |error: &dyn std::fmt::Display| unknown(error, invocation);
-        let failed = |problem| told_and_failed(problem, invocation);
+        let unknown = |error: &dyn std::fmt::Display| unknown_event(error, invocation);
+        let failed = |problem| log_and_fail(problem, invocation);
         let shape: Shape<'_> =
             serde_json::from_str(event.get()).map_err(|error| unknown(&error))?;
         let answer = if shape.action.is_some() {
@@ -148,7 +149,7 @@ impl RefreshFunction {
         command: Command,
         invocation: &Invocation,
     ) -> Result<Box<RawValue>, Problem> {
-        let (watched, usage) = (&self.0.watched, Usage::default());
+        let (watched, cost) = (&self.0.watched, RequestCost::default());
         let takes_wallets = matches!(command.action, Action::Watch | Action::Unwatch);
         let addresses: Vec<&String> = command.address.iter().chain(&command.addresses).collect();
         if takes_wallets == addresses.is_empty() {
@@ -180,17 +181,17 @@ impl RefreshFunction {
                     until: None,
                 };
                 let list: Vec<_> = addresses.into_iter().map(wallet).collect();
-                watched.watch(&list, &usage).await.map_err(unavailable)?;
+                watched.watch(&list, &cost).await.map_err(unavailable)?;
                 json(&Changed { wallets })
             }
             Action::Unwatch => {
                 let list: Vec<_> = addresses.into_iter().collect();
-                watched.unwatch(&list, &usage).await.map_err(unavailable)?;
+                watched.unwatch(&list, &cost).await.map_err(unavailable)?;
                 json(&Changed { wallets })
             }
             Action::List => {
                 let now = self.0.clock.now();
-                let list = watched.list(now, &usage).await.map_err(unavailable)?;
+                let list = watched.list(now, &cost).await.map_err(unavailable)?;
                 let wallet = |wallet: WatchedWallet| ListedWallet {
                     address: wallet.address.to_string(),
                     currency: wallet.currency,

@@ -6,7 +6,7 @@ use lambda_runtime::Diagnostic;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::registry::{RegistryRun, RegistryUpdate};
+use crate::jobs::update_registry::{RegistryRun, RegistryUpdate};
 
 /// Brings the asset registry up to date.
 pub struct RegistryFunction(RegistryUpdate);

@@ -9,9 +9,9 @@ use tracing::Instrument;
 
 use super::{
     Invocation,
+    access_log::span,
     event::{Message, payload::read_message},
     problem::{Code, Problem},
-    record::span,
 };
 use crate::{
     domain::{address::Address, query::Query, scope::Scope},
@@ -105,7 +105,7 @@ impl Warmer<'_> {
     ///
     /// # Errors
     /// What the first that failed failed with: Lambda then tries again.
-    pub async fn notices(
+    pub async fn notifications(
         &self,
         payloads: &[String],
         invocation: &Invocation,
@@ -198,8 +198,8 @@ impl Warmer<'_> {
                     tracing::error!("panicked");
                     Err(Problem::new(Code::Internal, "It could not be warmed."))
                 });
-            calls += u64::from(request.usage.totals().upstream_calls);
-            request.usage.measure();
+            calls += u64::from(request.cost.totals().upstream_calls);
+            request.cost.measure();
             done.push((at, outcome));
         }
         (done, calls)

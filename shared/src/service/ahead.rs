@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::{CacheOutcome, Held, Request, Service};
 use crate::{
+    aws::sqs::{Delayed, Queue},
     cache::{Header, watched::WatchedWallet},
     clock::Timestamp,
     domain::{query::Query, refresh_schedule::renewed_after},
-    queue::{Delayed, Queue},
 };
 
 /// Whoever is asked for near the end of so many lives, one after the other, is
@@ -61,8 +61,8 @@ impl Service {
             true => header.ahead_count.saturating_add(1),
             false => 1,
         };
-        let (address, currency, usage) = (&query.address, query.currency, &request.usage);
-        let claimed = self.wallets.claim_ahead(address, fetched_at, count, usage);
+        let (address, currency, cost) = (&query.address, query.currency, &request.cost);
+        let claimed = self.wallets.claim_ahead(address, fetched_at, count, cost);
         if !claimed.await.map_err(|error| error.to_string())? {
             return Ok(());
         }
@@ -72,7 +72,7 @@ impl Service {
                 currency,
                 until: Some(self.clock.now().plus(OFTEN_FOR)),
             };
-            if let Err(error) = watched.watch(&[wallet], usage).await {
+            if let Err(error) = watched.watch(&[wallet], cost).await {
                 tracing::warn!(%error, "a wallet that is asked for often cannot be watched");
             }
         }

@@ -21,8 +21,8 @@ use crate::{
         scope::{Part, Scope},
     },
     sync::locked,
+    telemetry::request_cost::RequestCost,
     upstream::{Failure, FetchedStructure, UpstreamError},
-    usage::Usage,
 };
 
 /// The provider is waited for at least this long where old holdings may stand
@@ -217,7 +217,7 @@ impl Service {
                 ?assets,
                 "assets with different prices have one id"
             );
-            request.usage.refused_price();
+            request.cost.refused_price();
         }
         let part = |part: &Part| {
             let finished = structure.draft.finish(*part, &mapping);
@@ -252,20 +252,20 @@ impl Service {
             previous: cached,
             took,
         };
-        let aside = Usage::default();
-        let (address, usage) = (&query.address, &request.usage);
+        let concurrent = RequestCost::default();
+        let (address, cost) = (&query.address, &request.cost);
         let now = self.clock.now();
         let stored = async {
             let (stored, ()) = futures::join!(
-                self.wallets.store(address, lease, structure, now, usage),
-                self.note_wanted(query, &fetched.parts, request, &aside)
+                self.wallets.store(address, lease, structure, now, cost),
+                self.note_wanted(query, &fetched.parts, request, &concurrent)
             );
             stored
         };
         // What was fetched is an answer, whether or not it can be kept.
         let limit = self.upstream_timeout(self.policy.structure_timeout, request);
         let stored = tokio::time::timeout(limit, stored).await;
-        usage.add_aside(&aside);
+        cost.merge_concurrent(&concurrent);
         stored.unwrap_or_else(|_| Err(CacheError::too_late()))
     }
 
@@ -274,7 +274,7 @@ impl Service {
         query: &Query,
         parts: &BTreeMap<Part, Arc<CachedPart>>,
         request: &Request,
-        usage: &Usage,
+        cost: &RequestCost,
     ) {
         let priced = |key| parts.values().any(|part| part.prices.get(key).is_some());
         let Ok(wanted) = Wanted::of(parts, self.fallback.is_some(), priced) else {
@@ -287,7 +287,7 @@ impl Service {
                 ..PageWrite::default()
             };
             let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
-            self.write_book(currency, &notes.collect(), request, usage)
+            self.write_book(currency, &notes.collect(), request, cost)
                 .await;
         }
     }
@@ -324,10 +324,10 @@ impl Service {
         let Some(lease) = lease else {
             return ask.await;
         };
-        let aside = Usage::default();
-        let keep = self.keep_lease(query, lease, &aside);
+        let concurrent = RequestCost::default();
+        let keep = self.keep_lease(query, lease, &concurrent);
         let asked = futures::future::select(Box::pin(ask), Box::pin(keep)).await;
-        request.usage.add_aside(&aside);
+        request.cost.merge_concurrent(&concurrent);
         match asked {
             Either::Left((answer, _)) => answer,
             Either::Right(((), ask)) => ask.await,
@@ -343,7 +343,7 @@ impl Service {
         request: &Request,
     ) -> Result<(FetchedStructure, Timestamp, Arc<Assets>), UpstreamError> {
         let timeout = self.upstream_timeout(limit, request);
-        request.usage.upstream_call();
+        request.cost.upstream_call();
         let started = self.clock.now();
         let fetch = self.structures.fetch(
             &query.address,
@@ -352,15 +352,15 @@ impl Service {
             timeout,
             request.attempts,
         );
-        let aside = Usage::default();
+        let concurrent = RequestCost::default();
         // A process may be frozen before the registry has been read as well.
         let fetch = async { (fetch.await, self.clock.now()) };
-        let assets = tokio::time::timeout(timeout, self.assets.get(started, &aside));
+        let assets = tokio::time::timeout(timeout, self.assets.get(started, &concurrent));
         let ((fetched, answered_at), assets) = futures::join!(fetch, assets);
         let took = answered_at.since(started);
-        request.usage.add_aside(&aside);
+        request.cost.merge_concurrent(&concurrent);
         let assets = assets.unwrap_or_default();
-        request.usage.phase("zerion", took);
+        request.cost.phase("zerion", took);
         // A process that was frozen meanwhile has an old answer.
         if took > timeout + THAWED {
             return Err(UpstreamError {
@@ -382,7 +382,7 @@ impl Service {
         let limit = self.time_left(request).min(RELEASE_TIMEOUT);
         let release = self
             .wallets
-            .release(&query.address, lease, release, &request.usage);
+            .release(&query.address, lease, release, &request.cost);
         match tokio::time::timeout(limit, release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease cannot be ended early"),

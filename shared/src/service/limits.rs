@@ -8,8 +8,8 @@ use crate::{
     clock::Timestamp,
     domain::provider::Provider,
     metrics::BREAKER_OPEN,
+    telemetry::request_cost::RequestCost,
     upstream::{Failure, Quota, UpstreamError},
-    usage::Usage,
 };
 
 /// An upstream that limits requests and does not say for how long is left alone
@@ -62,12 +62,12 @@ impl Service {
 
     /// Looks whether `upstream` may be asked; while it is known that it may
     /// not, only now and then.
-    pub(super) async fn look_at_breaker(&self, upstream: Provider, usage: &Usage) {
+    pub(super) async fn look_at_breaker(&self, upstream: Provider, cost: &RequestCost) {
         let now = self.clock.now();
         if !self.copies.breaker_is_due(upstream, now) {
             return;
         }
-        match self.breakers.open_until(upstream, usage).await {
+        match self.breakers.open_until(upstream, cost).await {
             Ok(until) => self.copies.keep_breaker(upstream, until, now),
             Err(error) => tracing::warn!(%error, "a breaker cannot be read"),
         }
@@ -83,7 +83,7 @@ impl Service {
         let until = pause_until(error.upstream, now, retry_after, quota);
         tracing::warn!(upstream = %error.upstream, %until, "left alone");
         self.copies.keep_breaker(error.upstream, Some(until), now);
-        let told = self.breakers.open(error.upstream, until, &request.usage);
+        let told = self.breakers.open(error.upstream, until, &request.cost);
         if let Err(error) = told.await {
             tracing::warn!(%error, "other processes cannot be told");
         }

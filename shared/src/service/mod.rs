@@ -37,6 +37,7 @@ use thiserror::Error;
 use self::{copies::Copies, fetch::UnleasedLimit, wallet_copies::WalletCopies};
 pub use self::{registry::AssetCache, snapshot::Snapshot};
 use crate::{
+    aws::sqs::Queue,
     cache::{
         AssetStoreRef, CachedPart, CachedWallet, WalletStore,
         book::{Breakers, PriceBook},
@@ -48,9 +49,8 @@ use crate::{
         address::Address, holdings::CorruptHoldings, price::OldestPrices, provider::Provider,
         query::Query, response::Missing, scope::Part,
     },
-    queue::Queue,
+    telemetry::request_cost::RequestCost,
     upstream::{Attempts, Failure, FallbackSource, PriceSource, StructureSource, UpstreamError},
-    usage::Usage,
 };
 
 /// Fresh holdings are not fetched again more often than this, whoever asks for
@@ -109,7 +109,7 @@ pub struct Request {
     /// waited for even where older prices could stand in.
     pub patient: bool,
     /// What it costs.
-    pub usage: Usage,
+    pub cost: RequestCost,
 }
 
 /// Why there is no answer.
@@ -286,7 +286,7 @@ impl Service {
     /// When the cache cannot be reached, or the deadline passed.
     pub async fn forget(&self, address: &Address, request: &Request) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        let forget = self.wallets.forget(address, now, &request.usage);
+        let forget = self.wallets.forget(address, now, &request.cost);
         let forgotten = tokio::time::timeout(self.time_left(request), forget).await;
         forgotten
             .map_err(|_| ServiceError::Deadline)?

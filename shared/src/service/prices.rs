@@ -31,8 +31,8 @@ use crate::{
         scope::Part,
         wallet_prices::{PricesIn, WalletPrices},
     },
+    telemetry::request_cost::RequestCost,
     upstream::{Failure, UpstreamError},
-    usage::Usage,
 };
 
 /// That a source knows no price of a token is remembered for this long.
@@ -406,10 +406,10 @@ impl Service {
         );
         let publish = async |needs: &Needs<'_>, found: &mut Found| {
             let writes = std::mem::take(&mut found.writes);
-            let aside = Usage::default();
-            self.write_book(needs.currency, &writes, needs.request, &aside)
+            let concurrent = RequestCost::default();
+            self.write_book(needs.currency, &writes, needs.request, &concurrent)
                 .await;
-            needs.request.usage.add_aside(&aside);
+            needs.request.cost.merge_concurrent(&concurrent);
         };
         match futures::future::select(listed_search, unlisted_search).await {
             Either::Left((mut first, other)) => {
@@ -479,7 +479,7 @@ impl Service {
     ) -> bool {
         let (request, held) = (pricing.request, pricing.held);
         let now = self.clock.now();
-        let aside = Usage::default();
+        let concurrent = RequestCost::default();
         let others = found.others.iter().map(|(currency, it)| (*currency, it));
         let searches = [
             (pricing.query.currency, &found.listed),
@@ -489,9 +489,9 @@ impl Service {
         let writes: Vec<_> = writes
             .filter(|(_, found)| !found.writes.is_empty())
             .collect();
-        let book = writes
-            .iter()
-            .map(|(currency, found)| self.write_book(*currency, &found.writes, request, &aside));
+        let book = writes.iter().map(|(currency, found)| {
+            self.write_book(*currency, &found.writes, request, &concurrent)
+        });
         let book = futures::future::join_all(book);
         let prices: Vec<NewPrices<'_>> = fresh
             .iter()
@@ -504,23 +504,23 @@ impl Service {
             .collect();
         if prices.is_empty() {
             if !writes.is_empty() {
-                request.usage.round_trip();
+                request.cost.round_trip();
                 book.await;
-                request.usage.add_aside(&aside);
+                request.cost.merge_concurrent(&concurrent);
             }
             return false;
         }
         let (address, header) = (&pricing.query.address, &held.cached.header);
-        let usage = &request.usage;
+        let cost = &request.cost;
         let wallet = self
             .wallets
-            .store_prices(address, header, &prices, now, usage);
+            .store_prices(address, header, &prices, now, cost);
         // The prices are an answer, whether or not they can be kept.
         let limit = self.upstream_timeout(self.policy.structure_timeout, request);
         let both = async { futures::join!(wallet, book) };
         let written = tokio::time::timeout(limit, both).await;
         let (stored, _) = written.unwrap_or_else(|_| (Err(CacheError::too_late()), Vec::new()));
-        usage.add_aside(&aside);
+        cost.merge_concurrent(&concurrent);
         stored
             .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))
             .unwrap_or(false)

@@ -137,7 +137,7 @@ impl Service {
         };
         let given_at = self.clock.now();
         let took = given_at.since(asked_at);
-        request.usage.phase("prices", took);
+        request.cost.phase("prices", took);
         let mut answers = Answers {
             asked_at,
             given_at,
@@ -185,7 +185,7 @@ impl Service {
         if ids.is_empty() {
             return None;
         }
-        request.usage.upstream_call();
+        request.cost.upstream_call();
         let quotes = self.quotes.quotes(ids, currency, limit).await;
         let now = self.clock.now();
         let read = |quote: Quote| {
@@ -214,7 +214,7 @@ impl Service {
         request: &Request,
     ) -> Option<Heard> {
         let source = self.fallback.as_ref()?;
-        request.usage.upstream_call();
+        request.cost.upstream_call();
         let quotes = source.prices(names, limit).await;
         let now = self.clock.now();
         let read = |quote: FallbackQuote| {

@@ -13,7 +13,7 @@ use crate::{
     clock::Timestamp,
     metrics::REGISTRY_EMPTY,
     sync::locked,
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// An empty registry is asked for again after this long: the schedule is about
@@ -38,7 +38,7 @@ impl AssetCache {
     /// The registry, at most a few minutes old. When it cannot be read, the
     /// older copy or none: assets then stay unlisted until the wallet's next
     /// fetch.
-    pub async fn get(&self, now: Timestamp, usage: &Usage) -> Arc<Assets> {
+    pub async fn get(&self, now: Timestamp, cost: &RequestCost) -> Arc<Assets> {
         let known = locked(&self.read).clone();
         if let Some((at, assets)) = &known {
             let ttl = if assets.is_empty() {
@@ -50,7 +50,7 @@ impl AssetCache {
                 return assets.clone();
             }
         }
-        match self.store.read(usage).await {
+        match self.store.read(cost).await {
             Ok(assets) => {
                 if assets.is_empty() {
                     REGISTRY_EMPTY.add(1);

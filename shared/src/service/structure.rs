@@ -33,8 +33,8 @@ use crate::{
     clock::Timestamp,
     config::Lifetime,
     domain::{provider::Provider, query::Query, scope::Part},
+    telemetry::request_cost::RequestCost,
     upstream::{Failure, UpstreamError},
-    usage::Usage,
 };
 
 /// A lease ends this long after its holder was last heard of.
@@ -147,7 +147,7 @@ impl Service {
     ) -> Option<CachedWallet> {
         let loaded = self
             .wallets
-            .load(&query.address, query.currency, consistent, &request.usage)
+            .load(&query.address, query.currency, consistent, &request.cost)
             .await;
         let mut loaded = loaded
             .inspect_err(|error| tracing::warn!(%error, "the cache cannot be read"))
@@ -177,11 +177,11 @@ impl Service {
     }
 
     /// Keeps the lease for as long as this is waited for; never ends.
-    pub(super) async fn keep_lease(&self, query: &Query, lease: &Lease, usage: &Usage) {
+    pub(super) async fn keep_lease(&self, query: &Query, lease: &Lease, cost: &RequestCost) {
         loop {
             tokio::time::sleep(BEAT).await;
             let until = self.clock.now().plus(LEASE);
-            let renewed = self.wallets.renew(&query.address, lease, until, usage);
+            let renewed = self.wallets.renew(&query.address, lease, until, cost);
             match renewed.await {
                 Ok(true) => {}
                 // What is fetched will not be stored, but it is an answer.
@@ -211,8 +211,8 @@ impl Search<'_> {
         let limit = self.service.policy.structure_timeout + LEASE;
         let patience = self.service.upstream_timeout(limit, self.request);
         if self.service.blocked(Provider::Zerion).is_some() {
-            let usage = &self.request.usage;
-            self.service.look_at_breaker(Provider::Zerion, usage).await;
+            let cost = &self.request.cost;
+            self.service.look_at_breaker(Provider::Zerion, cost).await;
         }
         loop {
             if let Some(held) = self.complete() {
@@ -239,13 +239,13 @@ impl Search<'_> {
         if target.is_empty() {
             return self.wait(patience).await;
         }
-        let aside = Usage::default();
+        let concurrent = RequestCost::default();
         let asked_at = self.service.clock.now();
         let (taken, ()) = futures::join!(
             self.take_lease(&target, asked_at),
-            self.service.look_at_breaker(Provider::Zerion, &aside)
+            self.service.look_at_breaker(Provider::Zerion, &concurrent)
         );
-        self.request.usage.add_aside(&aside);
+        self.request.cost.merge_concurrent(&concurrent);
         match taken {
             Ok(LeaseOutcome::Won(lease)) => self.won(&target, &lease, asked_at).await,
             Ok(LeaseOutcome::Lost(header)) => {
@@ -319,10 +319,10 @@ impl Search<'_> {
                 tried: now.minus(TRIED_AGAIN),
             }),
         };
-        let usage = &self.request.usage;
+        let cost = &self.request.cost;
         service
             .wallets
-            .lease(&self.query.address, wanted, usage)
+            .lease(&self.query.address, wanted, cost)
             .await
     }
 
@@ -449,8 +449,8 @@ impl Search<'_> {
             let pause = Duration::from_millis(pause);
             tokio::time::sleep(pause).await;
             waited += pause;
-            let (address, usage) = (&self.query.address, &self.request.usage);
-            let read = self.service.wallets.header(address, usage).await;
+            let (address, cost) = (&self.query.address, &self.request.cost);
+            let read = self.service.wallets.header(address, cost).await;
             if let Ok(header) = read {
                 self.header = self.service.plausible(header);
             }

@@ -140,7 +140,7 @@ impl Service {
             } else if let Some(price) = newer {
                 let chosen = choose(price, &judges);
                 if let Some(reason) = chosen.refused.filter(|_| price.refused.is_none()) {
-                    pricing.request.usage.refused_price();
+                    pricing.request.cost.refused_price();
                     refused.insert(key, reason);
                 } else if found.refused.contains(&asset.quote) {
                     refused.extend(chosen.refused.map(|reason| (key, reason)));

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Attempts, Failure, FallbackQuote, FallbackSource, HttpClient, Provider, Quota, UpstreamError,
-    guard::Guard,
+    call_policy::CallPolicy,
     http::{retry_after, send},
     lenient::{describe, lenient, number},
 };
@@ -31,7 +31,7 @@ const LEAST_CONFIDENCE: Decimal = Decimal::half();
 pub struct DefiLlama {
     http: HttpClient,
     base: Url,
-    guard: Guard,
+    guard: CallPolicy,
 }
 
 impl DefiLlama {
@@ -40,7 +40,7 @@ impl DefiLlama {
         Self {
             http,
             base: config.defillama_base.clone(),
-            guard: Guard::new(
+            guard: CallPolicy::new(
                 Provider::DefiLlama,
                 config.upstream_concurrency,
                 config.price_timeout,

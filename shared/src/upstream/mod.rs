@@ -1,13 +1,12 @@
 //! The services that are asked: ports for the read path, and their adapters.
 
-mod bulkhead;
+mod call_policy;
 pub mod coinmarketcap;
 pub mod defillama;
-mod guard;
 mod http;
-mod keyed;
+mod instrumented;
+mod key_rotation;
 mod lenient;
-mod measured;
 pub mod zerion;
 
 use std::time::Duration;

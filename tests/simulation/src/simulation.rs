@@ -15,8 +15,8 @@ use portfolio::{
     clock::{Clock, Timestamp},
     domain::{currency::Currency, price::CmcId, query::Query, scope::Part, scope::Scope},
     service::{Request, ServiceError, Snapshot},
+    telemetry::request_cost::RequestCost,
     upstream::Attempts,
-    usage::Usage,
 };
 use tokio::task::JoinHandle;
 
@@ -158,7 +158,7 @@ impl Simulation {
         let clock = Arc::new(TrueClock(self.world.clone()));
         let registry = Registry::new(Table::new(self.table.client(), clock.clone()));
         let written = registry
-            .write(&assets, clock.now(), &Usage::default())
+            .write(&assets, clock.now(), &RequestCost::default())
             .await;
         written.unwrap_or_else(|error| panic!("no registry: {error}"));
         // Reads may be behind by seconds.
@@ -246,7 +246,7 @@ impl Simulation {
             max_age: None,
             attempts: Attempts::One,
             patient: false,
-            usage: Usage::default(),
+            cost: RequestCost::default(),
         };
         self.world
             .note(5, || format!("BEGIN wallet {} {:?}", ask.wallet, ask.kind));

@@ -12,7 +12,7 @@ use crate::{
     },
     clock::Timestamp,
     domain::provider::Provider,
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 #[async_trait]
@@ -20,11 +20,11 @@ impl Breakers for Book {
     async fn open_until(
         &self,
         upstream: Provider,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Option<Timestamp>, CacheError> {
         let item = self
             .table
-            .get(keys::BREAKERS.to_owned(), upstream.as_str(), usage)
+            .get(keys::BREAKERS.to_owned(), upstream.as_str(), cost)
             .await?;
         Ok(item.and_then(|item| item.time(UNTIL)))
     }
@@ -33,9 +33,9 @@ impl Breakers for Book {
         &self,
         upstream: Provider,
         until: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        usage.round_trip();
+        cost.round_trip();
         let mut update = Update::default();
         update.put(UNTIL, time(until));
         update.put(EXPIRES_AT, seconds(until.plus(GRACE)));
@@ -46,7 +46,7 @@ impl Breakers for Book {
         let partition = keys::BREAKERS.to_owned();
         let sent = self
             .table
-            .update(partition, upstream.as_str(), update, usage);
+            .update(partition, upstream.as_str(), update, cost);
         sent.await.map(drop)
     }
 }

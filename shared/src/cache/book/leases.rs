@@ -18,8 +18,8 @@ use crate::{
         currency::Currency,
         price_book::{DemandWindow, Page, QuoteKey},
     },
-    random::random,
-    usage::Usage,
+    sync::random,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Old slots that one update drops.
@@ -41,7 +41,7 @@ impl Book {
         page: Page,
         wanted: &BTreeSet<QuoteKey>,
         terms: LeaseTerms,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<PageLease, CacheError> {
         let token = random();
         let now = terms.now;
@@ -71,7 +71,7 @@ impl Book {
              OR {FAILED} > {failed_too_long}"
         ));
         let read = |item: &Item| read_state(item).plausible_at(now, terms.length);
-        Ok(match self.change(currency, page, update, usage).await? {
+        Ok(match self.change(currency, page, update, cost).await? {
             Ok(item) => PageLease::Won(token, read(&item)),
             Err(item) => {
                 let state = read(&item);
@@ -108,11 +108,11 @@ impl Book {
         page: Page,
         wanted: &BTreeSet<QuoteKey>,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
         self.note(&mut update, wanted, now);
-        self.change(currency, page, update, usage).await.map(drop)
+        self.change(currency, page, update, cost).await.map(drop)
     }
 
     /// Ends a lease; one that is lost already stays as it is.
@@ -121,7 +121,7 @@ impl Book {
         currency: Currency,
         page: Page,
         end: &LeaseEnd,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
         for (attribute, moment) in [(FRESH, end.fresh_at), (FAILED, end.failed_until)] {
@@ -137,7 +137,7 @@ impl Book {
             update.remove(HELD_PAGES);
             only_of(&mut update, owner);
         }
-        self.change(currency, page, update, usage).await.map(drop)
+        self.change(currency, page, update, cost).await.map(drop)
     }
 
     /// Takes back that a page is fresh, because its prices are not there.
@@ -146,12 +146,12 @@ impl Book {
         currency: Currency,
         page: Page,
         owner: u64,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let mut update = Update::default();
         update.remove(FRESH);
         only_of(&mut update, owner);
-        self.change(currency, page, update, usage).await.map(drop)
+        self.change(currency, page, update, cost).await.map(drop)
     }
 
     /// Changes a page's lease item.
@@ -160,12 +160,10 @@ impl Book {
         currency: Currency,
         page: Page,
         update: Update,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Result<Item, Item>, CacheError> {
         let partition = keys::page(currency, page);
-        let sent = self
-            .table
-            .update(partition, keys::PAGE_LEASE, update, usage);
+        let sent = self.table.update(partition, keys::PAGE_LEASE, update, cost);
         sent.await
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         price_book::{DemandWindow, Page, QuoteKey},
         provider::Provider,
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// A page's prices.
@@ -163,7 +163,7 @@ pub trait PriceBook: Send + Sync {
         currency: Currency,
         pages: &BTreeSet<Page>,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Page, Prices>, CacheError>;
 
     /// Tries for the leases of pages, noting what is wanted on those that are
@@ -173,7 +173,7 @@ pub trait PriceBook: Send + Sync {
         currency: Currency,
         wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         terms: LeaseTerms,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> BTreeMap<Page, PageLease>;
 
     /// Reads lease items, with every finished write.
@@ -181,7 +181,7 @@ pub trait PriceBook: Send + Sync {
         &self,
         currency: Currency,
         pages: &BTreeSet<Page>,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Page, PageState>, CacheError>;
 
     /// Writes to pages, all at once; nothing is overwritten by something
@@ -191,7 +191,7 @@ pub trait PriceBook: Send + Sync {
         currency: Currency,
         writes: &BTreeMap<Page, PageWrite>,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError>;
 }
 
@@ -202,7 +202,7 @@ pub trait Breakers: Send + Sync {
     async fn open_until(
         &self,
         upstream: Provider,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<Option<Timestamp>, CacheError>;
 
     /// Nobody may ask `upstream` before `until`. A later moment that is noted
@@ -211,6 +211,6 @@ pub trait Breakers: Send + Sync {
         &self,
         upstream: Provider,
         until: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError>;
 }

@@ -26,7 +26,7 @@ use crate::{
         price::Price,
         price_book::{Page, QuoteKey},
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Prices in one update: expressions end at 4 KB and at 300 operators.
@@ -65,10 +65,10 @@ impl Book {
         pages: &BTreeSet<Page>,
         sort: &'static str,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Page, Item>, CacheError> {
         let wanted = pages.iter().map(|page| (keys::page(currency, *page), sort));
-        let (items, unread) = self.table.batch_get(wanted, consistent, usage).await?;
+        let (items, unread) = self.table.batch_get(wanted, consistent, cost).await?;
         let page_of = |item: &Item| item.text("pk").and_then(keys::read_page);
         // What does not exist is an empty item; of what was left out nothing
         // is known.
@@ -94,7 +94,7 @@ impl Book {
         prices: &[(&QuoteKey, &Price)],
         forget: &[&QuoteKey],
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let times = || prices.iter().map(|(_, price)| price.checked_at);
         let (Some(oldest), Some(mut newest)) = (times().min(), times().max()) else {
@@ -130,7 +130,7 @@ impl Book {
                 }
             }
             let partition = keys::page(currency, page);
-            let sent = self.table.update(partition, keys::PAGE, update, usage);
+            let sent = self.table.update(partition, keys::PAGE, update, cost);
             let Err(there) = sent.await? else {
                 return Ok(());
             };
@@ -178,9 +178,9 @@ impl PriceBook for Book {
         currency: Currency,
         pages: &BTreeSet<Page>,
         consistent: bool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Page, Prices>, CacheError> {
-        let items = self.items(currency, pages, keys::PAGE, consistent, usage);
+        let items = self.items(currency, pages, keys::PAGE, consistent, cost);
         let items = items.await?.into_iter();
         Ok(items
             .map(|(page, item)| (page, read_prices(&item)))
@@ -192,13 +192,13 @@ impl PriceBook for Book {
         currency: Currency,
         wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         terms: LeaseTerms,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> BTreeMap<Page, PageLease> {
-        usage.round_trip();
+        cost.round_trip();
         let mut tries: Vec<BoxFuture<'_, Option<(Page, PageLease)>>> = Vec::new();
         for (page, keys) in wanted {
             tries.push(Box::pin(async move {
-                let taken = self.take(currency, *page, keys, terms, usage).await;
+                let taken = self.take(currency, *page, keys, terms, cost).await;
                 taken
                     .inspect_err(|error| tracing::warn!(%error, %page, "no lease can be taken"))
                     .ok()
@@ -217,9 +217,9 @@ impl PriceBook for Book {
         &self,
         currency: Currency,
         pages: &BTreeSet<Page>,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<BTreeMap<Page, PageState>, CacheError> {
-        let items = self.items(currency, pages, keys::PAGE_LEASE, true, usage);
+        let items = self.items(currency, pages, keys::PAGE_LEASE, true, cost);
         let items = items.await?.into_iter();
         Ok(items
             .map(|(page, item)| (page, read_state(&item)))
@@ -231,7 +231,7 @@ impl PriceBook for Book {
         currency: Currency,
         writes: &BTreeMap<Page, PageWrite>,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<(), CacheError> {
         let mut calls: Vec<BoxFuture<'_, (Page, Result<(), CacheError>)>> = Vec::new();
         for (page, write) in writes {
@@ -241,23 +241,23 @@ impl PriceBook for Book {
             for prices in prices.chunks(UPDATE) {
                 let (prices, forget) = (prices.to_vec(), std::mem::take(&mut forget));
                 calls.push(Box::pin(async move {
-                    let merge = self.merge(currency, page, &prices, &forget, now, usage);
+                    let merge = self.merge(currency, page, &prices, &forget, now, cost);
                     (page, merge.await)
                 }));
             }
             if let Some(end) = &write.end {
-                let end = self.end(currency, page, end, usage);
+                let end = self.end(currency, page, end, cost);
                 calls.push(Box::pin(async move { (page, end.await) }));
             }
             if !write.note.is_empty() {
-                let note = self.note_alone(currency, page, &write.note, now, usage);
+                let note = self.note_alone(currency, page, &write.note, now, cost);
                 calls.push(Box::pin(async move { (page, note.await) }));
             }
         }
         if calls.is_empty() {
             return Ok(());
         }
-        usage.round_trip();
+        cost.round_trip();
         // Every call runs to its end, so that none is cut off half-way.
         let mut done = stream::iter(calls).buffer_unordered(CONCURRENCY);
         let mut result = Ok(());
@@ -273,7 +273,7 @@ impl PriceBook for Book {
             if let Some(end) = end.filter(|end| end.fresh_at.is_some())
                 && let Some(owner) = end.owner
             {
-                self.not_fresh(currency, page, owner, usage).await?;
+                self.not_fresh(currency, page, owner, cost).await?;
             }
         }
         result

@@ -32,7 +32,7 @@ pub enum Event<'e> {
     /// Messages of a queue, each to be done or to come back.
     Queue(Vec<Message>),
     /// Notifications: payloads whose wallets are to be warmed.
-    Notices(Vec<String>),
+    Notifications(Vec<String>),
 }
 
 /// A message of an SQS queue.
@@ -60,7 +60,7 @@ struct Shape<'e> {
 
 /// A record of SQS (`eventSource`) or SNS (`EventSource`).
 #[derive(Deserialize)]
-struct Record {
+struct AccessLog {
     #[serde(rename = "eventSource", alias = "EventSource")]
     source: String,
     #[serde(rename = "messageId")]
@@ -91,7 +91,7 @@ pub fn decode(event: &RawValue) -> Result<Event<'_>, UnknownEvent> {
         return decode_records(&records);
     }
     match (shape.detail_type, shape.detail, shape.address) {
-        (Some(_), Some(detail), _) => Ok(Event::Notices(vec![detail.get().to_owned()])),
+        (Some(_), Some(detail), _) => Ok(Event::Notifications(vec![detail.get().to_owned()])),
         (None, _, Some(_)) => Ok(Event::Direct(event)),
         _ => Err(UnknownEvent(
             "neither an HTTP request nor a payload with an address, nor records of SQS or SNS, \
@@ -102,7 +102,7 @@ pub fn decode(event: &RawValue) -> Result<Event<'_>, UnknownEvent> {
 }
 
 fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEvent> {
-    let records: Vec<Record> = records
+    let records: Vec<AccessLog> = records
         .iter()
         .map(|record| serde_json::from_str(record.get()))
         .collect::<Result<_, _>>()
@@ -110,7 +110,7 @@ fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEven
     let sources = || records.iter().map(|record| record.source.as_str());
     if !records.is_empty() && sources().all(|source| source == "aws:sqs") {
         // Without an id a record could not be handed back.
-        let message = |record: Record| {
+        let message = |record: AccessLog| {
             Some(Message {
                 id: record.id?,
                 body: record.body.unwrap_or_default(),
@@ -121,10 +121,10 @@ fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEven
         return messages.map(Event::Queue).ok_or_else(unnamed);
     }
     if !records.is_empty() && sources().all(|source| source == "aws:sns") {
-        let message = |record: Record| Some(record.notification?.message);
+        let message = |record: AccessLog| Some(record.notification?.message);
         let messages: Option<Vec<_>> = records.into_iter().map(message).collect();
         let empty = || UnknownEvent("a record of SNS has no message".to_owned());
-        return messages.map(Event::Notices).ok_or_else(empty);
+        return messages.map(Event::Notifications).ok_or_else(empty);
     }
     let source = sources().find(|source| !matches!(*source, "aws:sqs" | "aws:sns"));
     let source: String = source.unwrap_or("none or several services").to_owned();
@@ -147,7 +147,7 @@ mod tests {
                 let messages = messages.iter().map(|it| format!(" {}={}", it.id, it.body));
                 format!("queue{}", messages.collect::<String>())
             }
-            Ok(Event::Notices(payloads)) => format!("notices {}", payloads.join(" ")),
+            Ok(Event::Notifications(payloads)) => format!("notifications {}", payloads.join(" ")),
             Err(UnknownEvent(reason)) => format!("unknown: {reason}"),
         }
     }
@@ -159,10 +159,10 @@ mod tests {
         for (event, expected) in [
             (json!({"address": "a"}), r#"direct {"address":"a"}"#),
             (json!({"Records": [sqs("1"), sqs("2")]}), "queue 1=b 2=b"),
-            (json!({"Records": [sns.clone()]}), "notices m"),
+            (json!({"Records": [sns.clone()]}), "notifications m"),
             (
                 json!({"source": "mine", "detail-type": "x", "detail": {"address": "a"}}),
-                r#"notices {"address":"a"}"#,
+                r#"notifications {"address":"a"}"#,
             ),
         ] {
             assert_eq!(shape(&event), expected);

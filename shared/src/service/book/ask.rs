@@ -18,8 +18,8 @@ use crate::{
         refresh_batch::{PageNeeds, RefreshBatch, Standing},
     },
     service::quotes::{Answers, Known},
+    telemetry::request_cost::RequestCost,
     upstream::{Failure, UpstreamError},
-    usage::Usage,
 };
 
 /// Most tokens that the fallback is asked for in one answer; the others are
@@ -36,11 +36,11 @@ impl Search<'_> {
         let plan = self.plan(open, patient);
         let back = self.give_back(&plan.give_back, open);
         let (service, request) = (self.service, self.needs.request);
-        let aside = Usage::default();
-        let give_back = service.write_book(self.needs.currency, &back, request, &aside);
+        let concurrent = RequestCost::default();
+        let give_back = service.write_book(self.needs.currency, &back, request, &concurrent);
         if plan.ask.is_empty() {
             give_back.await;
-            request.usage.add_aside(&aside);
+            request.cost.merge_concurrent(&concurrent);
             return;
         }
         let limit = self.longest_wait();
@@ -52,7 +52,7 @@ impl Search<'_> {
             request,
         );
         let (answers, ()) = futures::join!(source, give_back);
-        request.usage.add_aside(&aside);
+        request.cost.merge_concurrent(&concurrent);
         if let Some(error) = answers.failed.first() {
             self.found.failed = Some(error.clone());
             service.respect(error, request).await;
@@ -199,7 +199,7 @@ impl Search<'_> {
             if let Some(refused) = price.refused {
                 let (reason, said) = (refused.as_str(), answers.said.get(key));
                 tracing::warn!(%key, reason, ?said, kept = %price.amount, "a price is refused");
-                self.needs.request.usage.refused_price();
+                self.needs.request.cost.refused_price();
                 self.found.refused.insert(key.clone());
             }
             if need.is_some() {

@@ -30,8 +30,8 @@ use crate::{
         price::{Price, PriceSource},
         price_book::{DemandWindow, Page, QuoteKey, Shelf},
     },
+    telemetry::request_cost::RequestCost,
     upstream::UpstreamError,
-    usage::Usage,
 };
 
 /// Whoever waits for other holders looks again after these pauses, the last
@@ -161,13 +161,13 @@ impl Service {
         currency: Currency,
         writes: &BTreeMap<Page, PageWrite>,
         request: &Request,
-        usage: &Usage,
+        cost: &RequestCost,
     ) {
         if writes.is_empty() {
             return;
         }
         let limit = self.upstream_timeout(self.policy.price_timeout, request);
-        let write = self.book.write(currency, writes, self.clock.now(), usage);
+        let write = self.book.write(currency, writes, self.clock.now(), cost);
         match tokio::time::timeout(limit, write).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the price book cannot be written"),
@@ -260,9 +260,9 @@ impl Search<'_> {
     /// Writes what there is to write now, as a round trip of its own.
     async fn flush(&mut self) {
         let writes = std::mem::take(&mut self.found.writes);
-        let usage = &self.needs.request.usage;
+        let cost = &self.needs.request.cost;
         self.service
-            .write_book(self.needs.currency, &writes, self.needs.request, usage)
+            .write_book(self.needs.currency, &writes, self.needs.request, cost)
             .await;
     }
 
@@ -297,7 +297,7 @@ impl Search<'_> {
             self.waited += pause;
             let states = service
                 .book
-                .states(currency, held, &self.needs.request.usage);
+                .states(currency, held, &self.needs.request.cost);
             let Ok(states) = states.await else { break };
             let now = self.now();
             let length = service.page_lease();

@@ -16,7 +16,7 @@ use crate::{
         refresh_batch::Standing,
     },
     service::limits::left_alone,
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// A lease outlives the request that it covers by this much.
@@ -131,15 +131,15 @@ impl Search<'_> {
             (*page, keys.cloned().collect())
         });
         let pages: BTreeMap<Page, BTreeSet<QuoteKey>> = pages.collect();
-        let usage = &self.needs.request.usage;
-        let aside = Usage::default();
+        let cost = &self.needs.request.cost;
+        let concurrent = RequestCost::default();
         let consistent = self.looks > 0;
         let (read, mut leases, ()) = futures::join!(
-            service.book.read(currency, &to_read, consistent, usage),
-            self.lease(&pages, now, &aside),
-            self.read_breakers(&to_read, &aside),
+            service.book.read(currency, &to_read, consistent, cost),
+            self.lease(&pages, now, &concurrent),
+            self.read_breakers(&to_read, &concurrent),
         );
-        usage.add_aside(&aside);
+        cost.merge_concurrent(&concurrent);
         self.looks += 1;
         let mut read = read
             .inspect_err(|error| tracing::warn!(%error, "the price book cannot be read"))
@@ -193,7 +193,7 @@ impl Search<'_> {
         &self,
         pages: &BTreeMap<Page, BTreeSet<QuoteKey>>,
         now: Timestamp,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> BTreeMap<Page, PageLease> {
         if pages.is_empty() {
             return BTreeMap::new();
@@ -205,14 +205,14 @@ impl Search<'_> {
             pages: pages.len(),
         };
         let book = &self.service.book;
-        book.lease(self.needs.currency, pages, terms, usage).await
+        book.lease(self.needs.currency, pages, terms, cost).await
     }
 
     /// Looks whether the sources may be asked.
-    async fn read_breakers(&self, pages: &BTreeSet<Page>, usage: &Usage) {
+    async fn read_breakers(&self, pages: &BTreeSet<Page>, cost: &RequestCost) {
         if !self.found.asked && !pages.is_empty() {
             let upstream = upstream_of(self.needs.shelf);
-            self.service.look_at_breaker(upstream, usage).await;
+            self.service.look_at_breaker(upstream, cost).await;
         }
     }
 

@@ -14,16 +14,16 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     Attempts, Failure, HttpClient, PriceSource, Provider, Quota, Quote, UpstreamError,
-    guard::Guard,
+    call_policy::CallPolicy,
     http::{HttpResponse, header_seconds, retry_after, send},
-    keyed::with_key,
+    key_rotation::with_rotated_key,
 };
 use crate::{
+    aws::secrets::{KeyOf, KeyRing},
     clock::Clock,
     config::{CmcPriceApi, Config},
     domain::{currency::Currency, price::CmcId},
     metrics::CREDITS_USED,
-    secrets::{KeyOf, KeyRing},
 };
 
 pub use self::wire::{MapCoin, MapPage, MapPlatform, read_map, read_quotes};
@@ -47,7 +47,7 @@ pub struct CoinMarketCap {
     keys: Arc<KeyRing>,
     api: CmcPriceApi,
     max_ids: usize,
-    guard: Guard,
+    guard: CallPolicy,
 }
 
 impl CoinMarketCap {
@@ -65,7 +65,7 @@ impl CoinMarketCap {
             keys,
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
-            guard: Guard::new(Provider::CoinMarketCap, concurrency, usual, clock),
+            guard: CallPolicy::new(Provider::CoinMarketCap, concurrency, usual, clock),
         }
     }
 
@@ -115,7 +115,7 @@ impl CoinMarketCap {
             self.guard
                 .call(left, Attempts::Two, move |left| attempt(key.clone(), left))
         };
-        with_key(&self.keys, KeyOf::CoinMarketCap, timeout, call).await
+        with_rotated_key(&self.keys, KeyOf::CoinMarketCap, timeout, call).await
     }
 }
 

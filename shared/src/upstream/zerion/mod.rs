@@ -17,11 +17,12 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{
     Attempts, Failure, FetchedStructure, HttpClient, Provider, Quota, StructureSource,
     UpstreamError,
-    guard::Guard,
+    call_policy::CallPolicy,
     http::{HttpResponse, header_seconds, retry_after, send},
-    keyed::with_key,
+    key_rotation::with_rotated_key,
 };
 use crate::{
+    aws::secrets::{KeyOf, KeyRing},
     clock::Clock,
     config::Config,
     domain::{
@@ -30,7 +31,6 @@ use crate::{
         holdings_builder::HoldingsBuilder,
         scope::{Part, Scope},
     },
-    secrets::{KeyOf, KeyRing},
 };
 
 pub use self::row::read_page;
@@ -43,7 +43,7 @@ pub struct Zerion {
     http: HttpClient,
     base: Url,
     keys: Arc<KeyRing>,
-    guard: Guard,
+    guard: CallPolicy,
 }
 
 impl Zerion {
@@ -59,7 +59,7 @@ impl Zerion {
             http,
             base: config.zerion.base.clone(),
             keys,
-            guard: Guard::new(Provider::Zerion, concurrency, usual, clock),
+            guard: CallPolicy::new(Provider::Zerion, concurrency, usual, clock),
         }
     }
 
@@ -161,7 +161,7 @@ impl StructureSource for Zerion {
                 self.pages(url.clone(), only, key.clone(), left)
             })
         };
-        with_key(&self.keys, KeyOf::Zerion, timeout, call)
+        with_rotated_key(&self.keys, KeyOf::Zerion, timeout, call)
             .await
             .map_err(|failure| UpstreamError {
                 upstream: Provider::Zerion,

@@ -17,7 +17,7 @@ const WINDOW: usize = 100;
 
 /// Counts outcomes, and tells whether to ask.
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub(crate) struct CircuitBreaker {
     /// Fewer calls than this tell nothing.
     enough: usize,
     /// For so long nobody asks.
@@ -36,7 +36,7 @@ pub(crate) struct Breaker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permit(u64);
 
-impl Breaker {
+impl CircuitBreaker {
     /// A closed one that opens for `pause` after half of at least `enough`
     /// calls failed.
     pub fn new(enough: usize, pause: Duration) -> Self {
@@ -101,8 +101,8 @@ mod tests {
         Timestamp::from_millis(seconds * 1000)
     }
 
-    fn failing(calls: usize) -> Breaker {
-        let mut breaker = Breaker::new(10, Duration::from_secs(30));
+    fn failing(calls: usize) -> CircuitBreaker {
+        let mut breaker = CircuitBreaker::new(10, Duration::from_secs(30));
         for _ in 0..calls {
             let permit = breaker.allow(at(0)).unwrap();
             breaker.note(permit, true, at(0));

@@ -8,8 +8,13 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Attempts, Failure, Provider, bulkhead::Bulkhead, measured::Attempt};
-use crate::{breaker::Breaker, clock::Clock, metrics::BREAKER_OPEN, random::random, sync::locked};
+use super::{Attempts, Failure, Provider, instrumented::Attempt};
+use crate::{
+    clock::Clock,
+    metrics::BREAKER_OPEN,
+    resilience::{bulkhead::Bulkhead, circuit_breaker::CircuitBreaker},
+    sync::{locked, random},
+};
 
 /// An upstream is left alone after half of at least so many calls failed,
 const ENOUGH: usize = 10;
@@ -21,16 +26,16 @@ const PAUSE_MS: u64 = 200;
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Guards the calls to one upstream.
-pub(super) struct Guard {
+pub(super) struct CallPolicy {
     upstream: Provider,
     bulkhead: Bulkhead,
-    breaker: Mutex<Breaker>,
+    breaker: Mutex<CircuitBreaker>,
     /// How long a call may take.
     usual: Duration,
     clock: Arc<dyn Clock>,
 }
 
-impl Guard {
+impl CallPolicy {
     /// A guard of `upstream` that lets `concurrency` calls through at a time,
     /// which may take as long as is `usual`.
     pub fn new(
@@ -42,7 +47,7 @@ impl Guard {
         Self {
             upstream,
             bulkhead: Bulkhead::new(concurrency),
-            breaker: Mutex::new(Breaker::new(ENOUGH, LEFT_ALONE)),
+            breaker: Mutex::new(CircuitBreaker::new(ENOUGH, LEFT_ALONE)),
             usual,
             clock,
         }
@@ -76,12 +81,13 @@ impl Guard {
                 let measured = Attempt::begin(self.upstream);
                 let outcome = attempt(left).await;
                 measured.end(outcome.as_ref().err());
-                let trouble = |failure: &Failure| self.is_trouble(failure, left);
+                let trouble = |failure: &Failure| self.counts_as_failure(failure, left);
                 let failed = outcome.as_ref().is_err_and(trouble);
                 locked(&self.breaker).note(permit, failed, self.clock.now());
                 outcome
             };
             let outcome = self.bulkhead.enter(left, guarded).await;
+            let outcome = outcome.unwrap_or(Err(Failure::Busy));
             let Err(failure) = outcome else {
                 return outcome;
             };
@@ -98,7 +104,7 @@ impl Guard {
     /// Whether a failure tells of trouble at the upstream, and not of a bad
     /// request, a limit, a wallet that it does not have, or of ours: a call
     /// that was given less time than it may take.
-    fn is_trouble(&self, failure: &Failure, given: Duration) -> bool {
+    fn counts_as_failure(&self, failure: &Failure, given: Duration) -> bool {
         match failure {
             Failure::Unavailable(_) | Failure::Malformed(_) => true,
             Failure::Timeout => given + SHORT >= self.usual,
@@ -133,13 +139,16 @@ mod tests {
         upstream::Quota,
     };
 
-    fn guard() -> (Guard, Arc<ManualClock>) {
+    fn guard() -> (CallPolicy, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
         let usual = Duration::from_secs(5);
-        (Guard::new(Provider::Zerion, 4, usual, clock.clone()), clock)
+        (
+            CallPolicy::new(Provider::Zerion, 4, usual, clock.clone()),
+            clock,
+        )
     }
 
-    async fn attempts(guard: &Guard, failure: Failure) -> (usize, Result<(), Failure>) {
+    async fn attempts(guard: &CallPolicy, failure: Failure) -> (usize, Result<(), Failure>) {
         let made = AtomicUsize::new(0);
         let outcome = guard.call(Duration::from_secs(5), Attempts::Two, |_| async {
             made.fetch_add(1, Ordering::Relaxed);

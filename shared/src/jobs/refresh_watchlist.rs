@@ -18,6 +18,7 @@ use futures::{StreamExt, future::Either, stream};
 use serde::Serialize;
 
 use crate::{
+    aws::sqs::{BATCH, Delayed, Queue},
     cache::{
         CacheError, Header,
         watched::{WatchList, WatchedWallet},
@@ -31,11 +32,10 @@ use crate::{
         scope::{Part, Scope},
     },
     metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
-    queue::{BATCH, Delayed, Queue},
-    random::random,
     service::{Renewed, Request, Service},
+    sync::random,
+    telemetry::request_cost::RequestCost,
     upstream::Attempts,
-    usage::Usage,
 };
 
 /// A run's lease ends this long after it was last heard of,
@@ -138,9 +138,9 @@ impl Refresh {
     /// # Errors
     /// When the list cannot be read.
     pub async fn run(&self, end: Timestamp) -> Result<RunSummary, CacheError> {
-        let (usage, owner) = (Usage::default(), random());
+        let (cost, owner) = (RequestCost::default(), random());
         let started = self.clock.now();
-        if !self.watched.hold(owner, started, LEASE, &usage).await? {
+        if !self.watched.hold(owner, started, LEASE, &cost).await? {
             tracing::info!("another run is under way");
             return Ok(RunSummary {
                 overlapping: true,
@@ -148,30 +148,30 @@ impl Refresh {
             });
         }
         let lost = AtomicBool::new(false);
-        let work = self.work(end, &lost, &usage);
-        let keep = self.keep(owner, &lost, &usage);
+        let work = self.work(end, &lost, &cost);
+        let keep = self.keep(owner, &lost, &cost);
         let summary = match futures::future::select(Box::pin(work), Box::pin(keep)).await {
             Either::Left((summary, _)) => summary,
             Either::Right(((), work)) => work.await,
         };
-        if let Err(error) = self.watched.release(owner, &usage).await {
+        if let Err(error) = self.watched.release(owner, &cost).await {
             tracing::warn!(%error, "the run's lease cannot be ended early");
         }
         let mut summary = summary?;
         summary.duration_ms = self.clock.now().since(started).as_millis();
         summary.log("watched wallets are fresh");
-        usage.measure();
+        cost.measure();
         WALLETS_WARMED.add((summary.refreshed + summary.unchanged + summary.fresh) as u64);
         WALLETS_FAILED.add(summary.failed as u64);
         Ok(summary)
     }
 
     /// Keeps the lease; ends when it is lost.
-    async fn keep(&self, owner: u64, lost: &AtomicBool, usage: &Usage) {
+    async fn keep(&self, owner: u64, lost: &AtomicBool, cost: &RequestCost) {
         loop {
             tokio::time::sleep(BEAT).await;
             let now = self.clock.now();
-            match self.watched.hold(owner, now, LEASE, usage).await {
+            match self.watched.hold(owner, now, LEASE, cost).await {
                 Ok(true) => {}
                 Ok(false) => break lost.store(true, Ordering::Relaxed),
                 Err(error) => tracing::warn!(%error, "the run's lease cannot be kept"),
@@ -183,10 +183,10 @@ impl Refresh {
         &self,
         end: Timestamp,
         lost: &AtomicBool,
-        usage: &Usage,
+        cost: &RequestCost,
     ) -> Result<RunSummary, CacheError> {
-        let wallets = self.watched.list(self.clock.now(), usage).await?;
-        let headers = self.watched.headers(&wallets, usage).await?;
+        let wallets = self.watched.list(self.clock.now(), cost).await?;
+        let headers = self.watched.headers(&wallets, cost).await?;
         let mut summary = RunSummary {
             watched: wallets.len(),
             ..RunSummary::default()
@@ -281,12 +281,12 @@ impl Refresh {
                 let mut query = Query::all(it.wallet.address, Scope::Aggregate);
                 query.currency = it.wallet.currency;
                 let renewed = self.service.renew(&query, &request).await;
-                request.usage.measure();
+                request.cost.measure();
                 if let Err(error) = &renewed {
                     let wallet = query.address.in_logs(self.terms.log_addresses);
                     tracing::warn!(%error, wallet, "a watched wallet could not be refreshed");
                 }
-                let calls = request.usage.totals().upstream_calls;
+                let calls = request.cost.totals().upstream_calls;
                 if calls == 0 {
                     requests.fetch_sub(1, Ordering::Relaxed);
                 }

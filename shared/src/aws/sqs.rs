@@ -14,7 +14,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::{
-    aws,
+    aws::client,
     config::Config,
     domain::{address::Address, currency::Currency},
 };
@@ -76,8 +76,8 @@ impl Sqs {
         let mut sdk = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
-            .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(config, endpoint))
+            .credentials_provider(client::credentials(endpoint))
+            .http_client(client::http_client(config, endpoint))
             .retry_config(RetryConfig::standard().with_max_attempts(3))
             .timeout_config(
                 TimeoutConfig::builder()

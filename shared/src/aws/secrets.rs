@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::{
-    aws,
+    aws::client,
     clock::{Clock, Timestamp},
     config::Config,
     sync::locked,
@@ -26,9 +26,9 @@ use crate::{
 
 /// A key that is refused is looked up again, but not more often than this:
 /// mostly it is simply wrong.
-const LOOKED_UP_AGAIN: Duration = Duration::from_secs(60);
+const MIN_RELOAD_INTERVAL: Duration = Duration::from_secs(60);
 /// What that may take, within a request.
-const LOOK_UP: Duration = Duration::from_secs(2);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The keys could not be had. Holds nothing of the secret.
 #[derive(Debug, PartialEq, Eq, Error)]
@@ -73,8 +73,8 @@ impl Secret {
         let mut sdk = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region))
-            .credentials_provider(aws::credentials(endpoint))
-            .http_client(aws::http_client(config, endpoint));
+            .credentials_provider(client::credentials(endpoint))
+            .http_client(client::http_client(config, endpoint));
         if let Some(url) = endpoint {
             sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
         }
@@ -136,7 +136,11 @@ impl KeyRing {
 
     /// Another key in place of one that was refused, if the secret has one by
     /// now. Whoever comes meanwhile waits for the one look.
-    pub async fn instead_of(&self, refused: &SecretString, whose: KeyOf) -> Option<SecretString> {
+    pub async fn reload_if_rotated(
+        &self,
+        refused: &SecretString,
+        whose: KeyOf,
+    ) -> Option<SecretString> {
         let (config, looked) = self.origin.as_ref()?;
         let mut looked = looked.lock().await;
         let differs = |key: &SecretString| key.expose_secret() != refused.expose_secret();
@@ -145,12 +149,12 @@ impl KeyRing {
         if differs(&current) {
             return Some(current);
         }
-        if looked.is_some_and(|at| now < at.plus(LOOKED_UP_AGAIN)) {
+        if looked.is_some_and(|at| now < at.plus(MIN_RELOAD_INTERVAL)) {
             return None;
         }
         *looked = Some(now);
         let secret = Secret::configured(config)?;
-        match tokio::time::timeout(LOOK_UP, secret.read()).await {
+        match tokio::time::timeout(RELOAD_TIMEOUT, secret.read()).await {
             Ok(Ok(keys)) => *locked(&self.keys) = keys,
             Ok(Err(error)) => tracing::error!(%error, "a refused key cannot be looked up"),
             Err(_) => tracing::error!("a refused key could not be looked up in time"),

@@ -12,7 +12,7 @@ use crate::{
     config::ResponseCache,
     domain::{price::PriceKey, query::Query, response::MissingReason},
     service::{CacheOutcome, Level, Snapshot},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// Counts changes of how an answer is rendered from the same inputs.
@@ -143,9 +143,8 @@ fn seconds_left(fresh_until: Timestamp, now: Timestamp) -> i64 {
 }
 
 /// `Server-Timing`: milliseconds per phase.
-pub(super) fn server_timing(usage: &Usage) -> String {
-    usage
-        .phases()
+pub(super) fn server_timing(cost: &RequestCost) -> String {
+    cost.phases()
         .into_iter()
         .map(|(name, took)| {
             let micros = took.as_micros();

@@ -14,19 +14,19 @@ use crate::{
         STRUCTURE_MISSES, milliseconds,
     },
     service::{CacheOutcome, Level, Snapshot},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 
 /// What came to light while a request was answered.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct LogContext {
     /// The wallet, as logs name it.
     pub wallet: Option<String>,
     /// The two levels' parts in the answer.
     pub levels: Option<(Level, Level)>,
 }
 
-impl Seen {
+impl LogContext {
     /// Notes the wallet, for the record and for every line on the way to it.
     pub fn wallet(&mut self, address: &Address, in_clear: bool) {
         let name = address.in_logs(in_clear);
@@ -52,7 +52,7 @@ pub(super) fn span(request_id: &str, invocation: &Invocation) -> Span {
 }
 
 /// How a request ended.
-pub(super) struct Record<'r> {
+pub(super) struct AccessLog<'r> {
     /// The function that answered.
     pub function: &'static str,
     /// The id that the client knows.
@@ -66,26 +66,26 @@ pub(super) struct Record<'r> {
     /// The problem's code.
     pub code: Option<Code>,
     /// What came to light.
-    pub seen: &'r Seen,
+    pub log_context: &'r LogContext,
     /// What it cost.
-    pub usage: &'r Usage,
+    pub cost: &'r RequestCost,
     /// Its phases with their times, as in `Server-Timing`.
     pub phases: &'r str,
     /// How long it took.
     pub took: Duration,
 }
 
-impl Record<'_> {
+impl AccessLog<'_> {
     /// Writes the line and counts.
-    pub fn tell(&self) {
+    pub fn emit(&self) {
         self.log();
         self.measure();
     }
 
     fn log(&self) {
-        let totals = self.usage.totals();
-        let levels = self.seen.levels;
-        let words = levels.map(|(structure, prices)| (word(structure), word(prices)));
+        let totals = self.cost.totals();
+        let levels = self.log_context.levels;
+        let words = levels.map(|(structure, prices)| (label(structure), label(prices)));
         let (structure, prices) = words.unzip();
         tracing::info!(
             request_id = self.request_id,
@@ -93,7 +93,7 @@ impl Record<'_> {
             trace_id = self.invocation.trace.as_deref(),
             function = self.function,
             trigger = self.trigger,
-            wallet = self.seen.wallet.as_deref(),
+            wallet = self.log_context.wallet.as_deref(),
             status = self.status,
             code = self.code.map(Code::as_str),
             structure,
@@ -114,8 +114,8 @@ impl Record<'_> {
         CLIENT_ERRORS.add(u64::from((400..500).contains(&self.status)));
         SERVER_ERRORS.add(u64::from(self.status >= 500));
         LATENCY.record(milliseconds(self.took));
-        self.usage.measure();
-        if let Some((structure, prices)) = &self.seen.levels {
+        self.cost.measure();
+        if let Some((structure, prices)) = &self.log_context.levels {
             structure_metric(structure.outcome).add(1);
             prices_metric(prices.outcome).add(1);
             STALE_ANSWERS.add(u64::from(structure.stale || prices.stale));
@@ -124,7 +124,7 @@ impl Record<'_> {
 }
 
 /// A level's part in one word.
-fn word(level: Level) -> &'static str {
+fn label(level: Level) -> &'static str {
     match level.outcome {
         _ if level.stale => "stale",
         CacheOutcome::Hit => "hit",

@@ -6,12 +6,12 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::Failure;
-use crate::secrets::{KeyOf, KeyRing};
+use crate::aws::secrets::{KeyOf, KeyRing};
 
 /// Makes a call with a key, and once more within `timeout` where the key was
 /// refused and its secret holds another one by now.
 #[expect(clippy::disallowed_methods, reason = "within one request")]
-pub(super) async fn with_key<T, F>(
+pub(super) async fn with_rotated_key<T, F>(
     keys: &KeyRing,
     whose: KeyOf,
     timeout: Duration,
@@ -27,7 +27,7 @@ where
     if !matches!(outcome, Err(Failure::Unauthorized(_))) {
         return outcome;
     }
-    match keys.instead_of(&key, whose).await {
+    match keys.reload_if_rotated(&key, whose).await {
         Some(other) => call(other, until.saturating_duration_since(Instant::now())).await,
         None => outcome,
     }

@@ -1,7 +1,5 @@
 //! What the clients of AWS services share: credentials, the connection, and
-//! whose certificates it accepts.
-
-use std::{fmt, sync::Arc};
+//! the certificates that it accepts.
 
 use aws_sdk_dynamodb::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::{
@@ -9,10 +7,6 @@ use aws_smithy_http_client::{
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use reqwest::Url;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject},
-};
 
 use crate::config::Config;
 
@@ -22,38 +16,7 @@ const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 /// The domain of AWS's regions but those of China and of separate clouds.
 const AMAZON: &str = ".amazonaws.com";
 /// How the names of regions begin that have domains of their own.
-const ELSEWHERE: [&str; 4] = ["cn-", "eusc-", "us-iso", "eu-iso"];
-
-/// Certificates of one's own authorities, as PEM, in place of all others.
-#[derive(Clone)]
-pub struct CaBundle(Arc<[u8]>);
-
-impl fmt::Debug for CaBundle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CaBundle({} bytes)", self.0.len())
-    }
-}
-
-impl CaBundle {
-    /// Reads a file of them.
-    ///
-    /// # Errors
-    /// When it cannot be read, or holds none or one that cannot be used.
-    pub fn read(path: &str) -> Result<Self, String> {
-        let pem = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            // The SDK would panic.
-            let certificate = certificate.map_err(|_| format!("{path} is no PEM file"))?;
-            let added = roots.add(certificate);
-            added.map_err(|_| format!("{path} has a certificate that cannot be used"))?;
-        }
-        if roots.is_empty() {
-            return Err(format!("{path} has no certificate"));
-        }
-        Ok(Self(pem.into()))
-    }
-}
+const NON_STANDARD_PARTITIONS: [&str; 4] = ["cn-", "eusc-", "us-iso", "eu-iso"];
 
 /// Endpoints on plain HTTP are local ones.
 fn is_local(endpoint: Option<&Url>) -> bool {
@@ -65,14 +28,16 @@ fn is_local(endpoint: Option<&Url>) -> bool {
 fn is_amazons(endpoint: Option<&Url>, region: &str) -> bool {
     match endpoint {
         Some(url) => url.host_str().is_some_and(|host| host.ends_with(AMAZON)),
-        None => !ELSEWHERE.iter().any(|prefix| region.starts_with(prefix)),
+        None => !NON_STANDARD_PARTITIONS
+            .iter()
+            .any(|prefix| region.starts_with(prefix)),
     }
 }
 
 /// Whose certificates are accepted.
 fn roots(config: &Config, endpoint: Option<&Url>) -> TrustStore {
     match &config.ca_bundle {
-        Some(bundle) => TrustStore::empty().with_pem_certificate(&*bundle.0),
+        Some(bundle) => TrustStore::empty().with_pem_certificate(bundle.pem()),
         None if is_amazons(endpoint, &config.region) => {
             TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
         }
@@ -111,6 +76,11 @@ pub(crate) fn credentials(endpoint: Option<&Url>) -> Credentials {
 
 #[cfg(test)]
 mod tests {
+    use rustls::{
+        RootCertStore,
+        pki_types::{CertificateDer, pem::PemObject},
+    };
+
     use super::*;
 
     #[test]

@@ -16,11 +16,11 @@ use crate::{
     clock::{Clock, MAX_SKEW, Timestamp},
     domain::chain::{Chain, Native, is_native},
     metrics::{REGISTRY_EMPTY, function},
+    telemetry::request_cost::RequestCost,
     upstream::{
         UpstreamError,
         coinmarketcap::{CoinMarketCap, MAP_PAGE, MapCoin},
     },
-    usage::Usage,
 };
 
 /// More pages than this are no map.
@@ -109,9 +109,9 @@ impl RegistryUpdate {
     /// # Errors
     /// When the registry cannot be read, or the update fails.
     pub async fn run_if_due(&self) -> Result<RegistryRun, RegistryError> {
-        let usage = Usage::default();
-        let state = self.store.state(&usage).await?;
-        usage.measure();
+        let cost = RequestCost::default();
+        let state = self.store.state(&cost).await?;
+        cost.measure();
         let (assets, current) = (state.assets.len(), state.current);
         if assets == 0 {
             REGISTRY_EMPTY.add(1);
@@ -138,11 +138,11 @@ impl RegistryUpdate {
     /// # Errors
     /// When the map or the registry fails; what is stored then stays.
     pub async fn run(&self) -> Result<RegistrySummary, RegistryError> {
-        let usage = Usage::default();
+        let cost = RequestCost::default();
         let now = self.clock.now();
         let coins = self.coins().await?;
         let assets = assets(&coins);
-        let stored = self.store.read(&usage).await?;
+        let stored = self.store.read(&cost).await?;
         if assets.len() * 5 < stored.len() * 4 {
             return Err(RegistryError::Shrunk {
                 found: assets.len(),
@@ -153,9 +153,9 @@ impl RegistryUpdate {
             coins: coins.len(),
             assets: assets.len(),
             changes: assets.changes_since(&stored),
-            items_written: self.store.write(&assets, now, &usage).await?,
+            items_written: self.store.write(&assets, now, &cost).await?,
         };
-        usage.measure();
+        cost.measure();
         tracing::info!(
             function = function(),
             coins = summary.coins,

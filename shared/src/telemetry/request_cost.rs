@@ -13,7 +13,7 @@ use crate::{
 
 /// Counters of one request; shared by reference while it runs.
 #[derive(Debug, Default)]
-pub struct Usage {
+pub struct RequestCost {
     round_trips: AtomicU32,
     calls: AtomicU32,
     read_milliunits: AtomicU64,
@@ -23,7 +23,7 @@ pub struct Usage {
     phases: Mutex<Vec<(&'static str, Duration)>>,
 }
 
-impl Usage {
+impl RequestCost {
     /// Counts one wait for DynamoDB, of one call or of several at once.
     pub fn round_trip(&self) {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
@@ -45,15 +45,15 @@ impl Usage {
 
     /// Adds calls and capacity that were spent while something slower was
     /// waited for: no serial waits.
-    pub fn add_aside(&self, aside: &Self) {
+    pub fn merge_concurrent(&self, concurrent: &Self) {
         for (sum, more) in [
-            (&self.read_milliunits, &aside.read_milliunits),
-            (&self.write_milliunits, &aside.write_milliunits),
+            (&self.read_milliunits, &concurrent.read_milliunits),
+            (&self.write_milliunits, &concurrent.write_milliunits),
         ] {
             sum.fetch_add(more.load(Ordering::Relaxed), Ordering::Relaxed);
         }
         self.calls
-            .fetch_add(aside.calls.load(Ordering::Relaxed), Ordering::Relaxed);
+            .fetch_add(concurrent.calls.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Counts a request to an upstream.
@@ -72,8 +72,8 @@ impl Usage {
     }
 
     /// The counters now.
-    pub fn totals(&self) -> UsageTotals {
-        UsageTotals {
+    pub fn totals(&self) -> RequestCostTotals {
+        RequestCostTotals {
             round_trips: self.round_trips.load(Ordering::Relaxed),
             calls: self.calls.load(Ordering::Relaxed),
             read_units: units(self.read_milliunits.load(Ordering::Relaxed)),
@@ -102,7 +102,7 @@ impl Usage {
 
 /// The counters of one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct UsageTotals {
+pub struct RequestCostTotals {
     /// Serial waits for DynamoDB.
     pub round_trips: u32,
     /// DynamoDB calls.

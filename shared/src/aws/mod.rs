@@ -1,0 +1,6 @@
+//! Clients of AWS services other than DynamoDB, and what all of them share.
+
+pub(crate) mod ca_bundle;
+pub(crate) mod client;
+pub mod secrets;
+pub mod sqs;
