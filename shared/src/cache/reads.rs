@@ -24,6 +24,8 @@ const CHUNKS_PER_QUERY: u32 = 2;
 
 /// Whose generation an item is of; of a part's chunks and provider prices.
 pub(super) const GENERATION: &str = "g";
+/// The earliest generation whose prices an item of provider prices holds too.
+pub(super) const FROM_GENERATION: &str = "gf";
 /// Which epoch an item of refreshed prices belongs to.
 pub(super) const ITEM_EPOCH: &str = "e";
 
@@ -220,14 +222,16 @@ fn assemble(
     })
 }
 
-/// The prices that came with a part's holdings. Those of a later fetch, whose
-/// header is about to be written, hold these as well.
+/// Returns the prices that came with a part's holdings. Those of a later fetch,
+/// whose header is about to be written, hold these as well, unless that fetch
+/// began after the wallet was invalidated.
 fn read_provider_prices(items: &[&Item], stored: &StoredPart) -> Option<PriceTable> {
     let mut packed = Vec::new();
     let mut oldest = u64::MAX;
     for item in items {
         let generation: u64 = item.number(GENERATION)?;
-        if !item.is_current() || generation < stored.fetch {
+        let from: u64 = item.number(FROM_GENERATION).unwrap_or(generation);
+        if !item.is_current() || !(from..=generation).contains(&stored.fetch) {
             return None;
         }
         oldest = oldest.min(generation);
@@ -280,4 +284,55 @@ pub(super) fn stored_chunks(wallet: &CachedWallet, part: Part) -> Vec<String> {
     (0..stored.chunks)
         .map(|index| keys::chunk(part, stored.written, index, stored.chunks))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::types::AttributeValue;
+
+    use super::*;
+    use crate::{
+        cache::items::number,
+        clock::Timestamp,
+        domain::{
+            decimal::Decimal,
+            price::{Price, PriceKey, PriceSource},
+        },
+    };
+
+    #[test]
+    fn provider_prices_count_only_for_the_fetches_that_they_hold() {
+        let at = Timestamp::from_millis(1_795_254_046_007);
+        let key = PriceKey::of_asset("asset");
+        let table = PriceTable::new(vec![(
+            key,
+            Price::new(Decimal::ONE, None, PriceSource::Zerion, at),
+        )]);
+        let packed = codec::pack_prices(&table).unwrap();
+        let item = |from, generation: u64| {
+            Item::keyed("pk".to_owned(), "F#wallet#usd".to_owned())
+                .with(GENERATION, number(generation))
+                .with(FROM_GENERATION, number(from))
+                .with("b", AttributeValue::B(packed.clone().into()))
+        };
+        let counts = |item: &Item, fetch| {
+            let stored = StoredPart {
+                hash: 1,
+                fetched_at: at,
+                currency: Currency::USD,
+                fetch,
+                written: 1,
+                chunks: 1,
+                chunks_expire: at,
+                price_chunks: 0,
+            };
+            read_provider_prices(&[item], &stored).is_some()
+        };
+        // A fetch after an invalidation knows nothing of the prices before.
+        assert!(!counts(&item(5, 5), 3));
+        assert!(counts(&item(3, 5), 3));
+        assert!(counts(&item(3, 5), 5));
+        assert!(!counts(&item(3, 5), 2));
+        assert!(!counts(&item(3, 5), 6));
+    }
 }

@@ -8,7 +8,7 @@ use super::{
     header::{AHEAD, AHEAD_COUNT, EPOCH, attributes, read_header},
     items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
     keys,
-    reads::{GENERATION, ITEM_EPOCH, read_prices, stored_chunks},
+    reads::{FROM_GENERATION, GENERATION, ITEM_EPOCH, read_prices, stored_chunks},
     table::Condition,
     wallets::Wallets,
 };
@@ -248,60 +248,56 @@ impl<'w> Write<'w> {
         structure: NewStructure<'_>,
         generation: u64,
     ) -> Result<(Vec<NewItem>, usize), CacheError> {
-        let packed = codec::pack_prices(&new.prices).map_err(corrupt)?;
-        // What could not be read must not be replaced: until the new header is
-        // there, readers need its prices.
         let header = structure.previous.header.parts.get(&part);
         let unread = header.is_none_or(|read| read.stored.is_some())
             && !structure.previous.parts.contains_key(&part);
-        if unread || packed.len() > codec::CHUNK_SIZE {
+        // It replaces the prices of the fetch before while that one's header is
+        // still read, so it holds them as well of what is no longer held.
+        let before = structure.previous.parts.get(&part);
+        let before = before.filter(|before| before.currency == new.currency);
+        let gone = before.into_iter().flat_map(|before| {
+            let entries = before.prices.entries().iter();
+            entries.filter(|(key, price)| {
+                price.given_at >= before.fetched_at && new.prices.get(*key).is_none()
+            })
+        });
+        let both = codec::pack_prices(&new.prices.merged(gone.copied())).map_err(corrupt)?;
+        // What could not be read must not be replaced: until the new header is
+        // there, readers need its prices.
+        if unread || both.len() > codec::CHUNK_SIZE {
+            let packed = codec::pack_prices(&new.prices).map_err(corrupt)?;
             let chunks = (0_u32..).zip(codec::chunks(&packed));
             let item = |(index, chunk): (u32, &[u8])| {
                 let sort = keys::provider_price_chunk(part, generation, index);
-                self.prices_item(sort, chunk, generation, Condition::default())
+                self.prices_item(sort, chunk, (generation, generation), Condition::default())
             };
             let items: Vec<NewItem> = chunks.map(item).collect();
             let count = items.len();
             return Ok((items, count));
         }
-        // It replaces the prices of the fetch before while that one's header is
-        // still read, so it holds them as well of what is no longer held.
-        let before = structure.previous.parts.get(&part);
-        let before = before.filter(|before| before.currency == new.currency);
-        let packed = match before {
-            Some(before) => {
-                let entries = before.prices.entries().iter();
-                let gone = entries.filter(|(key, price)| {
-                    price.given_at >= before.fetched_at && new.prices.get(*key).is_none()
-                });
-                let both = codec::pack_prices(&new.prices.merged(gone.copied()));
-                let both = both.map_err(corrupt)?;
-                if both.len() > codec::CHUNK_SIZE {
-                    packed
-                } else {
-                    both
-                }
-            }
-            None => packed,
-        };
         let sort = keys::provider_prices(part, new.currency);
         let condition = Condition::new(
             "attribute_not_exists(pk) OR NOT attribute_type(g, :numeric) OR g <= :g",
             [(":g", number(generation)), (":numeric", text("N"))],
         );
-        let item = self.prices_item(sort, &packed, generation, condition);
+        let replaced = before.and_then(|_| header?.stored);
+        let from = replaced.map_or(generation, |stored| stored.fetch);
+        let item = self.prices_item(sort, &both, (from, generation), condition);
         Ok((vec![item], 0))
     }
 
+    /// An item of prices for the headers of fetches `from` the first generation
+    /// to the last, which is that of the prices' own fetch.
     fn prices_item(
         &self,
         sort: String,
         packed: &[u8],
-        generation: u64,
+        (from, generation): (u64, u64),
         condition: Condition,
     ) -> NewItem {
         let item = Item::keyed(keys::wallet(self.address), sort.clone())
             .with(GENERATION, number(generation))
+            .with(FROM_GENERATION, number(from))
             .with("b", bytes(packed))
             .with(EXPIRES_AT, seconds(self.expiry()));
         NewItem {
