@@ -2,8 +2,8 @@
 
 use portfolio::{
     cache::{
-        book::{pack, unpack},
         codec::{CHUNK_SIZE, chunks, compress, decompress, hash, pack_prices, unpack_prices},
+        price_book::{pack, unpack},
     },
     clock::Timestamp,
     domain::{

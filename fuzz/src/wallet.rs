@@ -6,7 +6,7 @@ use std::{
 };
 
 use portfolio::{
-    cache::assets::Assets,
+    cache::asset_registry::Assets,
     clock::Timestamp,
     domain::{
         address::Address,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use crate::{
     aws::secrets::KeyRing,
     aws::sqs::{Queue, Sqs},
-    cache::{Book, Registry, Retention, Table, Wallets, Watched, watched::WatchList},
+    cache::{
+        DynamoAssetStore, DynamoPriceBook, DynamoRateLimits, DynamoWalletStore, DynamoWatchlist,
+        Retention, Table, watchlist::WatchList,
+    },
     clock::{Clock, SystemClock},
     config::{Config, PriceFallback},
     domain::scope::Scope,
@@ -70,7 +73,7 @@ pub fn refresh_function_on(table: &Table, config: &Config) -> Result<RefreshFunc
     };
     Ok(RefreshFunction::new(Refresh {
         service: Arc::new(service_on(table, config)?),
-        watched: Arc::new(Watched::new(table.clone())),
+        watched: Arc::new(DynamoWatchlist::new(table.clone())),
         queue: queue(config),
         terms,
         clock: table.clock(),
@@ -107,9 +110,8 @@ fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
     let often = config
         .refresh
         .often_asked
-        .then(|| -> Arc<dyn WatchList> { Arc::new(Watched::new(table.clone())) });
+        .then(|| -> Arc<dyn WatchList> { Arc::new(DynamoWatchlist::new(table.clone())) });
     let keys = Arc::new(KeyRing::new(config, clock.clone()));
-    let book = Arc::new(Book::new(table.clone(), retention.prices));
     let ports = Ports {
         structures: Arc::new(Zerion::new(
             http.clone(),
@@ -119,10 +121,10 @@ fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
         )),
         quotes: Arc::new(CoinMarketCap::new(http, config, keys, clock.clone())),
         fallback,
-        wallets: Arc::new(Wallets::new(table.clone(), retention)),
-        assets: Arc::new(Registry::new(table.clone())),
-        book: book.clone(),
-        breakers: book,
+        wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
+        assets: Arc::new(DynamoAssetStore::new(table.clone())),
+        book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),
+        breakers: Arc::new(DynamoRateLimits::new(table.clone())),
         queue: queue(config),
         often,
         clock,
@@ -146,6 +148,6 @@ pub fn registry_update_on(table: &Table, config: &Config) -> Result<RegistryUpda
     let clock = table.clock();
     let keys = Arc::new(KeyRing::new(config, clock.clone()));
     let map = CoinMarketCap::new(HttpClient::new()?, config, keys, clock.clone());
-    let store = Arc::new(Registry::new(table.clone()));
+    let store = Arc::new(DynamoAssetStore::new(table.clone()));
     Ok(RegistryUpdate::new(map, store, clock))
 }

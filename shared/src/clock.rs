@@ -18,7 +18,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 pub struct Timestamp(i64);
 
 /// Clocks of different machines are never further apart than this.
-pub const MAX_SKEW: Duration = Duration::from_secs(10);
+pub const MAX_CLOCK_SKEW: Duration = Duration::from_secs(10);
 
 impl Timestamp {
     /// From milliseconds since the Unix epoch.
@@ -58,8 +58,8 @@ impl Timestamp {
     }
 
     /// Whether a clock that is right at `now` cannot have told this moment.
-    pub fn is_implausible(self, now: Self) -> bool {
-        self > now.plus(MAX_SKEW)
+    pub fn is_in_the_future(self, now: Self) -> bool {
+        self > now.plus(MAX_CLOCK_SKEW)
     }
 
     /// How far apart two moments are.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::value::RawValue;
 
 use crate::{
-    cache::{book, codec},
+    cache::{codec, price_book},
     domain::{
         asset_mapping::NoAssets, holdings::Holdings, holdings_builder::HoldingsBuilder, scope::Part,
     },
@@ -34,7 +34,7 @@ fn read_everything(bytes: &[u8]) {
     let _ = Holdings::decode(bytes);
     let _ = codec::decompress(bytes);
     let _ = codec::unpack_prices(bytes);
-    let _ = book::unpack(bytes);
+    let _ = price_book::unpack(bytes);
     if let Ok(raw) = serde_json::from_slice::<&RawValue>(bytes) {
         let _ = decode(raw);
     }

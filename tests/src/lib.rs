@@ -21,7 +21,7 @@ use std::{
 use lambda_runtime::Diagnostic;
 use portfolio::{
     app,
-    cache::{DynamoDb, Retention, Table, Wallets},
+    cache::{DynamoDb, DynamoWalletStore, Retention, Table},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     config::Config,
     domain::scope::Scope,
@@ -207,12 +207,12 @@ impl World {
     }
 
     /// Wallets in the table, kept as long as the defaults say.
-    pub fn wallets(&self) -> Wallets {
+    pub fn wallets(&self) -> DynamoWalletStore {
         let retention = Retention {
             structure: Duration::from_secs(86_700),
             prices: Duration::from_secs(960),
         };
-        Wallets::new(self.table(), retention)
+        DynamoWalletStore::new(self.table(), retention)
     }
 
     /// Moves the functions' clock.

@@ -11,8 +11,8 @@ use futures::{StreamExt, stream};
 use portfolio::{
     app,
     cache::{
-        Book,
-        book::{LeaseTerms, PageLease, PriceBook},
+        DynamoPriceBook,
+        price_book::{LeaseTerms, PageLease, PriceBook},
     },
     clock::{ManualClock, Timestamp},
     domain::{
@@ -201,7 +201,7 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     let ids = alive.iter().map(|token| CmcId(900_000 + token));
     let keys: BTreeSet<QuoteKey> = ids.map(QuoteKey::Listed).collect();
     let pages = keys.iter().map(QuoteKey::page).collect();
-    let book = Book::new(world.table(), Duration::from_secs(960));
+    let book = DynamoPriceBook::new(world.table(), Duration::from_secs(960));
     let cost = RequestCost::default();
     let read = book.read(Currency::USD, &pages, true, &cost).await;
     let read = read.expect("pages");
@@ -315,7 +315,7 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
     world.standins().set_wallet(WALLET, vec![rows::token(1)]);
     let before = world.get(WALLET, "wallet").await.ok();
     world.advance(61);
-    let book = Book::new(world.table(), Duration::from_secs(960));
+    let book = DynamoPriceBook::new(world.table(), Duration::from_secs(960));
     let key = QuoteKey::Listed(CmcId(900_001));
     let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
     let terms = LeaseTerms {

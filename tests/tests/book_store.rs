@@ -8,12 +8,11 @@ use std::{
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
     cache::{
-        Book,
-        book::{
-            Breakers, LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices,
-        },
+        DynamoPriceBook, DynamoRateLimits,
+        price_book::{LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
+        rate_limits::RateLimitStore,
     },
-    clock::{MAX_SKEW, Timestamp},
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{
         currency::Currency,
         decimal::Decimal,
@@ -29,7 +28,7 @@ const USD: Currency = Currency::USD;
 
 struct Bench {
     world: World,
-    book: Book,
+    book: DynamoPriceBook,
     cost: RequestCost,
     now: Timestamp,
 }
@@ -49,7 +48,7 @@ impl Bench {
     async fn new() -> Self {
         let world = World::new().await;
         Self {
-            book: Book::new(world.table(), seconds(960)),
+            book: DynamoPriceBook::new(world.table(), seconds(960)),
             cost: RequestCost::default(),
             now: world.now(),
             world,
@@ -243,7 +242,7 @@ async fn a_page_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
     // Neither its holder nor its end counts for a clock that is right, and a
     // lease that merely started some seconds early does.
     let second = bench.won(key, now).await;
-    match bench.lease(key, now.minus(MAX_SKEW)).await {
+    match bench.lease(key, now.minus(MAX_CLOCK_SKEW)).await {
         PageLease::Lost(state) => assert_eq!(state.owner, Some(second)),
         won => panic!("{won:?}"),
     }
@@ -325,24 +324,22 @@ async fn prices_of_another_version_count_as_not_there() {
 }
 
 #[tokio::test]
-async fn a_breaker_stays_open_for_the_longest_that_was_said() {
+async fn a_rate_limit_lasts_for_the_longest_that_was_recorded() {
     let bench = Bench::new().await;
+    let limits = DynamoRateLimits::new(bench.world.table());
     let of = Provider::CoinMarketCap;
     let until = |count| bench.now.plus(seconds(count));
-    assert_eq!(bench.book.open_until(of, &bench.cost).await, Ok(None));
+    assert_eq!(limits.open_until(of, &bench.cost).await, Ok(None));
     for count in [60, 5, 30] {
-        let opened = bench.book.open(of, until(count), &bench.cost).await;
+        let opened = limits.open(of, until(count), &bench.cost).await;
         opened.expect("DynamoDB");
     }
     assert_eq!(
-        bench.book.open_until(of, &bench.cost).await,
+        limits.open_until(of, &bench.cost).await,
         Ok(Some(until(60)))
     );
     assert_eq!(
-        bench
-            .book
-            .open_until(Provider::DefiLlama, &bench.cost)
-            .await,
+        limits.open_until(Provider::DefiLlama, &bench.cost).await,
         Ok(None)
     );
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
-    cache::{CachedWallet, WalletStore, Wallets},
+    cache::{CachedWallet, DynamoWalletStore, WalletStore},
     domain::{address::Address, currency::Currency, scope::Part},
     telemetry::request_cost::RequestCost,
 };
@@ -10,7 +10,7 @@ use portfolio_tests::{World, sample};
 
 struct Bench {
     world: World,
-    wallets: Wallets,
+    wallets: DynamoWalletStore,
     address: Address,
 }
 

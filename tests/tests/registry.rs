@@ -6,8 +6,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     app,
     cache::{
-        Registry,
-        assets::{AssetStore, Assets, RegistryStore},
+        DynamoAssetStore,
+        asset_registry::{AssetStore, Assets, RegistryStore},
     },
     domain::{asset_mapping::AssetResolver, price::CmcId, scope::Scope},
     lambda::registry::RegistryFunction,
@@ -88,7 +88,7 @@ async fn reads_every_page_of_the_map() {
     assert_eq!(world.stats().coinmarketcap.map_requests, 2);
     assert_eq!(summary.changes.added, 5500);
 
-    let registry = Registry::new(world.table());
+    let registry = DynamoAssetStore::new(world.table());
     let assets = registry.read(&RequestCost::default()).await.unwrap();
     assert_eq!(assets.len(), summary.assets);
     for number in [1, 2500, 5500] {
@@ -102,7 +102,7 @@ async fn reads_every_page_of_the_map() {
 #[tokio::test]
 async fn a_failing_map_changes_nothing() {
     let world = World::new().await;
-    let registry = Registry::new(world.table());
+    let registry = DynamoAssetStore::new(world.table());
     let before = registry.read(&RequestCost::default()).await.unwrap();
     let fault = portfolio_local::standins::Fault::status(500);
     world.standins().set_fault(
@@ -138,7 +138,7 @@ async fn scheduled(world: &World) -> (Value, u64) {
 }
 
 async fn stored(world: &World) -> Assets {
-    let registry = Registry::new(world.table());
+    let registry = DynamoAssetStore::new(world.table());
     registry
         .read(&RequestCost::default())
         .await
@@ -250,7 +250,7 @@ async fn a_registry_of_the_previous_format_resolves_and_is_renewed() {
     let (answer, asked) = scheduled(&world).await;
     assert_eq!((&answer["unchanged"], asked), (&json!(before.len()), 1));
     assert!(answer["items_written"].as_u64() > Some(0), "{answer}");
-    let registry = Registry::new(world.table());
+    let registry = DynamoAssetStore::new(world.table());
     let state = registry
         .state(&RequestCost::default())
         .await

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use portfolio::{
     app,
     cache::{
-        Registry,
-        assets::{AssetStore, Assets},
+        DynamoAssetStore,
+        asset_registry::{AssetStore, Assets},
     },
     telemetry::request_cost::RequestCost,
 };
@@ -241,7 +241,7 @@ async fn world(registered: Registered) -> World {
             update.run().await.expect("a filled registry");
         }
         Registered::Nothing => {
-            let registry = Registry::new(world.table());
+            let registry = DynamoAssetStore::new(world.table());
             let (none, cost) = (Assets::default(), RequestCost::default());
             let written = registry.write(&none, world.now(), &cost);
             written.await.expect("an empty registry");

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     cache::{
-        CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices,
-        NewStructure, Release, StoreOutcome, WalletStore, Wallets, codec,
+        CachedPart, CachedWallet, DynamoWalletStore, Header, Lease, LeaseOutcome, LeaseRequest,
+        NewPrices, NewStructure, Release, StoreOutcome, WalletStore, codec,
     },
     clock::Timestamp,
     domain::{
@@ -27,7 +27,7 @@ const LENGTH: Duration = Duration::from_secs(23);
 
 struct Bench {
     world: World,
-    wallets: Wallets,
+    wallets: DynamoWalletStore,
     address: Address,
     cost: RequestCost,
 }

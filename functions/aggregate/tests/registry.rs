@@ -2,8 +2,8 @@
 
 use portfolio::{
     cache::{
-        Registry,
-        assets::{AssetStore, Assets},
+        DynamoAssetStore,
+        asset_registry::{AssetStore, Assets},
     },
     telemetry::request_cost::RequestCost,
 };
@@ -33,7 +33,7 @@ async fn told(world: &World, wallet: &str) -> (usize, Option<u64>) {
 async fn an_empty_registry_is_told_once_per_read() {
     let world = World::new().await;
     assert_eq!(told(&world, sample("farmer")).await, (0, None));
-    let registry = Registry::new(world.table());
+    let registry = DynamoAssetStore::new(world.table());
     let (nothing, cost) = (Assets::default(), RequestCost::default());
     let removed = registry.write(&nothing, world.now(), &cost).await;
     assert!(removed.expect("an empty registry") > 0);

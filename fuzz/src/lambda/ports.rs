@@ -11,9 +11,10 @@ use portfolio::{
     cache::{
         CacheError, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices,
         NewStructure, Release, StoreOutcome, WalletStore,
-        assets::{AssetStore, Assets},
-        book::{Breakers, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
+        asset_registry::{AssetStore, Assets},
         codec,
+        price_book::{LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
+        rate_limits::RateLimitStore,
     },
     clock::{ManualClock, Timestamp},
     config::Config,
@@ -156,7 +157,7 @@ impl WalletStore for World {
         }))
     }
 
-    async fn claim_ahead(
+    async fn claim_refresh_ahead(
         &self,
         _: &Address,
         _: Timestamp,
@@ -201,7 +202,12 @@ impl WalletStore for World {
         Ok(())
     }
 
-    async fn forget(&self, _: &Address, _: Timestamp, _: &RequestCost) -> Result<(), CacheError> {
+    async fn invalidate(
+        &self,
+        _: &Address,
+        _: Timestamp,
+        _: &RequestCost,
+    ) -> Result<(), CacheError> {
         Ok(())
     }
 
@@ -274,7 +280,7 @@ impl PriceBook for World {
 }
 
 #[async_trait]
-impl Breakers for World {
+impl RateLimitStore for World {
     async fn open_until(
         &self,
         _: Provider,

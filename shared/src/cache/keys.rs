@@ -40,7 +40,7 @@ pub(super) const REGISTRY: &str = "A";
 
 pub(super) const PAGE: &str = "P";
 pub(super) const PAGE_LEASE: &str = "L";
-pub(super) const BREAKERS: &str = "X";
+pub(super) const RATE_LIMITS: &str = "X";
 
 pub(super) const WATCHED: &str = "R";
 pub(super) const REFRESH: &str = "R#run";

@@ -1,21 +1,16 @@
 //! The two-level cache: what wallets hold, and prices, each with its own time.
 //!
 //! The read path knows the ports of this file. Their implementations stand on
-//! [`table`], whose operations [`dynamodb`] carries out.
+//! [`table`], whose operations [`table::dynamodb`] carries out.
 
-pub mod assets;
-pub mod book;
-mod calls;
+pub mod asset_registry;
 pub mod codec;
-pub mod dynamodb;
-pub(crate) mod header;
-mod items;
 mod keys;
-mod reads;
+pub mod price_book;
+pub mod rate_limits;
 pub mod table;
 mod wallets;
-pub mod watched;
-mod writes;
+pub mod watchlist;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -23,8 +18,12 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use self::{
-    assets::Registry, book::Book, dynamodb::DynamoDb, table::Table, wallets::Wallets,
-    watched::Watched,
+    asset_registry::DynamoAssetStore,
+    price_book::DynamoPriceBook,
+    rate_limits::DynamoRateLimits,
+    table::{Table, dynamodb::DynamoDb},
+    wallets::DynamoWalletStore,
+    watchlist::DynamoWatchlist,
 };
 use crate::{
     clock::Timestamp,
@@ -34,12 +33,15 @@ use crate::{
 
 /// Clocks of different machines usually differ by no more than this: a lease
 /// that has just ended is left alone for as long.
-const SKEW: Duration = Duration::from_millis(500);
+const LEASE_SKEW_MARGIN: Duration = Duration::from_millis(500);
 /// TTL deletion waits this much longer than the last moment an item is used.
-const GRACE: Duration = Duration::from_secs(3600);
+const TTL_MARGIN: Duration = Duration::from_secs(3600);
 
-/// A shared [`AssetStore`](assets::AssetStore).
-pub type AssetStoreRef = Arc<dyn assets::AssetStore>;
+/// A failure is remembered no longer than this.
+pub(crate) const MAX_FAILURE_TTL: Duration = Duration::from_secs(30);
+
+/// A shared [`AssetStore`](asset_registry::AssetStore).
+pub type AssetStoreRef = Arc<dyn asset_registry::AssetStore>;
 
 /// The cache could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -53,7 +55,7 @@ pub struct CacheError {
 
 impl CacheError {
     /// Nobody can wait for it any longer.
-    pub(crate) fn too_late() -> Self {
+    pub(crate) fn deadline() -> Self {
         Self {
             operation: "write",
             reason: "the request's time is over".to_owned(),
@@ -117,9 +119,9 @@ pub struct Header {
     pub epoch: u64,
     /// Holdings of this time have been handed over, to be fetched before they
     /// expire,
-    pub ahead: Option<Timestamp>,
+    pub refresh_ahead_of: Option<Timestamp>,
     /// and so had those of this many lives before, one after the other.
-    pub ahead_count: u32,
+    pub refresh_ahead_streak: u32,
 }
 
 /// What the header says of a part.
@@ -227,12 +229,12 @@ pub struct LeaseRequest<'l> {
     /// Parts that were fetched after this are fresh.
     pub fresh_after: Timestamp,
     /// Where parts are to be fetched again that others would take for fresh.
-    pub again: Option<Again>,
+    pub again: Option<Revalidation>,
 }
 
 /// When parts that have not expired may be fetched again.
 #[derive(Clone, Copy, Debug)]
-pub struct Again {
+pub struct Revalidation {
     /// Parts that were fetched before this have.
     pub expired: Timestamp,
     /// The others may if nobody has tried to since.
@@ -315,7 +317,7 @@ pub trait WalletStore: Send + Sync {
     /// Notes that holdings from `fetched_at` are handed over, to be fetched
     /// before they expire, and in how many lives this happened; `false` if they
     /// were before.
-    async fn claim_ahead(
+    async fn claim_refresh_ahead(
         &self,
         address: &Address,
         fetched_at: Timestamp,
@@ -357,7 +359,7 @@ pub trait WalletStore: Send + Sync {
 
     /// Forgets everything of a wallet. What is being fetched now cannot be
     /// stored, and nothing that is stored later is removed.
-    async fn forget(
+    async fn invalidate(
         &self,
         address: &Address,
         now: Timestamp,

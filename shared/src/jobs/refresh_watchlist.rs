@@ -21,7 +21,7 @@ use crate::{
     aws::sqs::{BATCH, Delayed, Queue},
     cache::{
         CacheError, Header,
-        watched::{WatchList, WatchedWallet},
+        watchlist::{WatchList, WatchedWallet},
     },
     clock::{Clock, Timestamp},
     domain::{
@@ -140,7 +140,11 @@ impl Refresh {
     pub async fn run(&self, end: Timestamp) -> Result<RunSummary, CacheError> {
         let (cost, owner) = (RequestCost::default(), random());
         let started = self.clock.now();
-        if !self.watched.hold(owner, started, LEASE, &cost).await? {
+        if !self
+            .watched
+            .acquire_run_lease(owner, started, LEASE, &cost)
+            .await?
+        {
             tracing::info!("another run is under way");
             return Ok(RunSummary {
                 overlapping: true,
@@ -171,7 +175,11 @@ impl Refresh {
         loop {
             tokio::time::sleep(BEAT).await;
             let now = self.clock.now();
-            match self.watched.hold(owner, now, LEASE, cost).await {
+            match self
+                .watched
+                .acquire_run_lease(owner, now, LEASE, cost)
+                .await
+            {
                 Ok(true) => {}
                 Ok(false) => break lost.store(true, Ordering::Relaxed),
                 Err(error) => tracing::warn!(%error, "the run's lease cannot be kept"),
@@ -329,5 +337,5 @@ fn fetched_at(
         .filter(|part| part.is_covered(address.family()));
     let times = parts.map(|part| header.parts.get(part)?.fetched_at());
     let oldest = times.collect::<Option<Vec<_>>>()?.into_iter().min()?;
-    (!oldest.is_implausible(now)).then_some(oldest)
+    (!oldest.is_in_the_future(now)).then_some(oldest)
 }

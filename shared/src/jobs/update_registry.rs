@@ -11,9 +11,9 @@ use thiserror::Error;
 use crate::{
     cache::{
         CacheError,
-        assets::{AssetChanges, Assets, RegistryState, RegistryStore},
+        asset_registry::{AssetChanges, Assets, RegistryState, RegistryStore},
     },
-    clock::{Clock, MAX_SKEW, Timestamp},
+    clock::{Clock, MAX_CLOCK_SKEW, Timestamp},
     domain::chain::{Chain, Native, is_native},
     metrics::{REGISTRY_EMPTY, function},
     telemetry::request_cost::RequestCost,
@@ -183,7 +183,7 @@ impl RegistryUpdate {
 /// Returns when the registry was completed, if that will do. A time that no
 /// clock can have told will not.
 fn kept(state: &RegistryState, now: Timestamp) -> Option<Timestamp> {
-    let young = |at: &Timestamp| *at <= now.plus(MAX_SKEW) && now < at.plus(RENEWED_AFTER);
+    let young = |at: &Timestamp| *at <= now.plus(MAX_CLOCK_SKEW) && now < at.plus(RENEWED_AFTER);
     let completed_at = state.completed_at.filter(young)?;
     (state.current && !state.assets.is_empty()).then_some(completed_at)
 }

@@ -211,7 +211,7 @@ impl HttpHandler {
                 if let Some((name, _)) = parameters.into_iter().next() {
                     return Err(InvalidParameter::new(name, "is not known here").into());
                 }
-                self.service.forget(&address, context).await?;
+                self.service.invalidate(&address, context).await?;
                 return Ok(forgotten());
             }
         };

@@ -16,7 +16,7 @@ use super::{
     warm::Warmer,
 };
 use crate::{
-    cache::watched::WatchedWallet,
+    cache::watchlist::WatchedWallet,
     clock::Timestamp,
     domain::{
         address::Address, currency::Currency, query::InvalidParameter,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{CacheOutcome, Held, Request, Service};
 use crate::{
     aws::sqs::{Delayed, Queue},
-    cache::{Header, watched::WatchedWallet},
+    cache::{Header, watchlist::WatchedWallet},
     clock::Timestamp,
     domain::{query::Query, refresh_schedule::renewed_after},
 };
@@ -32,7 +32,7 @@ impl Service {
         let near_its_end = held.level.outcome == CacheOutcome::Hit
             && !held.level.stale
             && self.clock.now() >= due
-            && header.ahead != Some(held.fetched_at);
+            && header.refresh_ahead_of != Some(held.fetched_at);
         if !near_its_end {
             return;
         }
@@ -55,14 +55,16 @@ impl Service {
         // Lives one after the other: the last one was handed over as well.
         let ttl = self.policy.structure.ttl;
         let count = match header
-            .ahead
+            .refresh_ahead_of
             .is_some_and(|at| fetched_at <= at.plus(2 * ttl))
         {
-            true => header.ahead_count.saturating_add(1),
+            true => header.refresh_ahead_streak.saturating_add(1),
             false => 1,
         };
         let (address, currency, cost) = (&query.address, query.currency, &request.cost);
-        let claimed = self.wallets.claim_ahead(address, fetched_at, count, cost);
+        let claimed = self
+            .wallets
+            .claim_refresh_ahead(address, fetched_at, count, cost);
         if !claimed.await.map_err(|error| error.to_string())? {
             return Ok(());
         }

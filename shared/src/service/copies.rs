@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Mutex, time::Duration};
 
 use crate::{
-    cache::book::{PageState, Prices},
+    cache::price_book::{PageState, Prices},
     clock::Timestamp,
     domain::{
         currency::Currency,

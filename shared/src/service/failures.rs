@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    cache::{FailureMark, Header, header::LONGEST_FAILURE as LONGEST},
+    cache::{FailureMark, Header, MAX_FAILURE_TTL},
     clock::Timestamp,
     domain::{provider::Provider, scope::Part},
     upstream::{Failure, Quota, UpstreamError},
@@ -35,7 +35,7 @@ pub(super) fn mark(failure: &Failure, waited: Duration, now: Timestamp) -> Optio
         Failure::TooLarge(_) => ("too_large", TROUBLE),
     };
     Some(FailureMark {
-        until: now.plus(length.min(LONGEST)),
+        until: now.plus(length.min(MAX_FAILURE_TTL)),
         reason: reason.to_owned(),
         // The next one is waited for longer.
         waited: (*failure == Failure::Timeout).then_some(waited),
@@ -109,7 +109,7 @@ mod tests {
             assert_eq!(read(Part::Defi, now), Some(failure));
             assert_eq!(read(Part::Wallet, now), None);
             assert_eq!(read(Part::Defi, until), None);
-            assert!(until <= now.plus(LONGEST));
+            assert!(until <= now.plus(MAX_FAILURE_TTL));
         }
     }
 }

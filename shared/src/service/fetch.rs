@@ -9,7 +9,7 @@ use super::{Request, Service, failures::mark, prices::Wanted};
 use crate::{
     cache::{
         CacheError, CachedPart, CachedWallet, Lease, NewStructure, Release, StoreOutcome,
-        assets::Assets, book::PageWrite, codec,
+        asset_registry::Assets, codec, price_book::PageWrite,
     },
     clock::Timestamp,
     domain::{
@@ -92,7 +92,7 @@ impl UnleasedLimit {
     pub fn allow(&self, now: Timestamp) -> bool {
         let mut recent = locked(&self.0);
         let oldest = now.minus(UNLEASED_WINDOW);
-        recent.retain(|at| *at > oldest && !at.is_implausible(now));
+        recent.retain(|at| *at > oldest && !at.is_in_the_future(now));
         let room = recent.len() < UNLEASED_FETCHES;
         if room {
             recent.push_back(now);
@@ -266,7 +266,7 @@ impl Service {
         let limit = self.upstream_timeout(self.policy.structure_timeout, request);
         let stored = tokio::time::timeout(limit, stored).await;
         cost.merge_concurrent(&concurrent);
-        stored.unwrap_or_else(|_| Err(CacheError::too_late()))
+        stored.unwrap_or_else(|_| Err(CacheError::deadline()))
     }
 
     async fn note_wanted(

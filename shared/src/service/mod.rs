@@ -39,9 +39,8 @@ pub use self::{registry::AssetCache, snapshot::Snapshot};
 use crate::{
     aws::sqs::Queue,
     cache::{
-        AssetStoreRef, CachedPart, CachedWallet, WalletStore,
-        book::{Breakers, PriceBook},
-        watched::WatchList,
+        AssetStoreRef, CachedPart, CachedWallet, WalletStore, price_book::PriceBook,
+        rate_limits::RateLimitStore, watchlist::WatchList,
     },
     clock::{Clock, Timestamp},
     config::{Config, Lifetime},
@@ -194,7 +193,7 @@ pub struct Ports {
     /// Keeps the shared price book.
     pub book: Arc<dyn PriceBook>,
     /// Keeps the shared breakers.
-    pub breakers: Arc<dyn Breakers>,
+    pub breakers: Arc<dyn RateLimitStore>,
     /// Takes wallets that are to be fetched before they expire, if anything
     /// does.
     pub queue: Option<Arc<dyn Queue>>,
@@ -212,7 +211,7 @@ pub struct Service {
     wallets: Arc<dyn WalletStore>,
     assets: AssetCache,
     book: Arc<dyn PriceBook>,
-    breakers: Arc<dyn Breakers>,
+    breakers: Arc<dyn RateLimitStore>,
     queue: Option<Arc<dyn Queue>>,
     often: Option<Arc<dyn WatchList>>,
     copies: Copies,
@@ -284,9 +283,13 @@ impl Service {
     ///
     /// # Errors
     /// When the cache cannot be reached, or the deadline passed.
-    pub async fn forget(&self, address: &Address, request: &Request) -> Result<(), ServiceError> {
+    pub async fn invalidate(
+        &self,
+        address: &Address,
+        request: &Request,
+    ) -> Result<(), ServiceError> {
         let now = self.clock.now();
-        let forget = self.wallets.forget(address, now, &request.cost);
+        let forget = self.wallets.invalidate(address, now, &request.cost);
         let forgotten = tokio::time::timeout(self.time_left(request), forget).await;
         forgotten
             .map_err(|_| ServiceError::Deadline)?

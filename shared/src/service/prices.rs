@@ -71,7 +71,7 @@ impl Known {
         });
         // A time that no clock can have told would stay the latest for ever.
         let plausible = |price: &Price| {
-            !price.given_at.is_implausible(now) && !price.checked_at.is_implausible(now)
+            !price.given_at.is_in_the_future(now) && !price.checked_at.is_in_the_future(now)
         };
         let mut known = Self {
             currency: query.currency,
@@ -321,7 +321,7 @@ impl Service {
         let check = check.map(|it| (it.checked_at, self.price_ttl(it, asset)));
         let unpriced = unpriced.map(|at| (*at, self.policy.prices.ttl));
         let told = check.into_iter().chain(unpriced);
-        let told = told.filter(|(at, _)| !at.is_implausible(now));
+        let told = told.filter(|(at, _)| !at.is_in_the_future(now));
         told.map(|(at, ttl)| at.plus(ttl)).max()
     }
 
@@ -519,7 +519,7 @@ impl Service {
         let limit = self.upstream_timeout(self.policy.structure_timeout, request);
         let both = async { futures::join!(wallet, book) };
         let written = tokio::time::timeout(limit, both).await;
-        let (stored, _) = written.unwrap_or_else(|_| (Err(CacheError::too_late()), Vec::new()));
+        let (stored, _) = written.unwrap_or_else(|_| (Err(CacheError::deadline()), Vec::new()));
         cost.merge_concurrent(&concurrent);
         stored
             .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))

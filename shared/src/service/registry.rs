@@ -8,7 +8,7 @@ use std::{
 use crate::{
     cache::{
         AssetStoreRef,
-        assets::{Assets, REGISTRY_TTL},
+        asset_registry::{Assets, REGISTRY_TTL},
     },
     clock::Timestamp,
     metrics::REGISTRY_EMPTY,

@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{
     cache::{
-        Again, CacheError, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest,
+        CacheError, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest,
+        Revalidation,
     },
     clock::Timestamp,
     config::Lifetime,
@@ -153,15 +154,15 @@ impl Service {
             .inspect_err(|error| tracing::warn!(%error, "the cache cannot be read"))
             .ok()?;
         let now = self.clock.now();
-        loaded.header = self.plausible(loaded.header);
-        let implausible = |part: &CachedPart| part.fetched_at.is_implausible(now);
+        loaded.header = self.without_future_timestamps(loaded.header);
+        let implausible = |part: &CachedPart| part.fetched_at.is_in_the_future(now);
         loaded.parts.retain(|_, part| !implausible(part));
         self.wallet_copies.keep(&query.address, &loaded);
         Some(loaded)
     }
 
-    fn plausible(&self, header: Header) -> Header {
-        header.plausible_at(self.clock.now(), LEASE, self.uncacheable_ttl())
+    fn without_future_timestamps(&self, header: Header) -> Header {
+        header.without_future_timestamps(self.clock.now(), LEASE, self.uncacheable_ttl())
     }
 
     /// How long it is remembered that a wallet is too large to be cached.
@@ -197,7 +198,7 @@ enum Step {
     /// The answer.
     Done(Box<Held>),
     /// Something changed: look again.
-    Again,
+    Revalidation,
 }
 
 impl Step {
@@ -249,7 +250,10 @@ impl Search<'_> {
         match taken {
             Ok(LeaseOutcome::Won(lease)) => self.won(&target, &lease, asked_at).await,
             Ok(LeaseOutcome::Lost(header)) => {
-                let before = std::mem::replace(&mut self.header, self.service.plausible(header));
+                let before = std::mem::replace(
+                    &mut self.header,
+                    self.service.without_future_timestamps(header),
+                );
                 self.lost(&target, &before, patience).await
             }
             Err(error) => {
@@ -314,7 +318,7 @@ impl Search<'_> {
                 .into_iter()
                 .chain(self.damaged_at)
                 .fold(expired, Timestamp::max),
-            again: self.request.max_age.map(|_| Again {
+            again: self.request.max_age.map(|_| Revalidation {
                 expired: now.minus(service.policy.structure.ttl),
                 tried: now.minus(TRIED_AGAIN),
             }),
@@ -366,7 +370,7 @@ impl Search<'_> {
             return Ok(Step::done(held));
         }
         self.reload().await;
-        Ok(Step::Again)
+        Ok(Step::Revalidation)
     }
 
     /// Another request holds the lease, has just stored, or has just failed.
@@ -394,7 +398,7 @@ impl Search<'_> {
             self.damaged_at = Some(now);
         }
         if self.header != *before && !self.target().is_empty() && self.target() != target {
-            return Ok(Step::Again);
+            return Ok(Step::Revalidation);
         }
         self.wait(patience).await
     }
@@ -421,7 +425,7 @@ impl Search<'_> {
         tokio::time::sleep(pause).await;
         self.unreadable += pause;
         self.waited += pause;
-        Ok(Step::Again)
+        Ok(Step::Revalidation)
     }
 
     /// Waits until the holders of the wanted parts' leases have stored, given
@@ -452,7 +456,7 @@ impl Search<'_> {
             let (address, cost) = (&self.query.address, &self.request.cost);
             let read = self.service.wallets.header(address, cost).await;
             if let Ok(header) = read {
-                self.header = self.service.plausible(header);
+                self.header = self.service.without_future_timestamps(header);
             }
         }
         self.waited += waited;
@@ -460,7 +464,7 @@ impl Search<'_> {
             return self.stale_if_error(error).map(Step::done);
         }
         self.reload().await;
-        Ok(Step::Again)
+        Ok(Step::Revalidation)
     }
 
     /// The table cannot be used: usable stale parts, or one of a limited number

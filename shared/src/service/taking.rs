@@ -85,7 +85,7 @@ impl Service {
         for currency in Currency::all().filter(|it| *it != Currency::USD) {
             let rate = found.rate(asked, currency);
             let rate = rate.filter(|rate| rate.usable_since(oldest.listed));
-            if let Some(rate) = rate.filter(|rate| !rate.given_at.is_implausible(now)) {
+            if let Some(rate) = rate.filter(|rate| !rate.given_at.is_in_the_future(now)) {
                 let key = PriceKey::of_dollar(currency);
                 fresh.entry(asked).or_default().push((key, rate));
                 pricing.known.rates.insert(currency, rate);
@@ -129,7 +129,7 @@ impl Service {
             let checked_at = check.map(|check| check.checked_at);
             let price = found.prices.get(&asset.quote);
             let newer = price.filter(|price| {
-                checked_at.is_none_or(|at| at < price.checked_at || at.is_implausible(now))
+                checked_at.is_none_or(|at| at < price.checked_at || at.is_in_the_future(now))
             });
             let unknown = price.filter(|price| price.is_unknown());
             if let (Some(mark), Some(own)) = (unknown, own)

@@ -11,7 +11,9 @@ use std::{
 };
 
 use portfolio::{
-    cache::{Book, Registry, Retention, Table, Wallets},
+    cache::{
+        DynamoAssetStore, DynamoPriceBook, DynamoRateLimits, DynamoWalletStore, Retention, Table,
+    },
     clock::{Clock, Timestamp},
     service::{Policy, Ports, Service},
 };
@@ -96,7 +98,6 @@ impl Process {
             structure: policy.structure.whole(),
             prices: policy.prices.whole(),
         };
-        let book = Arc::new(Book::new(table.clone(), retention.prices));
         let providers = Arc::new(providers.clone());
         let ports = Ports {
             structures: providers.clone(),
@@ -105,10 +106,10 @@ impl Process {
                 true => Some(providers),
                 false => None,
             },
-            wallets: Arc::new(Wallets::new(table.clone(), retention)),
-            assets: Arc::new(Registry::new(table)),
-            book: book.clone(),
-            breakers: book,
+            wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
+            assets: Arc::new(DynamoAssetStore::new(table.clone())),
+            book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),
+            breakers: Arc::new(DynamoRateLimits::new(table.clone())),
             queue: None,
             often: None,
             clock,

@@ -129,7 +129,7 @@ pub enum Kind {
         max_age: Duration,
     },
     /// A DELETE.
-    Forget,
+    Invalidate,
 }
 
 /// A part of a schedule.
@@ -280,7 +280,7 @@ impl Scenario {
             asks.push(ask(kind, rng));
         }
         if rng.chance(250) {
-            let mut forget = ask(Kind::Forget, rng);
+            let mut forget = ask(Kind::Invalidate, rng);
             forget.after = i64::try_from(rng.below(2_000)).unwrap_or(0);
             asks.push(forget);
             // Whoever comes right after it, when reads may still be behind.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use portfolio::{
-    cache::{Registry, Table, assets::AssetStore, assets::Assets},
+    cache::{DynamoAssetStore, Table, asset_registry::AssetStore, asset_registry::Assets},
     clock::{Clock, Timestamp},
     domain::{currency::Currency, price::CmcId, query::Query, scope::Part, scope::Scope},
     service::{Request, ServiceError, Snapshot},
@@ -156,7 +156,7 @@ impl Simulation {
             }
         }
         let clock = Arc::new(TrueClock(self.world.clone()));
-        let registry = Registry::new(Table::new(self.table.client(), clock.clone()));
+        let registry = DynamoAssetStore::new(Table::new(self.table.client(), clock.clone()));
         let written = registry
             .write(&assets, clock.now(), &RequestCost::default())
             .await;
@@ -266,9 +266,9 @@ impl Simulation {
             ..Query::all(wallet.address.clone(), scope)
         };
         match ask.kind {
-            Kind::Forget => {
+            Kind::Invalidate => {
                 let delete = self.ledger.begin_delete(ask.wallet, begin);
-                let forgotten = service.forget(&wallet.address, &request).await;
+                let forgotten = service.invalidate(&wallet.address, &request).await;
                 asked.end = self.world.now();
                 self.ledger.end_delete(delete, asked.end, forgotten.is_ok());
                 self.end(&asked, &forgotten, |()| String::new());
@@ -362,7 +362,9 @@ impl Simulation {
                 let Some(wallet) = burst.first().map(|ask| ask.wallet) else {
                     return;
                 };
-                let deletes = burst.iter().filter(|it| matches!(it.kind, Kind::Forget));
+                let deletes = burst
+                    .iter()
+                    .filter(|it| matches!(it.kind, Kind::Invalidate));
                 let deletes = deletes.count();
                 let tasks: Vec<_> = burst.iter().map(|ask| this.ask(*ask)).collect();
                 let mut fetched: BTreeMap<Part, Moment> = BTreeMap::new();

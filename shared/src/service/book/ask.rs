@@ -10,7 +10,7 @@ use super::{
     open::{OpenPage, upstream_of},
 };
 use crate::{
-    cache::book::{LeaseEnd, PageState, PageWrite},
+    cache::price_book::{LeaseEnd, PageState, PageWrite},
     clock::Timestamp,
     domain::{
         price::Price,

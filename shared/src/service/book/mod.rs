@@ -23,7 +23,7 @@ use std::{
 use self::open::{LEASE_MARGIN, OpenPage};
 use super::{Request, Service};
 use crate::{
-    cache::book::{PageState, PageWrite, Prices},
+    cache::price_book::{PageState, PageWrite, Prices},
     clock::Timestamp,
     domain::{
         currency::Currency,
@@ -202,7 +202,7 @@ impl Service {
             true => now < price.checked_at.plus(self.unknown_ttl()),
             false => price.checked_at > self.renewal_due(shelf, now),
         };
-        recent && !price.checked_at.is_implausible(now)
+        recent && !price.checked_at.is_in_the_future(now)
     }
 }
 
@@ -303,7 +303,7 @@ impl Search<'_> {
             let length = service.page_lease();
             let states = states
                 .into_iter()
-                .map(|(page, state)| (page, state.plausible_at(now, length)));
+                .map(|(page, state)| (page, state.without_future_timestamps(now, length)));
             let states: BTreeMap<Page, PageState> = states.collect();
             let released = states.values().any(|state| !state.is_held(now));
             for (page, state) in states {

@@ -8,7 +8,7 @@ use std::{
 
 use super::Search;
 use crate::{
-    cache::book::{LeaseTerms, PageLease, PageState, Prices},
+    cache::price_book::{LeaseTerms, PageLease, PageState, Prices},
     clock::Timestamp,
     domain::{
         price_book::{DemandWindow, Page, QuoteKey, Shelf},

@@ -1,27 +1,25 @@
-//! Writing a wallet: each write holds only if nothing newer is there.
+//! Storing a fetch: chunks and prices first, then the header that refers to
+//! them, then what they replace goes.
 
 use super::{
-    CacheError, CachedPart, GRACE, Header, Lease, NewPrices, NewStructure, StoreOutcome,
-    StoredPart,
-    calls::Update,
-    codec::{self, MAX_CACHED},
-    header::{AHEAD, AHEAD_COUNT, EPOCH, attributes, read_header},
-    items::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
-    keys,
-    reads::{FROM_GENERATION, GENERATION, ITEM_EPOCH, read_prices, stored_chunks},
-    table::Condition,
-    wallets::Wallets,
+    header::attributes,
+    read::{FROM_GENERATION, GENERATION, stored_chunks},
+    write::{Write, corrupt, older_than, require_lease},
 };
 use crate::{
+    cache::{
+        CacheError, CachedPart, Lease, NewStructure, StoreOutcome, StoredPart,
+        codec::{self, MAX_CACHED},
+        keys,
+        table::{
+            Condition,
+            item::{EXPIRES_AT, Item, VERSION, bytes, hash, number, seconds, text, time},
+            update::UpdateExpression,
+        },
+    },
     clock::Timestamp,
-    domain::{address::Address, price::PriceTable, scope::Part},
-    telemetry::request_cost::RequestCost,
+    domain::scope::Part,
 };
-
-/// What the service says where an attribute's type does not fit.
-const INVALID: &str = "ValidationException";
-/// Tries to merge prices before they are left to the next request.
-const MERGE_ATTEMPTS: usize = 3;
 
 /// An item that is to be put.
 struct NewItem {
@@ -30,78 +28,11 @@ struct NewItem {
     condition: Condition,
 }
 
-/// One write of a wallet.
-#[derive(Clone, Copy)]
-pub(super) struct Write<'w> {
-    pub store: &'w Wallets,
-    pub address: &'w Address,
-    pub now: Timestamp,
-    pub cost: &'w RequestCost,
-}
-
-/// The change is made only while the lease is held.
-pub(super) fn while_held(update: &mut Update, lease: &Lease) {
-    for (part, generation) in &lease.generations {
-        let name = attributes(*part).generation;
-        let value = update.value(name, number(generation));
-        update.require(format!("{name} = {value}"));
-    }
-}
-
-/// Counts a part's generation up. Generations start from the time: a header
-/// that expired and is made anew goes on above its older chunks' generations.
-pub(super) fn next_generation(update: &mut Update, part: Part, now: Timestamp) {
-    next(update, attributes(part).generation, now);
-}
-
-fn next(update: &mut Update, name: &str, now: Timestamp) {
-    let (first, one) = (
-        update.value("first", time(now)),
-        update.value("one", number(1)),
-    );
-    update.set(name, format!("if_not_exists({name}, {first}) + {one}"));
-}
-
-/// Holds for an item of an earlier generation.
-fn older_than(generation: u64) -> Condition {
-    Condition::new(
-        "NOT attribute_type(g, :numeric) OR g < :g",
-        [(":g", number(generation)), (":numeric", text("N"))],
-    )
-}
-
-/// Holds for refreshed prices of an earlier epoch.
-fn before_epoch(epoch: u64) -> Condition {
-    Condition::new(
-        "NOT attribute_type(e, :numeric) OR e < :e",
-        [(":e", number(epoch)), (":numeric", text("N"))],
-    )
-}
-
-fn corrupt(error: codec::CorruptItem) -> CacheError {
-    CacheError {
-        operation: "PutItem",
-        reason: error.to_string(),
-    }
-}
-
-impl<'w> Write<'w> {
-    /// The TTL of what is written now: after its last use, with a margin.
-    pub(super) fn expiry(&self) -> Timestamp {
-        let retention = self.store.retention;
-        let longest = retention.structure.max(retention.prices);
-        self.now.plus(longest).plus(GRACE)
-    }
-
+impl Write<'_> {
     /// Chunks outlive the header, so that an unchanged structure need not be
     /// written again with every fetch.
     fn chunk_expiry(&self) -> Timestamp {
-        self.expiry().plus(self.store.retention.structure)
-    }
-
-    /// The TTL of refreshed prices: they are of no use for as long as holdings.
-    fn prices_expiry(&self) -> Timestamp {
-        self.now.plus(self.store.retention.prices).plus(GRACE)
+        self.expiry().plus(self.retention.structure)
     }
 
     /// Stores what a fetch brought. Chunks are written under keys of the lease's
@@ -122,10 +53,10 @@ impl<'w> Write<'w> {
             tracing::info!(bytes = size, "holdings are too large to be cached");
             return Ok(StoreOutcome::TooLarge);
         }
-        let mut header = Update::default();
+        let mut header = UpdateExpression::default();
         header.put(VERSION, number(codec::FORMAT));
         header.put(EXPIRES_AT, seconds(self.expiry()));
-        while_held(&mut header, lease);
+        require_lease(&mut header, lease);
         let (mut items, mut written, mut replaced) = (Vec::new(), Vec::new(), Vec::new());
         for (part, new, bytes) in &packed {
             let generation = lease.generations.get(part).copied().unwrap_or(0);
@@ -193,7 +124,7 @@ impl<'w> Write<'w> {
     }
 
     async fn put(&self, item: NewItem) -> Result<bool, CacheError> {
-        let table = &self.store.table;
+        let table = self.table;
         table.put(item.item, item.condition, self.cost).await
     }
 
@@ -208,7 +139,7 @@ impl<'w> Write<'w> {
         let deletes = items.iter().map(|(part, sort)| {
             let generation = lease.generations.get(part).map_or(0, |it| it + beyond);
             let condition = older_than(generation);
-            let table = &self.store.table;
+            let table = self.table;
             table.delete_item(partition.clone(), sort, condition, self.cost)
         });
         for deleted in futures::future::join_all(deletes).await {
@@ -307,44 +238,6 @@ impl<'w> Write<'w> {
         }
     }
 
-    /// Forgets the wallet: first the header, so that no reader finds holdings
-    /// any more and no fetch that is under way can store any; then the rest, as
-    /// far as it is not newer.
-    pub(super) async fn forget(self) -> Result<(), CacheError> {
-        let mut update = Update::default();
-        update.put(EXPIRES_AT, seconds(self.expiry()));
-        next(&mut update, EPOCH, self.now);
-        update.remove(AHEAD);
-        update.remove(AHEAD_COUNT);
-        for part in Part::ALL {
-            next_generation(&mut update, part, self.now);
-            for gone in attributes(part).forgettable() {
-                update.remove(gone);
-            }
-        }
-        self.cost.round_trip();
-        // Without a condition there is nothing that could fail it.
-        let (Ok(header) | Err(header)) = self.counting(&Part::ALL, update).await?;
-        let partition = keys::wallet(self.address);
-        let table = &self.store.table;
-        let items = table.query(partition.clone(), true, self.cost).await?;
-        let sorts = items.iter().map(Item::sort_key);
-        let sorts: Vec<&str> = sorts.filter(|sort| *sort != keys::HEADER).collect();
-        if sorts.is_empty() {
-            return Ok(());
-        }
-        self.cost.round_trip();
-        let deletes = sorts.into_iter().map(|sort| {
-            let condition = match keys::part_of(sort) {
-                Some(part) => older_than(header.parts.get(&part).map_or(0, |it| it.generation)),
-                None => before_epoch(header.epoch),
-            };
-            table.delete_item(partition.clone(), sort, condition, self.cost)
-        });
-        let deletes = futures::future::join_all(deletes).await;
-        deletes.into_iter().collect()
-    }
-
     /// The chunks that are there, if they hold the same and stay long enough.
     fn kept_chunks(
         &self,
@@ -378,125 +271,5 @@ impl<'w> Write<'w> {
             }
         };
         (0_u32..).zip(chunks).map(item).collect()
-    }
-
-    /// Replaces refreshed prices only as they were read; when another process
-    /// was faster, merges with its. Per id the later checked price stays.
-    pub(super) async fn merge_prices(
-        &self,
-        epoch: u64,
-        prices: &NewPrices<'_>,
-    ) -> Result<bool, CacheError> {
-        let key = keys::prices(prices.currency);
-        let mut before: Option<PriceTable> = prices.previous.map(|read| read.table.clone());
-        let mut condition = match prices.previous {
-            Some(read) => Condition::new("h = :h", [(":h", hash(read.hash))]),
-            None => Condition::new("attribute_not_exists(pk)", []),
-        };
-        let kept = self.store.retention.prices;
-        for _ in 0..MERGE_ATTEMPTS {
-            let fresh = prices.fresh;
-            let mut merged = match &before {
-                Some(read) => read.merged(fresh.entries().iter().copied()),
-                None => fresh.clone(),
-            };
-            merged.prune(|price| price.checked_at.plus(kept) >= self.now);
-            let packed = codec::pack_prices(&merged).map_err(corrupt)?;
-            if packed.len() > codec::CHUNK_SIZE {
-                tracing::info!(bytes = packed.len(), "prices too large to be cached");
-                return Ok(false);
-            }
-            let item = Item::keyed(keys::wallet(self.address), key.clone())
-                .with("h", hash(codec::hash(&packed)))
-                .with(ITEM_EPOCH, number(epoch))
-                .with("b", bytes(&packed))
-                .with(EXPIRES_AT, seconds(self.prices_expiry()));
-            let table = &self.store.table;
-            if table.put(item, condition, self.cost).await? {
-                return Ok(true);
-            }
-            let there = table
-                .get(keys::wallet(self.address), &key, self.cost)
-                .await?;
-            let theirs = there.as_ref().and_then(|item| item.number(ITEM_EPOCH));
-            let theirs: u64 = theirs.unwrap_or(0);
-            if theirs > epoch {
-                // The wallet was invalidated meanwhile.
-                return Ok(false);
-            }
-            let current = there.as_ref().filter(|_| theirs == epoch);
-            before = current.and_then(read_prices).map(|read| read.table);
-            condition = match there.as_ref().map(|item| item.hash("h")) {
-                None => Condition::new("attribute_not_exists(pk)", []),
-                // Even if it cannot be read: then it is replaced.
-                Some(Some(seen)) => Condition::new("h = :h", [(":h", hash(seen))]),
-                Some(None) => {
-                    Condition::new("NOT attribute_type(h, :binary)", [(":binary", text("B"))])
-                }
-            };
-        }
-        tracing::info!("prices were replaced too often to be merged");
-        Ok(false)
-    }
-
-    /// Changes the header and counts generations of `parts` up. One that is no
-    /// number, or too large a one, would let nothing be stored any more: then
-    /// they start anew.
-    pub(super) async fn counting(
-        &self,
-        parts: &[Part],
-        update: Update,
-    ) -> Result<Result<Header, Header>, CacheError> {
-        let uncounted = |header: &Header| {
-            let part = |part| header.parts.get(part);
-            parts
-                .iter()
-                .any(|it| part(it).is_none_or(|it| it.generation == 0))
-        };
-        let changed = self.header(update.clone()).await;
-        match &changed {
-            Ok(Ok(header)) if uncounted(header) => {}
-            Err(error) if error.reason == INVALID => {}
-            _ => return changed,
-        }
-        tracing::warn!("a wallet's generations are damaged");
-        let mut anew = Update::default();
-        let damaged = (anew.numeric(), anew.value("most", number(i64::MAX)));
-        let mut conditions = Vec::new();
-        for part in Part::ALL {
-            let name = attributes(part).generation;
-            anew.put(name, time(self.now));
-            conditions.push(format!(
-                "(attribute_exists({name}) AND NOT attribute_type({name}, {})) OR {name} > {}",
-                damaged.0, damaged.1
-            ));
-            for lease in [attributes(part).lease_until, attributes(part).owner] {
-                anew.remove(lease);
-            }
-        }
-        anew.put(EPOCH, time(self.now));
-        conditions.push(format!(
-            "attribute_exists({EPOCH}) AND NOT attribute_type({EPOCH}, {})",
-            damaged.0
-        ));
-        anew.require(conditions.join(" OR "));
-        self.cost.round_trip();
-        let _ = self.header(anew).await?;
-        self.cost.round_trip();
-        self.header(update).await
-    }
-
-    /// Changes the header. `Err` holds the header when a condition failed.
-    pub(super) async fn header(
-        &self,
-        update: Update,
-    ) -> Result<Result<Header, Header>, CacheError> {
-        let (partition, update) = (keys::wallet(self.address), update.returned());
-        let table = &self.store.table;
-        let sent = table.update(partition, keys::HEADER, update, self.cost);
-        Ok(match sent.await? {
-            Ok(item) => Ok(read_header(&item)),
-            Err(item) => Err(read_header(&item)),
-        })
     }
 }

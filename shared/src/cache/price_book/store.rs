@@ -6,19 +6,18 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{StreamExt, future::BoxFuture, stream};
 
 use super::{
-    LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices, leases::read_state, pack,
-    unpack,
+    LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices,
+    encoding::{pack, unpack},
+    leases::{Leases, read_state},
 };
 use crate::{
     cache::{
-        CacheError, GRACE, Table,
-        calls::Update,
-        items::{EXPIRES_AT, Item, bytes, seconds, time},
-        keys,
+        CacheError, Table, keys,
+        table::item::{EXPIRES_AT, Item, bytes, time},
+        table::update::UpdateExpression,
     },
     clock::Timestamp,
     domain::{
@@ -43,20 +42,19 @@ const NEWEST: &str = "t";
 
 /// The book in DynamoDB.
 #[derive(Clone)]
-pub struct Book {
-    pub(super) table: Table,
-    retention: Duration,
+pub struct DynamoPriceBook {
+    table: Table,
+    leases: Leases,
 }
 
-impl Book {
+impl DynamoPriceBook {
     /// The book in `table`, whose prices are kept for `retention`.
     pub fn new(table: Table, retention: Duration) -> Self {
-        Self { table, retention }
-    }
-
-    pub(super) fn expiry(&self, now: Timestamp) -> AttributeValue {
-        let wanted = Duration::from_secs(900);
-        seconds(now.plus(self.retention.max(wanted)).plus(GRACE))
+        let leases = Leases {
+            table: table.clone(),
+            retention,
+        };
+        Self { table, leases }
     }
 
     async fn items(
@@ -103,14 +101,14 @@ impl Book {
         let mut ours = prices.to_vec();
         let mut seen: Option<Timestamp> = None;
         for _ in 0..MERGE_ATTEMPTS {
-            let mut update = Update::default();
+            let mut update = UpdateExpression::default();
             for (at, (key, price)) in ours.iter().enumerate() {
                 let name = update.name(&at.to_string(), &key.to_string());
                 let value = update.value(&at.to_string(), bytes(&pack(price)));
                 update.set(&name, value);
             }
             update.put(NEWEST, time(newest));
-            update.put(EXPIRES_AT, self.expiry(now));
+            update.put(EXPIRES_AT, self.leases.expiry(now));
             match seen {
                 None => {
                     // Only now: what others have written meanwhile is not
@@ -137,7 +135,7 @@ impl Book {
             let stored = read_prices(&there);
             ours.retain(|(key, price)| {
                 let there = stored.get(*key).map(|there| there.checked_at);
-                there.is_none_or(|there| there < price.checked_at || there.is_implausible(now))
+                there.is_none_or(|there| there < price.checked_at || there.is_in_the_future(now))
             });
             if ours.is_empty() {
                 return Ok(());
@@ -146,7 +144,7 @@ impl Book {
             // same only one is made.
             seen = Some(there.time(NEWEST).unwrap_or_default());
             let next = seen
-                .filter(|seen| !seen.is_implausible(now))
+                .filter(|seen| !seen.is_in_the_future(now))
                 .unwrap_or_default();
             newest = newest.max(next.plus(Duration::from_millis(1)));
         }
@@ -172,7 +170,7 @@ fn read_prices(item: &Item) -> Prices {
 }
 
 #[async_trait]
-impl PriceBook for Book {
+impl PriceBook for DynamoPriceBook {
     async fn read(
         &self,
         currency: Currency,
@@ -198,7 +196,7 @@ impl PriceBook for Book {
         let mut tries: Vec<BoxFuture<'_, Option<(Page, PageLease)>>> = Vec::new();
         for (page, keys) in wanted {
             tries.push(Box::pin(async move {
-                let taken = self.take(currency, *page, keys, terms, cost).await;
+                let taken = self.leases.take(currency, *page, keys, terms, cost).await;
                 taken
                     .inspect_err(|error| tracing::warn!(%error, %page, "no lease can be taken"))
                     .ok()
@@ -246,11 +244,13 @@ impl PriceBook for Book {
                 }));
             }
             if let Some(end) = &write.end {
-                let end = self.end(currency, page, end, cost);
+                let end = self.leases.end(currency, page, end, cost);
                 calls.push(Box::pin(async move { (page, end.await) }));
             }
             if !write.note.is_empty() {
-                let note = self.note_alone(currency, page, &write.note, now, cost);
+                let note = self
+                    .leases
+                    .note_alone(currency, page, &write.note, now, cost);
                 calls.push(Box::pin(async move { (page, note.await) }));
             }
         }
@@ -273,7 +273,9 @@ impl PriceBook for Book {
             if let Some(end) = end.filter(|end| end.fresh_at.is_some())
                 && let Some(owner) = end.owner
             {
-                self.not_fresh(currency, page, owner, cost).await?;
+                self.leases
+                    .invalidate_page(currency, page, owner, cost)
+                    .await?;
             }
         }
         result

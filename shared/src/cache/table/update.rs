@@ -4,11 +4,11 @@ use std::{collections::HashMap, fmt::Display};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::table::UpdateCall;
+use super::client::UpdateCall;
 
 /// A change of some attributes of an item.
 #[derive(Clone, Default)]
-pub(super) struct Update {
+pub(in crate::cache) struct UpdateExpression {
     set: Vec<String>,
     remove: Vec<String>,
     add: Vec<String>,
@@ -18,60 +18,60 @@ pub(super) struct Update {
     returned: bool,
 }
 
-impl Update {
+impl UpdateExpression {
     /// Adds a value under the name `:name`, and gives that.
-    pub(super) fn value(&mut self, name: &str, value: AttributeValue) -> String {
+    pub(in crate::cache) fn value(&mut self, name: &str, value: AttributeValue) -> String {
         let name = format!(":{name}");
         self.values.insert(name.clone(), value);
         name
     }
 
     /// The value that stands for numbers in `attribute_type`.
-    pub(super) fn numeric(&mut self) -> String {
+    pub(in crate::cache) fn numeric(&mut self) -> String {
         self.value("numeric", AttributeValue::S("N".to_owned()))
     }
 
     /// Adds an attribute's name as `#alias`, and gives that.
-    pub(super) fn name(&mut self, alias: &str, name: &str) -> String {
+    pub(in crate::cache) fn name(&mut self, alias: &str, name: &str) -> String {
         let alias = format!("#{alias}");
         self.names.insert(alias.clone(), name.to_owned());
         alias
     }
 
     /// Sets an attribute to what an expression gives.
-    pub(super) fn set(&mut self, attribute: &str, expression: impl Display) {
+    pub(in crate::cache) fn set(&mut self, attribute: &str, expression: impl Display) {
         self.set.push(format!("{attribute} = {expression}"));
     }
 
     /// Sets an attribute to a value, under the attribute's own name.
-    pub(super) fn put(&mut self, attribute: &str, value: AttributeValue) {
+    pub(in crate::cache) fn put(&mut self, attribute: &str, value: AttributeValue) {
         let value = self.value(attribute, value);
         self.set(attribute, value);
     }
 
     /// Removes an attribute, if it is there.
-    pub(super) fn remove(&mut self, attribute: impl Into<String>) {
+    pub(in crate::cache) fn remove(&mut self, attribute: impl Into<String>) {
         self.remove.push(attribute.into());
     }
 
     /// Adds to a set.
-    pub(super) fn add(&mut self, attribute: impl Display, value: impl Display) {
+    pub(in crate::cache) fn add(&mut self, attribute: impl Display, value: impl Display) {
         self.add.push(format!("{attribute} {value}"));
     }
 
     /// Adds a condition; all of them must hold.
-    pub(super) fn require(&mut self, condition: impl Into<String>) {
+    pub(in crate::cache) fn require(&mut self, condition: impl Into<String>) {
         self.conditions.push(condition.into());
     }
 
     /// Wants the item back as it is afterwards.
-    pub(super) fn returned(mut self) -> Self {
+    pub(in crate::cache) fn returned(mut self) -> Self {
         self.returned = true;
         self
     }
 
     /// The operation that makes the change.
-    pub(super) fn into_call(self) -> UpdateCall {
+    pub(in crate::cache) fn into_call(self) -> UpdateCall {
         UpdateCall {
             expression: self.expression(),
             condition: self.condition(),

@@ -1,14 +1,22 @@
-//! The one table, as the adapters of this module use it.
+//! The one table, as the stores of this module use it.
 //!
 //! [`TableClient`] has one method per DynamoDB operation. [`Table`] adds what
 //! all callers need: counted costs, pages, and keys left unprocessed.
 
+mod client;
+pub mod dynamodb;
+pub(super) mod item;
+pub(super) mod update;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{CacheError, calls::Update, dynamodb::DynamoDb, items::Item, keys};
+pub use self::client::{
+    Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall,
+};
+use self::{dynamodb::DynamoDb, item::Item, update::UpdateExpression};
+use super::{CacheError, keys};
 use crate::{clock::Clock, config::Config, telemetry::request_cost::RequestCost};
 
 /// Keys in one `BatchGetItem`, its documented maximum.
@@ -16,135 +24,12 @@ const BATCH: usize = 100;
 /// Pauses before what a `BatchGetItem` left unprocessed is asked for again.
 const UNPROCESSED_BACKOFF_MS: [u64; 4] = [20, 40, 80, 160];
 
-/// An item's attributes by name.
-pub type Attributes = HashMap<String, AttributeValue>;
-
 /// An item's two keys.
-pub(super) type ItemKey = (String, &'static str);
-
-/// The key of an item.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Key {
-    /// Its partition key, `pk`.
-    pub partition: String,
-    /// Its sort key, `sk`.
-    pub sort: String,
-}
-
-/// A `Query` of one partition, read backwards.
-#[derive(Clone, Debug)]
-pub struct QueryCall {
-    /// The partition key.
-    pub partition: String,
-    /// The first and the last sort key, both included; all of them if none.
-    pub range: Option<(String, String)>,
-    /// Whether every finished write is seen.
-    pub consistent: bool,
-    /// Where the page before this one ended.
-    pub start: Option<Attributes>,
-}
-
-/// One page of a `Query`.
-#[derive(Clone, Debug, Default)]
-pub struct QueryPage {
-    /// The items.
-    pub items: Vec<Attributes>,
-    /// Where the next page starts, if there is one.
-    pub next: Option<Attributes>,
-}
-
-/// A condition expression and its values; without one a write always happens.
-#[derive(Clone, Debug, Default)]
-pub struct Condition {
-    /// The expression.
-    pub expression: Option<String>,
-    /// Its values by placeholder (`:name`).
-    pub values: Option<Attributes>,
-}
-
-impl Condition {
-    pub(super) fn new(
-        expression: &str,
-        values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
-    ) -> Self {
-        let values: HashMap<_, _> = values
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        Self {
-            expression: Some(expression.to_owned()),
-            values: (!values.is_empty()).then_some(values),
-        }
-    }
-}
-
-/// An `UpdateItem`.
-#[derive(Clone, Debug, Default)]
-pub struct UpdateCall {
-    /// The update expression: `SET`, `REMOVE` and `ADD` clauses.
-    pub expression: String,
-    /// The condition expression, if any.
-    pub condition: Option<String>,
-    /// Attribute names by placeholder (`#alias`).
-    pub names: HashMap<String, String>,
-    /// Values by placeholder (`:name`).
-    pub values: Attributes,
-    /// Whether the item is wanted back as it is afterwards.
-    pub returned: bool,
-}
-
-/// What an operation gave, and the capacity units that it consumed.
-#[derive(Clone, Debug)]
-pub struct Consumed<T> {
-    /// The result.
-    pub value: T,
-    /// Read or write request units.
-    pub units: f64,
-}
-
-/// The operations of DynamoDB that are used here, on one table.
-#[async_trait]
-pub trait TableClient: Send + Sync {
-    /// Reads one page of a partition.
-    async fn query(&self, call: QueryCall) -> Result<Consumed<QueryPage>, CacheError>;
-
-    /// Reads one item.
-    async fn get(
-        &self,
-        key: Key,
-        consistent: bool,
-    ) -> Result<Consumed<Option<Attributes>>, CacheError>;
-
-    /// Reads at most 100 items; the second list holds keys that were left
-    /// unprocessed.
-    async fn batch_get(
-        &self,
-        keys: Vec<Attributes>,
-        consistent: bool,
-    ) -> Result<Consumed<(Vec<Attributes>, Vec<Attributes>)>, CacheError>;
-
-    /// Puts an item; `false` if the condition did not hold.
-    async fn put(
-        &self,
-        item: Attributes,
-        condition: Condition,
-    ) -> Result<Consumed<bool>, CacheError>;
-
-    /// Deletes an item; `false` if the condition did not hold.
-    async fn delete(&self, key: Key, condition: Condition) -> Result<Consumed<bool>, CacheError>;
-
-    /// Changes an item. `Ok` holds it as it is afterwards, if that was wanted;
-    /// `Err` as it was when the condition did not hold.
-    async fn update(
-        &self,
-        key: Key,
-        call: UpdateCall,
-    ) -> Result<Consumed<Result<Attributes, Attributes>>, CacheError>;
-}
+pub(in crate::cache) type ItemKey = (String, &'static str);
 
 /// A range of one partition.
 #[derive(Clone, Debug)]
-pub(super) struct Range {
+pub(in crate::cache) struct Range {
     pub partition: String,
     /// The first and the last sort key, both included; all of them if none.
     pub sort: Option<(String, String)>,
@@ -180,7 +65,7 @@ impl Table {
     /// any operation; without a table that answers a process starts all the same.
     pub async fn open(&self) {
         let cost = RequestCost::default();
-        let read = || self.query(keys::BREAKERS.to_owned(), false, &cost);
+        let read = || self.query(keys::RATE_LIMITS.to_owned(), false, &cost);
         let (first, second) = futures::join!(read(), read());
         if let Err(error) = first.and(second) {
             tracing::warn!(%error, "started without the table");
@@ -189,7 +74,7 @@ impl Table {
 
     /// All items of a partition, read backwards. Pages past 1 MB are further
     /// round trips.
-    pub(super) async fn query(
+    pub(in crate::cache) async fn query(
         &self,
         partition: String,
         consistent: bool,
@@ -206,7 +91,7 @@ impl Table {
 
     /// The items of a range, read backwards. Pages past 1 MB are round trips;
     /// the first one is left to the caller to count, who may read more at once.
-    pub(super) async fn query_range(
+    pub(in crate::cache) async fn query_range(
         &self,
         range: Range,
         cost: &RequestCost,
@@ -232,7 +117,7 @@ impl Table {
     }
 
     /// One item, with every finished write, as a round trip.
-    pub(super) async fn get(
+    pub(in crate::cache) async fn get(
         &self,
         partition: String,
         sort: &str,
@@ -243,7 +128,7 @@ impl Table {
     }
 
     /// One item, as part of a round trip that the caller counts.
-    pub(super) async fn get_item(
+    pub(in crate::cache) async fn get_item(
         &self,
         partition: String,
         sort: &str,
@@ -257,7 +142,7 @@ impl Table {
 
     /// Items by their keys, in one round trip, and those keys of which nothing
     /// is known because the service left them out each time.
-    pub(super) async fn batch_get(
+    pub(in crate::cache) async fn batch_get(
         &self,
         keys: impl IntoIterator<Item = ItemKey>,
         consistent: bool,
@@ -306,7 +191,7 @@ impl Table {
     }
 
     /// Puts an item if `condition` holds; `false` if it does not.
-    pub(super) async fn put(
+    pub(in crate::cache) async fn put(
         &self,
         item: Item,
         condition: Condition,
@@ -318,7 +203,7 @@ impl Table {
     }
 
     /// Deletes an item if `condition` holds, as a round trip.
-    pub(super) async fn delete(
+    pub(in crate::cache) async fn delete(
         &self,
         partition: String,
         sort: &str,
@@ -331,7 +216,7 @@ impl Table {
 
     /// Deletes an item if `condition` holds, as part of a round trip that the
     /// caller counts.
-    pub(super) async fn delete_item(
+    pub(in crate::cache) async fn delete_item(
         &self,
         partition: String,
         sort: &str,
@@ -345,11 +230,11 @@ impl Table {
 
     /// Changes an item. `Ok` holds it as it is afterwards, if that was wanted;
     /// `Err` as it was when the condition did not hold.
-    pub(super) async fn update(
+    pub(in crate::cache) async fn update(
         &self,
         partition: String,
         sort: &str,
-        update: Update,
+        update: UpdateExpression,
         cost: &RequestCost,
     ) -> Result<Result<Item, Item>, CacheError> {
         let call = update.into_call();
@@ -367,7 +252,7 @@ fn key(partition: String, sort: &str) -> Key {
 }
 
 /// Waits for several calls at once: one round trip.
-pub(super) async fn together<F, T>(
+pub(in crate::cache) async fn join_all<F, T>(
     calls: impl IntoIterator<Item = F>,
     cost: &RequestCost,
 ) -> Result<Vec<T>, CacheError>

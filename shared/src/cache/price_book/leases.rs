@@ -4,16 +4,16 @@ use std::{collections::BTreeSet, time::Duration};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{Book, LeaseEnd, LeaseTerms, PageLease, PageState};
+use super::{LeaseEnd, LeaseTerms, PageLease, PageState};
 use crate::{
     cache::{
-        CacheError, SKEW,
-        calls::Update,
-        header::LONGEST_FAILURE,
-        items::{EXPIRES_AT, Item, number, time},
-        keys,
+        CacheError, LEASE_SKEW_MARGIN, MAX_FAILURE_TTL, TTL_MARGIN, Table, keys,
+        table::{
+            item::{EXPIRES_AT, Item, number, seconds, time},
+            update::UpdateExpression,
+        },
     },
-    clock::{MAX_SKEW, Timestamp},
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{
         currency::Currency,
         price_book::{DemandWindow, Page, QuoteKey},
@@ -33,7 +33,21 @@ const FRESH: &str = "l_fresh";
 /// Followed by the slot's number.
 const WANTED: &str = "w";
 
-impl Book {
+/// The lease items of all pages.
+#[derive(Clone)]
+pub(super) struct Leases {
+    pub table: Table,
+    /// How long prices are kept.
+    pub retention: Duration,
+}
+
+impl Leases {
+    /// Returns the TTL of what is written at `now`.
+    pub fn expiry(&self, now: Timestamp) -> AttributeValue {
+        let wanted = Duration::from_secs(900);
+        seconds(now.plus(self.retention.max(wanted)).plus(TTL_MARGIN))
+    }
+
     /// Tries for a page's lease, noting what is wanted if it is won.
     pub(super) async fn take(
         &self,
@@ -45,17 +59,17 @@ impl Book {
     ) -> Result<PageLease, CacheError> {
         let token = random();
         let now = terms.now;
-        let mut update = Update::default().returned();
+        let mut update = UpdateExpression::default().returned();
         update.put(UNTIL, time(now.plus(terms.length)));
         update.put(OWNER, number(token));
         update.put(HELD_PAGES, number(terms.pages));
         self.note(&mut update, wanted, now);
-        let free = update.value("free", time(now.minus(SKEW)));
+        let free = update.value("free", time(now.minus(LEASE_SKEW_MARGIN)));
         let stale = update.value("stale", time(terms.fresh_after));
-        let wrong = update.value("wrong", time(now.plus(MAX_SKEW)));
-        let latest = |length: Duration| time(now.plus(length).plus(MAX_SKEW));
+        let wrong = update.value("wrong", time(now.plus(MAX_CLOCK_SKEW)));
+        let latest = |length: Duration| time(now.plus(length).plus(MAX_CLOCK_SKEW));
         let too_long = update.value("too_long", latest(terms.length));
-        let failed_too_long = update.value("failed_too_long", latest(LONGEST_FAILURE));
+        let failed_too_long = update.value("failed_too_long", latest(MAX_FAILURE_TTL));
         let first = update.value("now", time(now));
         // An attribute of another type is as good as none, and so is a time
         // that no right clock can have written.
@@ -70,7 +84,7 @@ impl Book {
             "NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {first} \
              OR {FAILED} > {failed_too_long}"
         ));
-        let read = |item: &Item| read_state(item).plausible_at(now, terms.length);
+        let read = |item: &Item| read_state(item).without_future_timestamps(now, terms.length);
         Ok(match self.change(currency, page, update, cost).await? {
             Ok(item) => PageLease::Won(token, read(&item)),
             Err(item) => {
@@ -88,7 +102,7 @@ impl Book {
 
     /// Adds what is wanted to the present slot's set, and drops slots that
     /// count no more: an item that is only ever noted to must not grow.
-    fn note(&self, update: &mut Update, wanted: &BTreeSet<QuoteKey>, now: Timestamp) {
+    fn note(&self, update: &mut UpdateExpression, wanted: &BTreeSet<QuoteKey>, now: Timestamp) {
         let slot = DemandWindow::of(now);
         update.put(EXPIRES_AT, self.expiry(now));
         for gone in slot.gone() {
@@ -110,7 +124,7 @@ impl Book {
         now: Timestamp,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        let mut update = Update::default();
+        let mut update = UpdateExpression::default();
         self.note(&mut update, wanted, now);
         self.change(currency, page, update, cost).await.map(drop)
     }
@@ -123,7 +137,7 @@ impl Book {
         end: &LeaseEnd,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        let mut update = Update::default();
+        let mut update = UpdateExpression::default();
         for (attribute, moment) in [(FRESH, end.fresh_at), (FAILED, end.failed_until)] {
             if let Some(moment) = moment {
                 update.put(attribute, time(moment));
@@ -141,14 +155,14 @@ impl Book {
     }
 
     /// Takes back that a page is fresh, because its prices are not there.
-    pub(super) async fn not_fresh(
+    pub(super) async fn invalidate_page(
         &self,
         currency: Currency,
         page: Page,
         owner: u64,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        let mut update = Update::default();
+        let mut update = UpdateExpression::default();
         update.remove(FRESH);
         only_of(&mut update, owner);
         self.change(currency, page, update, cost).await.map(drop)
@@ -159,7 +173,7 @@ impl Book {
         &self,
         currency: Currency,
         page: Page,
-        update: Update,
+        update: UpdateExpression,
         cost: &RequestCost,
     ) -> Result<Result<Item, Item>, CacheError> {
         let partition = keys::page(currency, page);
@@ -169,7 +183,7 @@ impl Book {
 }
 
 /// The change is made only while `owner` was the last to take the lease.
-fn only_of(update: &mut Update, owner: u64) {
+fn only_of(update: &mut UpdateExpression, owner: u64) {
     let owner = update.value("owner", number(owner));
     update.require(format!("{OWNER} = {owner}"));
 }

@@ -2,23 +2,20 @@
 
 use std::time::Duration;
 
-use super::{FailureMark, Header, PartHeader, StoredPart, items::Item};
 use crate::{
-    clock::{MAX_SKEW, Timestamp},
+    cache::{FailureMark, Header, MAX_FAILURE_TTL, PartHeader, StoredPart, table::item::Item},
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{currency::Currency, scope::Part},
 };
 
 /// Of the whole wallet: how often it was invalidated.
-pub(super) const EPOCH: &str = "epoch";
-/// The time of the holdings that were handed over to be refreshed ahead.
-pub(super) const AHEAD: &str = "ahead";
-pub(super) const AHEAD_COUNT: &str = "ahead_n";
-
-/// No failure is remembered for longer than this.
-pub(crate) const LONGEST_FAILURE: Duration = Duration::from_secs(30);
+pub(in crate::cache) const EPOCH: &str = "epoch";
+/// The time of the holdings whose refresh ahead is under way.
+pub(in crate::cache) const REFRESH_AHEAD_OF: &str = "ahead";
+pub(in crate::cache) const REFRESH_AHEAD_STREAK: &str = "ahead_n";
 
 /// Names of one part's header attributes.
-pub(super) struct Attributes {
+pub(in crate::cache) struct Attributes {
     pub generation: &'static str,
     pub hash: &'static str,
     pub fetched_at: &'static str,
@@ -90,7 +87,7 @@ macro_rules! attributes {
     };
 }
 
-pub(super) const fn attributes(part: Part) -> Attributes {
+pub(in crate::cache) const fn attributes(part: Part) -> Attributes {
     match part {
         Part::Wallet => attributes!("w"),
         Part::Defi => attributes!("d"),
@@ -98,8 +95,8 @@ pub(super) const fn attributes(part: Part) -> Attributes {
 }
 
 /// Reads a header. An older or newer format's header has no data for us, but
-/// its generations go on counting.
-pub(super) fn read_header(item: &Item) -> Header {
+/// its generations go on.
+pub(in crate::cache) fn read_header(item: &Item) -> Header {
     let mut header = Header::default();
     for part in Part::ALL {
         let names = attributes(part);
@@ -122,8 +119,8 @@ pub(super) fn read_header(item: &Item) -> Header {
         header.parts.insert(part, read);
     }
     header.epoch = item.number(EPOCH).unwrap_or(0);
-    header.ahead = item.time(AHEAD);
-    header.ahead_count = item.number(AHEAD_COUNT).unwrap_or(0);
+    header.refresh_ahead_of = item.time(REFRESH_AHEAD_OF);
+    header.refresh_ahead_streak = item.number(REFRESH_AHEAD_STREAK).unwrap_or(0);
     header
 }
 
@@ -146,14 +143,19 @@ impl Header {
     /// Returns the header as far as a clock that is right at `now` can have told
     /// it: a lease, a failure or a mark that ends far in the future, or holdings
     /// from there, are damage and would otherwise last until then.
-    pub fn plausible_at(mut self, now: Timestamp, lease: Duration, uncacheable: Duration) -> Self {
-        let latest = |length: Duration| now.plus(length).plus(MAX_SKEW);
+    pub fn without_future_timestamps(
+        mut self,
+        now: Timestamp,
+        lease: Duration,
+        uncacheable: Duration,
+    ) -> Self {
+        let latest = |length: Duration| now.plus(length).plus(MAX_CLOCK_SKEW);
         for part in self.parts.values_mut() {
             part.lease_until = part.lease_until.filter(|until| *until <= latest(lease));
             part.failed
-                .take_if(|mark| mark.until > latest(LONGEST_FAILURE));
+                .take_if(|mark| mark.until > latest(MAX_FAILURE_TTL));
             part.stored
-                .take_if(|stored| stored.fetched_at.is_implausible(now));
+                .take_if(|stored| stored.fetched_at.is_in_the_future(now));
             part.uncacheable_until
                 .take_if(|until| *until > latest(uncacheable));
         }

@@ -7,17 +7,21 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{
-    CacheError, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices, NewStructure,
-    Release, Retention, SKEW, StoreOutcome, Table, WalletStore,
-    calls::Update,
-    codec,
-    header::{AHEAD, AHEAD_COUNT, LONGEST_FAILURE, attributes, read_header},
-    items::{EXPIRES_AT, VERSION, number, seconds, time},
-    keys,
-    writes::{Write, next_generation, while_held},
+    header::{REFRESH_AHEAD_OF, REFRESH_AHEAD_STREAK, attributes, read_header},
+    read::read_wallet,
+    write::{Write, next_generation, require_lease},
 };
 use crate::{
-    clock::{MAX_SKEW, Timestamp},
+    cache::{
+        CacheError, CachedWallet, Header, LEASE_SKEW_MARGIN, Lease, LeaseOutcome, LeaseRequest,
+        MAX_FAILURE_TTL, NewPrices, NewStructure, Release, Retention, StoreOutcome, Table,
+        WalletStore, codec, keys,
+        table::{
+            item::{EXPIRES_AT, VERSION, number, seconds, time},
+            update::UpdateExpression,
+        },
+    },
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{address::Address, currency::Currency},
     sync::random,
     telemetry::request_cost::RequestCost,
@@ -25,12 +29,12 @@ use crate::{
 
 /// Wallets in DynamoDB.
 #[derive(Clone)]
-pub struct Wallets {
-    pub(super) table: Table,
-    pub(super) retention: Retention,
+pub struct DynamoWalletStore {
+    table: Table,
+    retention: Retention,
 }
 
-impl Wallets {
+impl DynamoWalletStore {
     /// Wallets in `table`, kept as long as `retention` says.
     pub fn new(table: Table, retention: Retention) -> Self {
         Self { table, retention }
@@ -43,7 +47,8 @@ impl Wallets {
         cost: &'w RequestCost,
     ) -> Write<'w> {
         Write {
-            store: self,
+            table: &self.table,
+            retention: self.retention,
             address,
             now,
             cost,
@@ -53,16 +58,16 @@ impl Wallets {
 
 /// The change that takes a lease. An attribute of another type is as good as
 /// none, and so is a time that no clock can have told.
-fn take(write: &Write<'_>, wanted: LeaseRequest<'_>, token: u64) -> Update {
+fn take(write: &Write<'_>, wanted: LeaseRequest<'_>, token: u64) -> UpdateExpression {
     let now = wanted.now;
-    let mut update = Update::default();
+    let mut update = UpdateExpression::default();
     let numeric = update.numeric();
-    let latest = |length: Duration| time(now.plus(length).plus(MAX_SKEW));
+    let latest = |length: Duration| time(now.plus(length).plus(MAX_CLOCK_SKEW));
     let until = update.value("until", time(now.plus(wanted.length)));
-    let free = update.value("free", time(now.minus(SKEW)));
+    let free = update.value("free", time(now.minus(LEASE_SKEW_MARGIN)));
     let too_long = update.value("too_long", latest(wanted.length));
     let first = update.value("first", time(now));
-    let failed_too_long = update.value("failed_too_long", latest(LONGEST_FAILURE));
+    let failed_too_long = update.value("failed_too_long", latest(MAX_FAILURE_TTL));
     let stale = update.value("stale", time(wanted.fresh_after));
     let future = update.value("future", latest(Duration::ZERO));
     let owner = update.value("owner", number(token));
@@ -98,7 +103,7 @@ fn take(write: &Write<'_>, wanted: LeaseRequest<'_>, token: u64) -> Update {
 }
 
 #[async_trait]
-impl WalletStore for Wallets {
+impl WalletStore for DynamoWalletStore {
     async fn load(
         &self,
         address: &Address,
@@ -106,7 +111,7 @@ impl WalletStore for Wallets {
         consistent: bool,
         cost: &RequestCost,
     ) -> Result<CachedWallet, CacheError> {
-        self.read_wallet(address, currency, consistent, cost).await
+        read_wallet(&self.table, address, currency, consistent, cost).await
     }
 
     async fn lease(
@@ -120,7 +125,7 @@ impl WalletStore for Wallets {
         let write = self.write(address, now, cost);
         let update = take(&write, wanted, token);
         cost.round_trip();
-        let outcome = write.counting(parts, update).await?;
+        let outcome = write.update_with_new_generation(parts, update).await?;
         let won = |header: &Header| Lease {
             generations: parts
                 .iter()
@@ -140,21 +145,21 @@ impl WalletStore for Wallets {
         })
     }
 
-    async fn claim_ahead(
+    async fn claim_refresh_ahead(
         &self,
         address: &Address,
         fetched_at: Timestamp,
         count: u32,
         cost: &RequestCost,
     ) -> Result<bool, CacheError> {
-        let mut update = Update::default();
-        update.put(AHEAD, time(fetched_at));
-        update.put(AHEAD_COUNT, number(count));
+        let mut update = UpdateExpression::default();
+        update.put(REFRESH_AHEAD_OF, time(fetched_at));
+        update.put(REFRESH_AHEAD_STREAK, number(count));
         let numeric = update.numeric();
         // A header that is gone is not made anew: it would stay for ever.
         update.require("attribute_exists(pk)");
         update.require(format!(
-            "NOT attribute_type({AHEAD}, {numeric}) OR {AHEAD} <> :{AHEAD}"
+            "NOT attribute_type({REFRESH_AHEAD_OF}, {numeric}) OR {REFRESH_AHEAD_OF} <> :{REFRESH_AHEAD_OF}"
         ));
         cost.round_trip();
         let write = self.write(address, fetched_at, cost);
@@ -189,10 +194,10 @@ impl WalletStore for Wallets {
         until: Timestamp,
         cost: &RequestCost,
     ) -> Result<bool, CacheError> {
-        let mut update = Update::default();
+        let mut update = UpdateExpression::default();
         let until = update.value("until", time(until));
         let numeric = update.numeric();
-        while_held(&mut update, lease);
+        require_lease(&mut update, lease);
         for part in lease.generations.keys() {
             let name = attributes(*part).lease_until;
             update.set(name, &until);
@@ -210,8 +215,8 @@ impl WalletStore for Wallets {
         release: &Release,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        let mut update = Update::default();
-        while_held(&mut update, lease);
+        let mut update = UpdateExpression::default();
+        require_lease(&mut update, lease);
         for part in lease.generations.keys() {
             let names = attributes(*part);
             update.remove(names.lease_until);
@@ -232,13 +237,13 @@ impl WalletStore for Wallets {
         write.header(update).await.map(drop)
     }
 
-    async fn forget(
+    async fn invalidate(
         &self,
         address: &Address,
         now: Timestamp,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        self.write(address, now, cost).forget().await
+        self.write(address, now, cost).invalidate().await
     }
 
     async fn store_prices(

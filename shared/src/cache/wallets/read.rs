@@ -6,11 +6,13 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    CacheError, CachedPart, CachedPrices, CachedWallet, Header, Leftover, StoredPart, codec,
-    header::read_header, items::Item, keys, table::Range, wallets::Wallets,
-};
+use super::header::read_header;
 use crate::{
+    cache::{
+        CacheError, CachedPart, CachedPrices, CachedWallet, Header, Leftover, StoredPart, codec,
+        keys,
+        table::{Range, Table, item::Item},
+    },
     domain::{
         address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
     },
@@ -32,92 +34,90 @@ pub(super) const ITEM_EPOCH: &str = "e";
 /// The items of one read, by sort key.
 type Items = HashMap<String, Item>;
 
-impl Wallets {
-    /// Reads a wallet until what its header refers to is there, or is known to
-    /// be lost.
-    pub(super) async fn read_wallet(
-        &self,
-        address: &Address,
-        currency: Currency,
-        consistent: bool,
-        cost: &RequestCost,
-    ) -> Result<CachedWallet, CacheError> {
-        let mut wallet = self.read_once(address, currency, consistent, cost).await?;
-        for _ in 1..ATTEMPTS {
-            if is_whole(&wallet) {
-                return Ok(wallet);
-            }
-            wallet = self.read_once(address, currency, true, cost).await?;
+/// Reads a wallet until what its header refers to is there, or is known to
+/// be lost.
+pub(super) async fn read_wallet(
+    table: &Table,
+    address: &Address,
+    currency: Currency,
+    consistent: bool,
+    cost: &RequestCost,
+) -> Result<CachedWallet, CacheError> {
+    let mut wallet = read_once(table, address, currency, consistent, cost).await?;
+    for _ in 1..ATTEMPTS {
+        if is_whole(&wallet) {
+            return Ok(wallet);
         }
-        for (part, header) in &wallet.header.parts {
-            if header.stored.is_some() && !wallet.parts.contains_key(part) {
-                tracing::warn!(part = part.as_str(), "cached holdings are damaged or lost");
-            }
-        }
-        Ok(wallet)
+        wallet = read_once(table, address, currency, true, cost).await?;
     }
+    for (part, header) in &wallet.header.parts {
+        if header.stored.is_some() && !wallet.parts.contains_key(part) {
+            tracing::warn!(part = part.as_str(), "cached holdings are damaged or lost");
+        }
+    }
+    Ok(wallet)
+}
 
-    async fn read_once(
-        &self,
-        address: &Address,
-        currency: Currency,
-        consistent: bool,
-        cost: &RequestCost,
-    ) -> Result<CachedWallet, CacheError> {
-        let partition = || keys::wallet(address);
-        cost.round_trip();
-        let (first, last) = keys::COMMON;
-        let common = Range {
-            partition: partition(),
-            sort: Some((first.to_owned(), last.to_owned())),
-            consistent,
-        };
-        let other = async {
-            if currency == Currency::USD {
-                return Ok(None);
-            }
-            let sort = keys::prices(currency);
-            let read = self.table.get_item(partition(), &sort, consistent, cost);
-            read.await
-        };
-        let header = self.table.get_item(partition(), keys::HEADER, true, cost);
-        let (header, common, other) = match consistent {
-            false => {
-                futures::join!(header, self.table.query_range(common, cost), other)
-            }
-            // What a header refers to was there before it. Read at the same
-            // time, the two may be of different fetches.
-            true => {
-                let header = header.await;
-                cost.round_trip();
-                let (common, other) = futures::join!(self.table.query_range(common, cost), other);
-                (header, common, other)
-            }
-        };
-        let header = read_header(&header?.unwrap_or_default());
-        let mut items: Items = common?.into_iter().map(by_key).collect();
-        items.extend(other?.map(by_key));
-        let stored = header.parts.iter();
-        let stored = stored.filter_map(|(part, header)| Some((*part, header.stored?)));
-        let far: Vec<_> = stored
-            .flat_map(|(part, stored)| far_ranges(part, &stored))
-            .collect();
-        if !far.is_empty() {
-            cost.round_trip();
-            let reads = far.into_iter().map(|sort| {
-                let range = Range {
-                    partition: partition(),
-                    sort: Some(sort),
-                    consistent,
-                };
-                self.table.query_range(range, cost)
-            });
-            for read in futures::future::join_all(reads).await {
-                items.extend(read?.into_iter().map(by_key));
-            }
+async fn read_once(
+    table: &Table,
+    address: &Address,
+    currency: Currency,
+    consistent: bool,
+    cost: &RequestCost,
+) -> Result<CachedWallet, CacheError> {
+    let partition = || keys::wallet(address);
+    cost.round_trip();
+    let (first, last) = keys::COMMON;
+    let common = Range {
+        partition: partition(),
+        sort: Some((first.to_owned(), last.to_owned())),
+        consistent,
+    };
+    let other = async {
+        if currency == Currency::USD {
+            return Ok(None);
         }
-        Ok(assemble_wallet(header, &items, currency))
+        let sort = keys::prices(currency);
+        let read = table.get_item(partition(), &sort, consistent, cost);
+        read.await
+    };
+    let header = table.get_item(partition(), keys::HEADER, true, cost);
+    let (header, common, other) = match consistent {
+        false => {
+            futures::join!(header, table.query_range(common, cost), other)
+        }
+        // What a header refers to was there before it. Read at the same
+        // time, the two may be of different fetches.
+        true => {
+            let header = header.await;
+            cost.round_trip();
+            let (common, other) = futures::join!(table.query_range(common, cost), other);
+            (header, common, other)
+        }
+    };
+    let header = read_header(&header?.unwrap_or_default());
+    let mut items: Items = common?.into_iter().map(by_key).collect();
+    items.extend(other?.map(by_key));
+    let stored = header.parts.iter();
+    let stored = stored.filter_map(|(part, header)| Some((*part, header.stored?)));
+    let far: Vec<_> = stored
+        .flat_map(|(part, stored)| far_ranges(part, &stored))
+        .collect();
+    if !far.is_empty() {
+        cost.round_trip();
+        let reads = far.into_iter().map(|sort| {
+            let range = Range {
+                partition: partition(),
+                sort: Some(sort),
+                consistent,
+            };
+            table.query_range(range, cost)
+        });
+        for read in futures::future::join_all(reads).await {
+            items.extend(read?.into_iter().map(by_key));
+        }
     }
+    Ok(assemble_wallet(header, &items, currency))
 }
 
 fn by_key(item: Item) -> (String, Item) {
@@ -292,7 +292,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cache::items::number,
+        cache::table::item::number,
         clock::Timestamp,
         domain::{
             decimal::Decimal,

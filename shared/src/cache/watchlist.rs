@@ -6,15 +6,14 @@ use std::{collections::BTreeMap, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    CacheError, GRACE, Header, SKEW, Table,
-    calls::Update,
-    header::read_header,
-    items::{EXPIRES_AT, Item, number, seconds, text, time},
-    keys,
+    CacheError, Header, LEASE_SKEW_MARGIN, TTL_MARGIN, Table, keys,
     table::Condition,
+    table::item::{EXPIRES_AT, Item, number, seconds, text, time},
+    table::update::UpdateExpression,
+    wallets::header::read_header,
 };
 use crate::{
-    clock::{MAX_SKEW, Timestamp},
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{address::Address, currency::Currency},
     telemetry::request_cost::RequestCost,
 };
@@ -63,7 +62,7 @@ pub trait WatchList: Send + Sync {
 
     /// Takes or keeps the lease of the run for `length`; `false` while somebody
     /// else has it.
-    async fn hold(
+    async fn acquire_run_lease(
         &self,
         owner: u64,
         now: Timestamp,
@@ -77,9 +76,9 @@ pub trait WatchList: Send + Sync {
 
 /// The list in DynamoDB.
 #[derive(Clone)]
-pub struct Watched(Table);
+pub struct DynamoWatchlist(Table);
 
-impl Watched {
+impl DynamoWatchlist {
     /// The list in `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
@@ -102,7 +101,7 @@ where
 }
 
 #[async_trait]
-impl WatchList for Watched {
+impl WatchList for DynamoWatchlist {
     async fn watch(&self, wallets: &[WatchedWallet], cost: &RequestCost) -> Result<(), CacheError> {
         let put = |wallet: &WatchedWallet| {
             let mut item = Item::keyed(keys::WATCHED.to_owned(), wallet.address.to_string())
@@ -113,7 +112,7 @@ impl WatchList for Watched {
             if let Some(until) = wallet.until {
                 item = item
                     .with(ENDS, time(until))
-                    .with(EXPIRES_AT, seconds(until.plus(GRACE)));
+                    .with(EXPIRES_AT, seconds(until.plus(TTL_MARGIN)));
                 let free = format!("attribute_not_exists(pk) OR attribute_exists({ENDS})");
                 condition = Condition::new(&free, []);
             }
@@ -166,21 +165,21 @@ impl WatchList for Watched {
         Ok(items.into_iter().filter_map(header).collect())
     }
 
-    async fn hold(
+    async fn acquire_run_lease(
         &self,
         owner: u64,
         now: Timestamp,
         length: Duration,
         cost: &RequestCost,
     ) -> Result<bool, CacheError> {
-        let mut update = Update::default();
+        let mut update = UpdateExpression::default();
         let until = now.plus(length);
         update.put(UNTIL, time(until));
         update.put(OWNER, number(owner));
-        update.put(EXPIRES_AT, seconds(until.plus(GRACE)));
+        update.put(EXPIRES_AT, seconds(until.plus(TTL_MARGIN)));
         let numeric = update.numeric();
-        let free = update.value("free", time(now.minus(SKEW)));
-        let too_long = update.value("too_long", time(until.plus(MAX_SKEW)));
+        let free = update.value("free", time(now.minus(LEASE_SKEW_MARGIN)));
+        let too_long = update.value("too_long", time(until.plus(MAX_CLOCK_SKEW)));
         update.require(format!(
             "NOT attribute_type({UNTIL}, {numeric}) OR {UNTIL} < {free} OR {UNTIL} > {too_long} \
              OR {OWNER} = :{OWNER}"

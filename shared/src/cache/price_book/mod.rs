@@ -1,10 +1,8 @@
-//! The shared price book and the shared rate-limit breakers: what one process
-//! tells all others.
+//! The shared price book: prices that one process has fetched for all.
 
-mod breakers;
+mod encoding;
 mod leases;
-mod pack;
-mod table;
+mod store;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,17 +12,16 @@ use std::{
 use async_trait::async_trait;
 
 pub use self::{
-    pack::{pack, unpack},
-    table::Book,
+    encoding::{pack, unpack},
+    store::DynamoPriceBook,
 };
-use super::{CacheError, header::LONGEST_FAILURE};
+use super::{CacheError, MAX_FAILURE_TTL};
 use crate::{
-    clock::{MAX_SKEW, Timestamp},
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{
         currency::Currency,
         price::Price,
         price_book::{DemandWindow, Page, QuoteKey},
-        provider::Provider,
     },
     telemetry::request_cost::RequestCost,
 };
@@ -67,12 +64,12 @@ impl PageState {
     /// written it, where leases are taken for `length`: a lease or a failure
     /// that ends far in the future, or prices from there, are damage and would
     /// otherwise last until then.
-    pub fn plausible_at(mut self, now: Timestamp, length: Duration) -> Self {
-        let latest = |length: Duration| now.plus(length).plus(MAX_SKEW);
+    pub fn without_future_timestamps(mut self, now: Timestamp, length: Duration) -> Self {
+        let latest = |length: Duration| now.plus(length).plus(MAX_CLOCK_SKEW);
         self.until.take_if(|until| *until > latest(length));
         self.failed_until
-            .take_if(|until| *until > latest(LONGEST_FAILURE));
-        self.fresh_at.take_if(|at| at.is_implausible(now));
+            .take_if(|until| *until > latest(MAX_FAILURE_TTL));
+        self.fresh_at.take_if(|at| at.is_in_the_future(now));
         self
     }
 
@@ -191,26 +188,6 @@ pub trait PriceBook: Send + Sync {
         currency: Currency,
         writes: &BTreeMap<Page, PageWrite>,
         now: Timestamp,
-        cost: &RequestCost,
-    ) -> Result<(), CacheError>;
-}
-
-/// Tells all processes that an upstream wants to be left alone.
-#[async_trait]
-pub trait Breakers: Send + Sync {
-    /// Until when `upstream` may not be asked; `None` if it may.
-    async fn open_until(
-        &self,
-        upstream: Provider,
-        cost: &RequestCost,
-    ) -> Result<Option<Timestamp>, CacheError>;
-
-    /// Nobody may ask `upstream` before `until`. A later moment that is noted
-    /// already stays.
-    async fn open(
-        &self,
-        upstream: Provider,
-        until: Timestamp,
         cost: &RequestCost,
     ) -> Result<(), CacheError>;
 }

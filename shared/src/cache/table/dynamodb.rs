@@ -19,12 +19,11 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    CacheError,
-    items::Item,
-    table::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
+    client::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
+    item::Item,
 };
 use crate::{
-    aws::client, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS,
+    aws::client, cache::CacheError, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS,
     resilience::circuit_breaker::CircuitBreaker, sync::locked,
 };
 

@@ -14,10 +14,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CacheError, Table, codec,
-    items::{Item, VERSION, bytes, hash, number, text, time},
-    keys,
-    table::{Condition, together},
+    CacheError, Table, codec, keys,
+    table::item::{Item, VERSION, bytes, hash, number, text, time},
+    table::{Condition, join_all},
 };
 use crate::{
     clock::Timestamp,
@@ -155,9 +154,9 @@ pub trait RegistryStore: AssetStore {
 
 /// The registry in DynamoDB.
 #[derive(Clone)]
-pub struct Registry(Table);
+pub struct DynamoAssetStore(Table);
 
-impl Registry {
+impl DynamoAssetStore {
     /// The registry in `table`.
     pub fn new(table: Table) -> Self {
         Self(table)
@@ -209,7 +208,7 @@ fn unpack(item: &Item, chain: &str, assets: &mut Assets) -> bool {
 }
 
 #[async_trait]
-impl RegistryStore for Registry {
+impl RegistryStore for DynamoAssetStore {
     async fn state(&self, cost: &RequestCost) -> Result<RegistryState, CacheError> {
         let partition = keys::REGISTRY.to_owned();
         let items = self.0.query(partition, false, cost).await?;
@@ -239,7 +238,7 @@ impl RegistryStore for Registry {
 }
 
 #[async_trait]
-impl AssetStore for Registry {
+impl AssetStore for DynamoAssetStore {
     async fn read(&self, cost: &RequestCost) -> Result<Assets, CacheError> {
         Ok(self.state(cost).await?.assets)
     }
@@ -274,7 +273,7 @@ impl AssetStore for Registry {
                     .with("b", bytes(packed));
                 self.0.put(item, newest(), cost)
             });
-        let written = together(writes, cost).await?;
+        let written = join_all(writes, cost).await?;
         let gone: Vec<&str> = stored
             .iter()
             .map(Item::sort_key)
@@ -287,7 +286,7 @@ impl AssetStore for Registry {
         }
         // Last, so that an update that breaks off leaves none.
         let complete = [self.0.put(item(COMPLETE, now), newest(), cost)];
-        together(complete, cost).await?;
+        join_all(complete, cost).await?;
         Ok(written.into_iter().filter(|done| *done).count() + gone.len())
     }
 }
