@@ -122,7 +122,7 @@ pub(crate) struct MadeUpPrice {
     change: Option<AnyDecimal>,
     source: u8,
     as_of: i64,
-    given_at: i64,
+    quoted_at: i64,
     checked_at: i64,
     refused: Option<u8>,
 }
@@ -337,7 +337,7 @@ impl MadeUpPrice {
             change_24h_percent: self.change.map(any),
             source: sources[usize::from(self.source) % sources.len()],
             as_of: time(self.as_of),
-            given_at: time(self.given_at),
+            quoted_at: time(self.quoted_at),
             checked_at: time(self.checked_at),
             refused: self
                 .refused

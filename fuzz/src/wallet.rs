@@ -14,7 +14,7 @@ use portfolio::{
         holdings::Holdings,
         holdings_builder::HoldingsBuilder,
         portfolio::Portfolio,
-        price::{CmcId, OldestPrices, Price, PriceKey, PriceSource, PriceTable},
+        price::{CmcId, Price, PriceAgeLimit, PriceKey, PriceSource, PriceTable},
         query::{MAX_LIMIT, Query},
         response::StructureInfo,
         scope::{Part, Scope},
@@ -75,7 +75,7 @@ pub fn finished(draft: &HoldingsBuilder, time: Timestamp) -> Stored {
     let mapping = draft.map(&assets());
     let (mut parts, mut prices) = (BTreeMap::new(), Vec::new());
     for part in Part::ALL {
-        let finished = draft.finish(part, &mapping);
+        let finished = draft.encode(part, &mapping);
         for (key, amount, change) in finished.prices {
             prices.push((key, Price::new(amount, change, PriceSource::Zerion, time)));
         }
@@ -130,7 +130,7 @@ fn portfolio<'a>(parts: &'a BTreeMap<Part, Vec<u8>>, prices: &'a PriceTable) -> 
         parts: parts.collect(),
         prices,
         unconverted: &NOTHING,
-        oldest_prices: OldestPrices::default(),
+        oldest_prices: PriceAgeLimit::default(),
         structure: StructureInfo {
             as_of: NOW,
             fresh_until: NOW,

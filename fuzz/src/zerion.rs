@@ -29,7 +29,7 @@ pub fn positions(body: &[u8]) {
     let balances = read_page(body, Some(Part::Wallet), &mut draft);
     assert_eq!(balances, read);
     assert_eq!(draft.len(), rows);
-    let stored = draft.finish(Part::Wallet, &draft.map(&NoAssets));
+    let stored = draft.encode(Part::Wallet, &draft.map(&NoAssets));
     assert_eq!(wallet::count(&stored.bytes), rows);
 }
 

@@ -104,10 +104,10 @@ fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
         PriceFallback::None => None,
     };
     let retention = Retention {
-        structure: config.structure.whole(),
-        prices: config.prices.whole(),
+        structure: config.structure.max_usable_age(),
+        prices: config.prices.max_usable_age(),
     };
-    let often = config
+    let auto_watch = config
         .refresh
         .often_asked
         .then(|| -> Arc<dyn WatchList> { Arc::new(DynamoWatchlist::new(table.clone())) });
@@ -124,9 +124,9 @@ fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
         wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
         assets: Arc::new(DynamoAssetStore::new(table.clone())),
         book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),
-        breakers: Arc::new(DynamoRateLimits::new(table.clone())),
+        rate_limits: Arc::new(DynamoRateLimits::new(table.clone())),
         queue: queue(config),
-        often,
+        auto_watch,
         clock,
     };
     Ok(Service::new(ports, Policy::from(config)))

@@ -143,7 +143,7 @@ pub struct Lifetime {
 
 impl Lifetime {
     /// After this, data is of no use at all.
-    pub fn whole(self) -> Duration {
+    pub fn max_usable_age(self) -> Duration {
         self.ttl + self.stale
     }
 }

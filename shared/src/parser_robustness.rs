@@ -25,7 +25,7 @@ fn read_everything(bytes: &[u8]) {
     let mut draft = HoldingsBuilder::default();
     let _ = zerion::read_page(bytes, None, &mut draft);
     for part in Part::ALL {
-        let finished = draft.finish(part, &draft.map(&NoAssets));
+        let finished = draft.encode(part, &draft.map(&NoAssets));
         Holdings::decode(&finished.bytes).expect("what was just encoded");
     }
     let _ = coinmarketcap::read_quotes(bytes, "USD");

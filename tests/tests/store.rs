@@ -102,7 +102,7 @@ fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
         },
         Some(part),
     );
-    let bytes = draft.finish(part, &draft.map(&NoAssets)).bytes;
+    let bytes = draft.encode(part, &draft.map(&NoAssets)).bytes;
     CachedPart {
         hash: codec::hash(&bytes),
         bytes,

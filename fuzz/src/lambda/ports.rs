@@ -50,9 +50,9 @@ pub fn handler(scope: Scope) -> HttpHandler {
         wallets: world.clone(),
         assets: world.clone(),
         book: world.clone(),
-        breakers: world,
+        rate_limits: world,
         queue: None,
-        often: None,
+        auto_watch: None,
         clock: Arc::new(ManualClock::at(NOW)),
     };
     HttpHandler::new(Service::new(ports, Policy::from(config)), scope, config)

@@ -96,7 +96,7 @@ struct Change {
 struct Provenance {
     source: PriceSource,
     as_of: i64,
-    given_at: i64,
+    quoted_at: i64,
     checked_at: i64,
     refused: Option<RejectReason>,
 }
@@ -131,7 +131,7 @@ pub fn pack_prices(table: &PriceTable) -> Result<Vec<u8>, CorruptItem> {
         let provenance = Provenance {
             source: price.source,
             as_of: price.as_of.as_millis(),
-            given_at: price.given_at.as_millis(),
+            quoted_at: price.quoted_at.as_millis(),
             checked_at: price.checked_at.as_millis(),
             refused: price.refused,
         };
@@ -190,7 +190,7 @@ pub fn unpack_prices(bytes: &[u8]) -> Result<PriceTable, CorruptItem> {
                     .map(|change| Decimal::new(change.coefficient, change.exponent)),
                 source: provenance.source,
                 as_of: Timestamp::from_millis(provenance.as_of),
-                given_at: Timestamp::from_millis(provenance.given_at),
+                quoted_at: Timestamp::from_millis(provenance.quoted_at),
                 checked_at: Timestamp::from_millis(provenance.checked_at),
                 refused: provenance.refused,
             },
@@ -220,7 +220,7 @@ mod tests {
                     change_24h_percent: change.map(|(c, e)| Decimal::new(c, e % 300)),
                     source: PriceSource::CoinMarketCap,
                     as_of: Timestamp::from_millis(as_of),
-                    given_at: Timestamp::from_millis(checked),
+                    quoted_at: Timestamp::from_millis(checked),
                     checked_at: Timestamp::from_millis(as_of + checked),
                     refused: refused.then_some(RejectReason::Outlier),
                 },

@@ -186,7 +186,7 @@ pub struct FailureMark {
     /// How it failed; a word of the reader's own.
     pub reason: String,
     /// How long it was waited for in vain, if that is why.
-    pub waited: Option<Duration>,
+    pub elapsed: Option<Duration>,
 }
 
 /// A wallet's refreshed prices in one currency.

@@ -34,7 +34,7 @@ fn held(rows: &[ProviderPosition], assets: &dyn AssetResolver) -> BTreeMap<Strin
     let mapping = draft.map(assets);
     let mut held = BTreeMap::new();
     for part in Part::ALL {
-        let finished = draft.finish(part, &mapping);
+        let finished = draft.encode(part, &mapping);
         let holdings = Holdings::decode(&finished.bytes).unwrap();
         for position in &holdings.positions {
             let token: &Token<'_> = holdings.token(position);
@@ -422,7 +422,7 @@ proptest! {
         for price in &prices {
             draft.push(with(price), None);
         }
-        let finished = draft.finish(Part::Wallet, &draft.map(&NoAssets));
+        let finished = draft.encode(Part::Wallet, &draft.map(&NoAssets));
         let mut told: Vec<String> = finished.prices.iter().map(|(_, price, _)| price.to_string()).collect();
         told.sort();
         let mut expected: Vec<String> = prices.iter().map(ToString::to_string).collect();

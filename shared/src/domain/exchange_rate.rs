@@ -26,7 +26,7 @@ impl ExchangeRates {
     /// Adds a rate; of two for one currency the later one stays.
     pub fn insert(&mut self, currency: Currency, rate: Price) {
         let known = self.0.get(&currency);
-        if rate.is_known() && known.is_none_or(|known| known.given_at <= rate.given_at) {
+        if rate.is_known() && known.is_none_or(|known| known.quoted_at <= rate.quoted_at) {
             self.0.insert(currency, rate);
         }
     }
@@ -62,13 +62,13 @@ pub fn rate_by_coins(dollars: &PriceTable, there: &PriceTable) -> Option<Price> 
         let dollars = dollars.get(*key)?;
         let sound = price.is_known() && price.refused.is_none() && dollars.refused.is_none();
         let amount = Decimal::ONE.converted(dollars.amount, price.amount)?;
-        let given_at = price.given_at.min(dollars.given_at);
+        let quoted_at = price.quoted_at.min(dollars.quoted_at);
         sound.then_some(Price {
             amount,
             change_24h_percent: None,
-            given_at,
-            checked_at: given_at,
-            as_of: given_at,
+            quoted_at,
+            checked_at: quoted_at,
+            as_of: quoted_at,
             ..*price
         })
     };
@@ -79,14 +79,14 @@ fn median(mut rates: Vec<Price>, least: usize) -> Option<Price> {
     if rates.len() < least {
         return None;
     }
-    let given_at = rates.iter().map(|rate| rate.given_at).min()?;
+    let quoted_at = rates.iter().map(|rate| rate.quoted_at).min()?;
     let checked_at = rates.iter().map(|rate| rate.checked_at).min()?;
     rates.sort_by(|a, b| a.amount.compare(b.amount, 1));
     let middle = rates.get(rates.len() / 2)?;
     Some(Price {
         change_24h_percent: None,
-        as_of: given_at,
-        given_at,
+        as_of: quoted_at,
+        quoted_at,
         checked_at,
         refused: None,
         ..*middle
@@ -118,7 +118,7 @@ mod tests {
         let rate = rate_of_dollar([price("0.86", 7), price("0.87", 5), price("0.01", 9)]);
         let rate = rate.unwrap();
         assert_eq!(rate.amount.to_string(), "0.86");
-        assert_eq!(rate.given_at, Timestamp::from_millis(5));
+        assert_eq!(rate.quoted_at, Timestamp::from_millis(5));
         assert_eq!(rate_of_dollar([price("0.86", 7)]), None);
     }
 

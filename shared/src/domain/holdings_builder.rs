@@ -77,7 +77,7 @@ impl HoldingsBuilder {
 
     /// Encodes one part. The order in which rows arrived leaves no trace, so
     /// an unchanged wallet encodes to unchanged bytes.
-    pub fn finish(&self, part: Part, mapping: &Mapping<'_>) -> EncodedPart {
+    pub fn encode(&self, part: Part, mapping: &Mapping<'_>) -> EncodedPart {
         let order = mapping.order().iter().copied();
         let rows = order.filter(|at| self.rows[*at].part == part);
         let rows: Vec<(&ProviderPosition, &Mapped<'_>)> = rows

@@ -10,7 +10,7 @@ use super::{
     amount::Amount,
     cursor::Cursor,
     holdings::{Holdings, Position, defi_is_missing_on},
-    price::{OldestPrices, PriceKey, PriceTable},
+    price::{PriceAgeLimit, PriceKey, PriceTable},
     provider_position::LOAN_TYPE,
     query::{InvalidParameter, Query},
     response::{
@@ -35,7 +35,7 @@ pub struct Portfolio<'a> {
     /// converted.
     pub unconverted: &'a BTreeSet<PriceKey>,
     /// How old the prices may be that are used.
-    pub oldest_prices: OldestPrices,
+    pub oldest_prices: PriceAgeLimit,
     /// Age of the holdings.
     pub structure: StructureInfo,
     /// Until when the prices count as fresh.
@@ -178,7 +178,7 @@ impl<'a> Portfolio<'a> {
                 .as_ref()
                 .is_some_and(|it| it.is_negative());
         let (price, refused) = (self.prices.get(key), self.prices.refused(key));
-        let usable = price.filter(|price| self.oldest_prices.allow(key, price));
+        let usable = price.filter(|price| self.oldest_prices.permits(key, price));
         let value = match (&position.quantity, usable) {
             (None, _) => Err(UnpricedReason::QuantityUnreadable),
             (Some(quantity), Some(price)) => {

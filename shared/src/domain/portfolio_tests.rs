@@ -16,7 +16,7 @@ use super::{
     holdings::Holdings,
     holdings_builder::HoldingsBuilder,
     portfolio::Portfolio,
-    price::{OldestPrices, Price, PriceSource, PriceTable},
+    price::{Price, PriceAgeLimit, PriceSource, PriceTable},
     provider_position::{Implementation, ProviderPosition, ProviderProtocol},
     quantity::Quantity,
     query::Query,
@@ -76,7 +76,7 @@ fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>
     for row in rows {
         draft.push(row, None);
     }
-    let finished = Part::ALL.map(|part| (part, draft.finish(part, &draft.map(&NoAssets))));
+    let finished = Part::ALL.map(|part| (part, draft.encode(part, &draft.map(&NoAssets))));
     let prices = finished.iter().flat_map(|(_, part)| &part.prices);
     let prices = prices.map(|(key, amount, change)| {
         (*key, Price::new(*amount, *change, PriceSource::Zerion, NOW))
@@ -89,7 +89,7 @@ fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>
         parts: decoded.collect(),
         prices: &prices,
         unconverted: &BTreeSet::new(),
-        oldest_prices: OldestPrices::default(),
+        oldest_prices: PriceAgeLimit::default(),
         structure: StructureInfo {
             as_of: NOW,
             fresh_until: NOW.plus(Duration::from_secs(300)),
@@ -192,7 +192,7 @@ proptest! {
             for row in rows {
                 draft.push(row, None);
             }
-            Part::ALL.map(|part| draft.finish(part, &draft.map(&NoAssets)).bytes)
+            Part::ALL.map(|part| draft.encode(part, &draft.map(&NoAssets)).bytes)
         };
         let mut distinct: Vec<ProviderPosition> = Vec::new();
         for row in rows {

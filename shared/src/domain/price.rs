@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{currency::Currency, decimal::Decimal};
+use super::{currency::Currency, decimal::Decimal, provider::Provider};
 use crate::clock::Timestamp;
 
 /// A CoinMarketCap id, e.g. 1027 for Ether.
@@ -102,6 +102,17 @@ impl RejectReason {
     }
 }
 
+impl PriceSource {
+    /// Returns the provider by this name.
+    pub fn provider(self) -> Provider {
+        match self {
+            Self::Zerion => Provider::Zerion,
+            Self::CoinMarketCap => Provider::CoinMarketCap,
+            Self::DefiLlama => Provider::DefiLlama,
+        }
+    }
+}
+
 /// A price per token in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -116,9 +127,9 @@ pub struct Price {
     /// moment of asking; else that moment.
     pub as_of: Timestamp,
     /// When the source gave it; how long it may be used counts from here.
-    pub given_at: Timestamp,
+    pub quoted_at: Timestamp,
     /// When its source was last asked for it; freshness counts from here.
-    /// Later than `given_at` when the source had nothing newer.
+    /// Later than `quoted_at` when the source had nothing newer.
     pub checked_at: Timestamp,
     /// Why what that brought was refused, if it was: then this is the price
     /// before it.
@@ -138,7 +149,7 @@ impl Price {
             change_24h_percent,
             source,
             as_of: now,
-            given_at: now,
+            quoted_at: now,
             checked_at: now,
             refused: None,
         }
@@ -172,7 +183,7 @@ impl Price {
     /// What is known once this was checked after `earlier`. Asking in vain says
     /// nothing against a price that was given since.
     fn over(&self, earlier: &Self) -> Self {
-        let superseded = self.is_known() && self.given_at >= earlier.given_at;
+        let superseded = self.is_known() && self.quoted_at >= earlier.quoted_at;
         if superseded || !earlier.is_known() {
             return *self;
         }
@@ -185,22 +196,22 @@ impl Price {
 
     /// Whether it may still be used when prices from before `oldest` may not.
     pub fn usable_since(&self, oldest: Timestamp) -> bool {
-        self.given_at >= oldest
+        self.quoted_at >= oldest
     }
 }
 
 /// How old prices may be that are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OldestPrices {
+pub struct PriceAgeLimit {
     /// Of coins that CoinMarketCap lists: not from before this.
     pub listed: Timestamp,
     /// Of all others, which are only fetched with the holdings.
     pub unlisted: Timestamp,
 }
 
-impl OldestPrices {
+impl PriceAgeLimit {
     /// Whether the price of `key` may be used.
-    pub fn allow(&self, key: PriceKey, price: &Price) -> bool {
+    pub fn permits(&self, key: PriceKey, price: &Price) -> bool {
         price.usable_since(match key {
             PriceKey::Cmc(_) => self.listed,
             PriceKey::Asset(_) => self.unlisted,
@@ -347,7 +358,7 @@ mod tests {
                 let table = PriceTable::new(entries.map(|price| (key, price)).to_vec());
                 let kept = table.get(key).unwrap();
                 assert_eq!(kept.amount, Decimal::new(2, 0));
-                assert_eq!((kept.given_at, kept.checked_at), (given.given_at, at));
+                assert_eq!((kept.quoted_at, kept.checked_at), (given.quoted_at, at));
             }
         }
     }

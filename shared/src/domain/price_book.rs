@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::price::CmcId;
+use super::{price::CmcId, provider::Provider};
 use crate::clock::Timestamp;
 
 /// Pages per shelf and currency.
@@ -64,6 +64,16 @@ pub enum Shelf {
     Unlisted,
 }
 
+impl Shelf {
+    /// Returns the provider that is asked for its prices.
+    pub fn provider(self) -> Provider {
+        match self {
+            Self::Listed => Provider::CoinMarketCap,
+            Self::Unlisted => Provider::DefiLlama,
+        }
+    }
+}
+
 /// A page of the book, in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Page {
@@ -116,17 +126,17 @@ impl DemandWindow {
     }
 
     /// The last slots that count no more in this one.
-    pub fn gone(self) -> impl Iterator<Item = Self> {
+    pub fn expired(self) -> impl Iterator<Item = Self> {
         (1..=20).map(move |back| Self(self.0 - Self::KEPT - back))
     }
 
     /// Whether what was wanted in this slot still counts in slot `now`.
-    pub fn counts_in(self, now: Self) -> bool {
+    pub fn is_live_in(self, now: Self) -> bool {
         self.0 >= now.0 - Self::KEPT
     }
 
     /// Whether what was wanted in this slot need not be noted again in `now`.
-    pub fn suffices_in(self, now: Self) -> bool {
+    pub fn is_current_in(self, now: Self) -> bool {
         self.0 >= now.0 - 1
     }
 }
@@ -153,7 +163,7 @@ mod tests {
     fn wants_last_ten_to_fifteen_minutes() {
         let slot = |seconds: i64| DemandWindow::of(Timestamp::from_millis(seconds * 1000));
         let noted = slot(299);
-        assert!(noted.suffices_in(slot(599)) && !noted.suffices_in(slot(600)));
-        assert!(noted.counts_in(slot(899)) && !noted.counts_in(slot(900)));
+        assert!(noted.is_current_in(slot(599)) && !noted.is_current_in(slot(600)));
+        assert!(noted.is_live_in(slot(899)) && !noted.is_live_in(slot(900)));
     }
 }

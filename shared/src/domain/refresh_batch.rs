@@ -7,13 +7,13 @@ use crate::clock::Timestamp;
 
 /// How a page that something is needed of stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum LeaseStatus {
     /// Its lease is ours.
-    Won,
+    Acquired,
     /// It was refreshed already, without what is needed; or nobody knows.
-    Free,
+    Unleased,
     /// Somebody else refreshes it.
-    Held {
+    HeldByOther {
         /// How many pages that one wants to refresh at once.
         pages: usize,
     },
@@ -23,7 +23,7 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageNeeds {
     /// How it stands.
-    pub standing: Standing,
+    pub lease_status: LeaseStatus,
     /// What is needed and not fresh.
     pub needed: BTreeSet<QuoteKey>,
     /// What else is wanted on it and not fresh.
@@ -43,7 +43,7 @@ pub struct RefreshBatch {
     /// At most one won page that is refreshed as far as there was room.
     pub partial: Option<Page>,
     /// Won pages that there was no room for: somebody else may have them.
-    pub give_back: BTreeSet<Page>,
+    pub release: BTreeSet<Page>,
 }
 
 impl RefreshBatch {
@@ -51,11 +51,12 @@ impl RefreshBatch {
     /// what is needed, then as many whole pages as fit. If not even that fits,
     /// the pages whose needs have waited longest come first, so that what does
     /// not fit is taken by the next.
-    pub fn new(pages: &BTreeMap<Page, PageNeeds>, room: usize) -> Self {
+    pub fn new(pages: &BTreeMap<Page, PageNeeds>, capacity: usize) -> Self {
         let mut plan = Self::default();
-        let ours = |page: &&PageNeeds| !matches!(page.standing, Standing::Held { .. });
+        let ours =
+            |page: &&PageNeeds| !matches!(page.lease_status, LeaseStatus::HeldByOther { .. });
         let needed: usize = pages.values().filter(ours).map(|it| it.needed.len()).sum();
-        let everything_needed_fits = needed <= room;
+        let everything_needed_fits = needed <= capacity;
         if everything_needed_fits {
             for page in pages.values().filter(ours) {
                 plan.ask.extend(page.needed.iter().cloned());
@@ -71,7 +72,7 @@ impl RefreshBatch {
             (waited, rest(it), **page)
         });
         for (page, needs) in order {
-            let left = room - plan.ask.len();
+            let left = capacity - plan.ask.len();
             let more = |keys: &BTreeSet<QuoteKey>| -> Vec<QuoteKey> {
                 let new = keys.iter().filter(|key| !plan.ask.contains(*key));
                 new.take(left).cloned().collect()
@@ -80,7 +81,7 @@ impl RefreshBatch {
             let room_for_wanted = left - taken.len();
             taken.extend(more(&needs.wanted).into_iter().take(room_for_wanted));
             let whole = rest(needs) <= left;
-            let won = needs.standing == Standing::Won;
+            let won = needs.lease_status == LeaseStatus::Acquired;
             if !won {
                 // Nobody else on it is waited for.
                 taken.retain(|key| needs.needed.contains(key));
@@ -90,32 +91,32 @@ impl RefreshBatch {
             } else if won && plan.partial.is_none() && !taken.is_empty() {
                 plan.partial = Some(*page);
             } else if won {
-                plan.give_back.insert(*page);
+                plan.release.insert(*page);
                 continue;
             }
             plan.ask.extend(taken);
         }
         if plan.ask.is_empty() {
             let won = plan.complete.iter().chain(&plan.partial).copied();
-            let give_back = won.chain(plan.give_back.iter().copied()).collect();
+            let release = won.chain(plan.release.iter().copied()).collect();
             return Self {
-                give_back,
+                release,
                 ..Self::default()
             };
         }
-        plan.ask_despite_busy_holders(pages, room);
+        plan.bypass_overcommitted_holders(pages, capacity);
         plan
     }
 
     /// A holder that has more pages than one request can take will give some
     /// of them back. Whoever asks anyway had better not wait for it.
-    fn ask_despite_busy_holders(&mut self, pages: &BTreeMap<Page, PageNeeds>, room: usize) {
+    fn bypass_overcommitted_holders(&mut self, pages: &BTreeMap<Page, PageNeeds>, capacity: usize) {
         for needs in pages.values() {
-            let Standing::Held { pages } = needs.standing else {
+            let LeaseStatus::HeldByOther { pages } = needs.lease_status else {
                 continue;
             };
-            let busy = pages.saturating_mul(needs.wanted.len()) > room;
-            if busy && self.ask.len() + needs.needed.len() <= room {
+            let busy = pages.saturating_mul(needs.wanted.len()) > capacity;
+            if busy && self.ask.len() + needs.needed.len() <= capacity {
                 self.ask.extend(needs.needed.iter().cloned());
             }
         }
@@ -141,12 +142,12 @@ mod tests {
     }
 
     fn needs(
-        standing: Standing,
+        lease_status: LeaseStatus,
         needed: std::ops::Range<u32>,
         wanted: std::ops::Range<u32>,
     ) -> PageNeeds {
         PageNeeds {
-            standing,
+            lease_status,
             needed: keys(needed),
             wanted: keys(wanted),
             oldest: None,
@@ -156,12 +157,15 @@ mod tests {
     #[test]
     fn whole_pages_come_along_while_there_is_room() {
         let pages = BTreeMap::from([
-            (page(0), needs(Standing::Won, 0..2, 100..110)),
-            (page(1), needs(Standing::Won, 2..3, 110..115)),
-            (page(2), needs(Standing::Won, 3..4, 120..150)),
-            (page(3), needs(Standing::Won, 4..5, 150..190)),
-            (page(4), needs(Standing::Free, 5..6, 0..0)),
-            (page(5), needs(Standing::Held { pages: 1 }, 6..7, 200..210)),
+            (page(0), needs(LeaseStatus::Acquired, 0..2, 100..110)),
+            (page(1), needs(LeaseStatus::Acquired, 2..3, 110..115)),
+            (page(2), needs(LeaseStatus::Acquired, 3..4, 120..150)),
+            (page(3), needs(LeaseStatus::Acquired, 4..5, 150..190)),
+            (page(4), needs(LeaseStatus::Unleased, 5..6, 0..0)),
+            (
+                page(5),
+                needs(LeaseStatus::HeldByOther { pages: 1 }, 6..7, 200..210),
+            ),
         ]);
         let plan = RefreshBatch::new(&pages, 30);
         assert_eq!(plan.ask.len(), 30);
@@ -169,18 +173,27 @@ mod tests {
         assert!(!plan.ask.contains(&QuoteKey::Listed(CmcId(6))));
         assert_eq!(plan.complete, BTreeSet::from([page(0), page(1)]));
         assert_eq!(plan.partial, Some(page(2)));
-        assert_eq!(plan.give_back, BTreeSet::from([page(3)]));
+        assert_eq!(plan.release, BTreeSet::from([page(3)]));
 
-        let alone = BTreeMap::from([(page(5), needs(Standing::Held { pages: 9 }, 0..1, 2..9))]);
+        let alone = BTreeMap::from([(
+            page(5),
+            needs(LeaseStatus::HeldByOther { pages: 9 }, 0..1, 2..9),
+        )]);
         assert_eq!(RefreshBatch::new(&alone, 30), RefreshBatch::default());
     }
 
     #[test]
     fn nobody_who_asks_waits_for_a_holder_with_too_much_to_do() {
         let pages = BTreeMap::from([
-            (page(0), needs(Standing::Won, 0..1, 0..0)),
-            (page(1), needs(Standing::Held { pages: 4 }, 1..2, 2..12)),
-            (page(2), needs(Standing::Held { pages: 2 }, 20..21, 22..32)),
+            (page(0), needs(LeaseStatus::Acquired, 0..1, 0..0)),
+            (
+                page(1),
+                needs(LeaseStatus::HeldByOther { pages: 4 }, 1..2, 2..12),
+            ),
+            (
+                page(2),
+                needs(LeaseStatus::HeldByOther { pages: 2 }, 20..21, 22..32),
+            ),
         ]);
         assert_eq!(RefreshBatch::new(&pages, 30).ask, keys(0..2));
     }
@@ -190,7 +203,7 @@ mod tests {
         let at = |millis| Some(Timestamp::from_millis(millis));
         let waiting = |oldest, needed| PageNeeds {
             oldest,
-            ..needs(Standing::Won, needed, 0..0)
+            ..needs(LeaseStatus::Acquired, needed, 0..0)
         };
         let pages = BTreeMap::from([
             (page(0), waiting(at(9), 0..3)),
@@ -200,17 +213,20 @@ mod tests {
         let plan = RefreshBatch::new(&pages, 15);
         assert_eq!(plan.complete, BTreeSet::from([page(2)]));
         assert_eq!(plan.partial, Some(page(1)));
-        assert_eq!(plan.give_back, BTreeSet::from([page(0)]));
+        assert_eq!(plan.release, BTreeSet::from([page(0)]));
     }
 
     #[test]
     fn without_anything_to_ask_for_pages_are_given_back() {
         let pages = BTreeMap::from([
-            (page(0), needs(Standing::Won, 0..0, 0..0)),
-            (page(1), needs(Standing::Held { pages: 1 }, 0..1, 0..0)),
+            (page(0), needs(LeaseStatus::Acquired, 0..0, 0..0)),
+            (
+                page(1),
+                needs(LeaseStatus::HeldByOther { pages: 1 }, 0..1, 0..0),
+            ),
         ]);
         let plan = RefreshBatch::new(&pages, 10);
-        assert_eq!(plan.give_back, BTreeSet::from([page(0)]));
+        assert_eq!(plan.release, BTreeSet::from([page(0)]));
         assert_eq!((plan.ask.len(), plan.complete.len()), (0, 0));
     }
 
@@ -222,24 +238,24 @@ mod tests {
         ) {
             let mut next = 0;
             let mut pages = BTreeMap::new();
-            for (number, (needed, wanted, standing)) in (0_u8..).zip(sizes) {
-                let standing = [Standing::Won, Standing::Free, Standing::Held { pages: 3 }]
-                    [usize::from(standing)];
+            for (number, (needed, wanted, lease_status)) in (0_u8..).zip(sizes) {
+                let lease_status = [LeaseStatus::Acquired, LeaseStatus::Unleased, LeaseStatus::HeldByOther { pages: 3 }]
+                    [usize::from(lease_status)];
                 let middle = next + needed;
                 pages.insert(
                     page(number),
-                    needs(standing, next..middle, middle..middle + wanted),
+                    needs(lease_status, next..middle, middle..middle + wanted),
                 );
                 next = middle + wanted;
             }
             let plan = RefreshBatch::new(&pages, room);
             prop_assert!(plan.ask.len() <= room);
             for (page, needs) in &pages {
-                let won = needs.standing == Standing::Won;
+                let won = needs.lease_status == LeaseStatus::Acquired;
                 let states = [
                     plan.complete.contains(page),
                     plan.partial == Some(*page),
-                    plan.give_back.contains(page),
+                    plan.release.contains(page),
                 ];
                 prop_assert_eq!(states.into_iter().filter(|it| *it).count(), usize::from(won));
                 if plan.complete.contains(page) {
@@ -248,11 +264,11 @@ mod tests {
                 }
             }
             let askable = pages.values().any(|needs| {
-                !needs.needed.is_empty() && !matches!(needs.standing, Standing::Held { .. })
+                !needs.needed.is_empty() && !matches!(needs.lease_status, LeaseStatus::HeldByOther { .. })
             });
             prop_assert!(!askable || !plan.ask.is_empty());
             prop_assert!(!plan.ask.is_empty() || plan.complete.is_empty());
-            for (_, needs) in pages.iter().filter(|(_, it)| it.standing == Standing::Free) {
+            for (_, needs) in pages.iter().filter(|(_, it)| it.lease_status == LeaseStatus::Unleased) {
                 prop_assert!(plan.ask.is_disjoint(&needs.wanted));
             }
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     currency::Currency,
     exchange_rate::ExchangeRates,
-    price::{OldestPrices, Price, PriceKey, PriceTable},
+    price::{Price, PriceAgeLimit, PriceKey, PriceTable},
 };
 
 /// A wallet's prices in the currency of an answer.
@@ -41,7 +41,7 @@ impl WalletPrices {
         currency: Currency,
         known: &[PricesIn<'_>],
         rates: &ExchangeRates,
-        oldest: OldestPrices,
+        oldest: PriceAgeLimit,
     ) -> Self {
         let direct = known.iter().filter(|known| known.currency == currency);
         let direct = direct.flat_map(|known| known.table.entries().iter().copied());
@@ -58,13 +58,13 @@ impl WalletPrices {
             return selected;
         }
         // The latest of each asset first.
-        others.sort_by(|(a, x, _), (b, y, _)| a.cmp(b).then(y.given_at.cmp(&x.given_at)));
+        others.sort_by(|(a, x, _), (b, y, _)| a.cmp(b).then(y.quoted_at.cmp(&x.quoted_at)));
         others.dedup_by_key(|(key, ..)| *key);
         let mut converted = Vec::new();
         for (key, price, from) in others {
             let here = direct.get(key);
-            let later = here.is_none_or(|here| here.given_at < price.given_at);
-            let usable = here.is_some_and(|here| oldest.allow(key, here));
+            let later = here.is_none_or(|here| here.quoted_at < price.quoted_at);
+            let usable = here.is_some_and(|here| oldest.permits(key, here));
             let listed = matches!(key, PriceKey::Cmc(_));
             if !later || (usable && listed) {
                 continue;
@@ -117,7 +117,7 @@ mod tests {
         let (euros, dollars) = (PriceTable::new(euros), PriceTable::new(dollars));
         let known = [(euro, &euros), (Currency::USD, &dollars)];
         let known = known.map(|(currency, table)| PricesIn { currency, table });
-        let oldest = OldestPrices {
+        let oldest = PriceAgeLimit {
             listed: Timestamp::from_millis(100),
             unlisted: Timestamp::from_millis(50),
         };

@@ -32,20 +32,20 @@ use crate::{
         scope::{Part, Scope},
     },
     metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
-    service::{Renewed, Request, Service},
+    service::{RefreshOutcome, Request, Service},
     sync::random,
     telemetry::request_cost::RequestCost,
     upstream::Attempts,
 };
 
 /// A run's lease ends this long after it was last heard of,
-const LEASE: Duration = Duration::from_secs(10);
+const LEASE_TTL: Duration = Duration::from_secs(10);
 /// which is this often.
-const BEAT: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// The next run may be this late.
-const SLACK: Duration = Duration::from_secs(60);
+const SCHEDULE_JITTER: Duration = Duration::from_secs(60);
 /// Nothing new is begun this long before the end.
-const RESERVE: Duration = Duration::from_secs(2);
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 /// Batches that are handed over at a time.
 const HAND_OVER: usize = 8;
 /// Progress is logged after so many wallets.
@@ -142,7 +142,7 @@ impl Refresh {
         let started = self.clock.now();
         if !self
             .watched
-            .acquire_run_lease(owner, started, LEASE, &cost)
+            .acquire_run_lease(owner, started, LEASE_TTL, &cost)
             .await?
         {
             tracing::info!("another run is under way");
@@ -173,11 +173,11 @@ impl Refresh {
     /// Keeps the lease; ends when it is lost.
     async fn keep(&self, owner: u64, lost: &AtomicBool, cost: &RequestCost) {
         loop {
-            tokio::time::sleep(BEAT).await;
+            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
             let now = self.clock.now();
             match self
                 .watched
-                .acquire_run_lease(owner, now, LEASE, cost)
+                .acquire_run_lease(owner, now, LEASE_TTL, cost)
                 .await
             {
                 Ok(true) => {}
@@ -218,7 +218,7 @@ impl Refresh {
 
     async fn hand_over(&self, queue: &dyn Queue, known: &[Known], summary: &mut RunSummary) {
         let now = self.clock.now();
-        let until = now.plus(self.terms.period).plus(SLACK);
+        let until = now.plus(self.terms.period).plus(SCHEDULE_JITTER);
         let mut messages = Vec::new();
         for it in known {
             let moments = fetches(it.fetched_at, self.terms.ttl, now, until);
@@ -270,9 +270,9 @@ impl Refresh {
             let requests = &requests;
             async move {
                 let over = lost.load(Ordering::Relaxed)
-                    || self.clock.now().plus(RESERVE) >= end
+                    || self.clock.now().plus(SHUTDOWN_MARGIN) >= end
                     || requests.load(Ordering::Relaxed) >= budget
-                    || self.service.is_left_alone(Provider::Zerion);
+                    || self.service.is_rate_limited(Provider::Zerion);
                 if over {
                     return None;
                 }
@@ -288,7 +288,7 @@ impl Refresh {
                 };
                 let mut query = Query::all(it.wallet.address, Scope::Aggregate);
                 query.currency = it.wallet.currency;
-                let renewed = self.service.renew(&query, &request).await;
+                let renewed = self.service.refresh(&query, &request).await;
                 request.cost.measure();
                 if let Err(error) = &renewed {
                     let wallet = query.address.in_logs(self.terms.log_addresses);
@@ -309,9 +309,9 @@ impl Refresh {
                 Some((renewed, calls)) => {
                     summary.upstream_requests += calls;
                     match renewed {
-                        Ok(Renewed::Changed) => summary.refreshed += 1,
-                        Ok(Renewed::Unchanged) => summary.unchanged += 1,
-                        Ok(Renewed::Fresh) => summary.fresh += 1,
+                        Ok(RefreshOutcome::Changed) => summary.refreshed += 1,
+                        Ok(RefreshOutcome::Unchanged) => summary.unchanged += 1,
+                        Ok(RefreshOutcome::Fresh) => summary.fresh += 1,
                         Err(_) => summary.failed += 1,
                     }
                 }

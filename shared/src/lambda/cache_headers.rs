@@ -11,7 +11,7 @@ use crate::{
     clock::Timestamp,
     config::ResponseCache,
     domain::{price::PriceKey, query::Query, response::MissingReason},
-    service::{CacheOutcome, Level, Snapshot},
+    service::{CacheOutcome, Detail, Level, Snapshot},
     telemetry::request_cost::RequestCost,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         // Whether it is still used depends on the time of the request.
         put(&[
             price.source as u8,
-            u8::from(snapshot.oldest_prices.allow(*key, price)),
+            u8::from(snapshot.oldest_prices.permits(*key, price)),
             price.refused.map_or(0, |refusal| refusal as u8 + 1),
         ]);
         if let Some(change) = price.change_24h_percent {
@@ -125,7 +125,7 @@ fn member(name: &str, level: &Level, now: Timestamp) -> String {
     }
     // Writing to a string cannot fail.
     let _ = write!(text, "; ttl={}", seconds_left(level.fresh_until, now));
-    if let Some(detail) = level.detail {
+    if let Some(detail) = level.detail.map(Detail::as_str) {
         let _ = write!(text, "; detail={detail}");
     }
     text
@@ -157,6 +157,7 @@ pub(super) fn server_timing(cost: &RequestCost) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::provider::Provider;
 
     #[test]
     fn compares_validators_weakly() {
@@ -188,12 +189,17 @@ mod tests {
         };
         let hit = level(CacheOutcome::Hit, 222_400, false, None);
         assert_eq!(member("structure", &hit, now), "structure; hit; ttl=212");
-        let asked = level(CacheOutcome::Expired, 70_000, true, Some("coinmarketcap"));
+        let asked = level(
+            CacheOutcome::Expired,
+            70_000,
+            true,
+            Some(Detail::Provider(Provider::CoinMarketCap)),
+        );
         assert_eq!(
             member("prices", &asked, now),
             "prices; fwd=stale; stored; ttl=60; detail=coinmarketcap"
         );
-        let stale = level(CacheOutcome::Hit, 9_500, false, Some("upstream-error"));
+        let stale = level(CacheOutcome::Hit, 9_500, false, Some(Detail::UpstreamError));
         assert_eq!(
             member("structure", &stale, now),
             "structure; hit; ttl=-1; detail=upstream-error"

@@ -36,7 +36,7 @@ use crate::{
         query::{InvalidParameter, Query},
         scope::Scope,
     },
-    service::{Request, Service, TRIED_AGAIN},
+    service::{MIN_REVALIDATION_INTERVAL, Request, Service},
 };
 
 /// What a client is told who asks for another path.
@@ -92,7 +92,7 @@ impl HttpHandler {
         let started = Instant::now();
         let context = Request {
             deadline: invocation.deadline_of(self.service.now(), self.deadline),
-            max_age: revalidates(&request.headers).then_some(TRIED_AGAIN),
+            max_age: revalidates(&request.headers).then_some(MIN_REVALIDATION_INTERVAL),
             ..Request::default()
         };
         let mut log_context = LogContext::default();

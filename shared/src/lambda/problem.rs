@@ -284,7 +284,7 @@ impl From<ServiceError> for Problem {
                 "The data provider takes no more requests for now.",
                 retry_after,
             ),
-            Failure::LeftAlone { retry_after } => Self::later(
+            Failure::CircuitOpen { retry_after } => Self::later(
                 Code::UpstreamUnavailable,
                 "The data provider has trouble and is left alone for a while.",
                 Some(retry_after),

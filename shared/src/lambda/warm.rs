@@ -16,7 +16,7 @@ use super::{
 use crate::{
     domain::{address::Address, query::Query, scope::Scope},
     metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
-    service::{CacheOutcome, Renewed, Request, Service, UPSTREAM_ERROR},
+    service::{CacheOutcome, Detail, RefreshOutcome, Request, Service},
     upstream::Attempts,
 };
 
@@ -213,15 +213,15 @@ impl Warmer<'_> {
             ));
         }
         if self.max_age.is_some() {
-            return Ok(match self.service.renew(query, request).await? {
-                Renewed::Fresh => Warmed::Fresh,
-                Renewed::Changed | Renewed::Unchanged => Warmed::Fetched,
+            return Ok(match self.service.refresh(query, request).await? {
+                RefreshOutcome::Fresh => Warmed::Fresh,
+                RefreshOutcome::Changed | RefreshOutcome::Unchanged => Warmed::Fetched,
             });
         }
         let snapshot = self.service.portfolio(query, request).await?;
         let level = snapshot.structure;
         // Old holdings answer a client; here they are a failure.
-        if level.stale && level.detail == Some(UPSTREAM_ERROR) {
+        if level.stale && level.detail == Some(Detail::UpstreamError) {
             return Err(Problem::new(
                 Code::UpstreamUnavailable,
                 "The holdings could not be renewed.",

@@ -19,7 +19,7 @@ use crate::{
         schema::{SAMPLE_EVM, SAMPLE_SOLANA, format, text},
     },
     lambda::page::{MAX_BODY, MAX_FOR_BALANCER},
-    service::TRIED_AGAIN,
+    service::MIN_REVALIDATION_INTERVAL,
 };
 
 fn optional(name: &str, location: ParameterIn, description: &str) -> ParameterBuilder {
@@ -136,7 +136,7 @@ pub(super) fn headers() -> [Parameter; 2] {
             &format!(
                 "`no-cache` has the holdings fetched again, with prices, unless they are younger \
                  than {} seconds. Anything else changes nothing.",
-                TRIED_AGAIN.as_secs()
+                MIN_REVALIDATION_INTERVAL.as_secs()
             ),
         )
         .schema(Some(text()))

@@ -1,9 +1,9 @@
 //! Leaves a service alone that keeps failing.
 //!
 //! ```text
-//!            half of enough of the last 100 calls failed
+//!            half of min_calls of the last 100 calls failed
 //!   closed ──────────────────────────────────────────────► open
-//!     ▲                                                     │ a pause
+//!     ▲                                                     │ a open_duration
 //!     │ the probe succeeded           it failed: as long    │
 //!     └──────────────────────── one probe ◄─────────────────┘
 //! ```
@@ -19,14 +19,14 @@ const WINDOW: usize = 100;
 #[derive(Debug)]
 pub(crate) struct CircuitBreaker {
     /// Fewer calls than this tell nothing.
-    enough: usize,
+    min_calls: usize,
     /// For so long nobody asks.
-    pause: Duration,
+    open_duration: Duration,
     /// Whether each of the last calls failed.
-    failed: VecDeque<bool>,
+    outcomes: VecDeque<bool>,
     open_until: Option<Timestamp>,
     /// Since when somebody tries whether it is well again.
-    probing: Option<Timestamp>,
+    half_open_since: Option<Timestamp>,
     /// Counts openings, probes and closings: what began before the last one
     /// tells nothing any more.
     epoch: u64,
@@ -37,21 +37,21 @@ pub(crate) struct CircuitBreaker {
 pub(crate) struct Permit(u64);
 
 impl CircuitBreaker {
-    /// A closed one that opens for `pause` after half of at least `enough`
+    /// A closed one that opens for `open_duration` after half of at least `min_calls`
     /// calls failed.
-    pub fn new(enough: usize, pause: Duration) -> Self {
+    pub fn new(min_calls: usize, open_duration: Duration) -> Self {
         Self {
-            enough,
-            pause,
-            failed: VecDeque::new(),
+            min_calls,
+            open_duration,
+            outcomes: VecDeque::new(),
             open_until: None,
-            probing: None,
+            half_open_since: None,
             epoch: 0,
         }
     }
 
     /// Whether a call may be made; else how long to wait.
-    pub fn allow(&mut self, now: Timestamp) -> Result<Permit, Duration> {
+    pub fn try_acquire(&mut self, now: Timestamp) -> Result<Permit, Duration> {
         let Some(until) = self.open_until else {
             return Ok(Permit(self.epoch));
         };
@@ -59,36 +59,36 @@ impl CircuitBreaker {
             return Err(until.since(now));
         }
         // A probe whose outcome is never told counts as lost after a while.
-        let lost = |since: Timestamp| now >= since.plus(self.pause);
-        if self.probing.is_some_and(|since| !lost(since)) {
+        let lost = |since: Timestamp| now >= since.plus(self.open_duration);
+        if self.half_open_since.is_some_and(|since| !lost(since)) {
             return Err(Duration::from_secs(1));
         }
-        self.probing = Some(now);
+        self.half_open_since = Some(now);
         self.epoch += 1;
         Ok(Permit(self.epoch))
     }
 
     /// Notes what came of a call.
-    pub fn note(&mut self, permit: Permit, failed: bool, now: Timestamp) {
+    pub fn record(&mut self, permit: Permit, failed: bool, now: Timestamp) {
         if permit != Permit(self.epoch) {
             return;
         }
         if self.open_until.is_some() {
-            self.probing = None;
+            self.half_open_since = None;
             self.epoch += 1;
-            self.open_until = failed.then(|| now.plus(self.pause));
+            self.open_until = failed.then(|| now.plus(self.open_duration));
             return;
         }
-        if self.failed.len() == WINDOW {
-            self.failed.pop_front();
+        if self.outcomes.len() == WINDOW {
+            self.outcomes.pop_front();
         }
-        self.failed.push_back(failed);
-        let failures = self.failed.iter().filter(|failed| **failed).count();
+        self.outcomes.push_back(failed);
+        let failures = self.outcomes.iter().filter(|failed| **failed).count();
         // A call that succeeded is no reason to stop calling.
-        if failed && self.failed.len() >= self.enough && failures * 2 >= self.failed.len() {
-            self.failed.clear();
+        if failed && self.outcomes.len() >= self.min_calls && failures * 2 >= self.outcomes.len() {
+            self.outcomes.clear();
             self.epoch += 1;
-            self.open_until = Some(now.plus(self.pause));
+            self.open_until = Some(now.plus(self.open_duration));
         }
     }
 }
@@ -104,8 +104,8 @@ mod tests {
     fn failing(calls: usize) -> CircuitBreaker {
         let mut breaker = CircuitBreaker::new(10, Duration::from_secs(30));
         for _ in 0..calls {
-            let permit = breaker.allow(at(0)).unwrap();
-            breaker.note(permit, true, at(0));
+            let permit = breaker.try_acquire(at(0)).unwrap();
+            breaker.record(permit, true, at(0));
         }
         breaker
     }
@@ -113,56 +113,56 @@ mod tests {
     #[test]
     fn a_success_does_not_open_it() {
         let mut breaker = failing(9);
-        let permit = breaker.allow(at(1)).unwrap();
-        breaker.note(permit, false, at(1));
-        assert!(breaker.allow(at(1)).is_ok());
+        let permit = breaker.try_acquire(at(1)).unwrap();
+        breaker.record(permit, false, at(1));
+        assert!(breaker.try_acquire(at(1)).is_ok());
     }
 
     #[test]
     fn opens_after_ten_failures_and_closes_after_a_probe() {
         let mut breaker = failing(10);
-        assert_eq!(breaker.allow(at(10)), Err(Duration::from_secs(20)));
+        assert_eq!(breaker.try_acquire(at(10)), Err(Duration::from_secs(20)));
         // One probe at a time.
-        let probe = breaker.allow(at(30)).unwrap();
-        assert_eq!(breaker.allow(at(30)), Err(Duration::from_secs(1)));
-        breaker.note(probe, true, at(31));
-        assert_eq!(breaker.allow(at(60)), Err(Duration::from_secs(1)));
-        let probe = breaker.allow(at(61)).unwrap();
-        breaker.note(probe, false, at(62));
-        let permit = breaker.allow(at(62)).unwrap();
-        breaker.note(permit, true, at(62));
-        assert!(breaker.allow(at(62)).is_ok());
+        let probe = breaker.try_acquire(at(30)).unwrap();
+        assert_eq!(breaker.try_acquire(at(30)), Err(Duration::from_secs(1)));
+        breaker.record(probe, true, at(31));
+        assert_eq!(breaker.try_acquire(at(60)), Err(Duration::from_secs(1)));
+        let probe = breaker.try_acquire(at(61)).unwrap();
+        breaker.record(probe, false, at(62));
+        let permit = breaker.try_acquire(at(62)).unwrap();
+        breaker.record(permit, true, at(62));
+        assert!(breaker.try_acquire(at(62)).is_ok());
     }
 
     #[test]
     fn a_probe_that_nobody_hears_of_does_not_block_for_ever() {
         let mut breaker = failing(10);
-        assert!(breaker.allow(at(30)).is_ok());
-        assert!(breaker.allow(at(59)).is_err());
-        assert!(breaker.allow(at(60)).is_ok());
+        assert!(breaker.try_acquire(at(30)).is_ok());
+        assert!(breaker.try_acquire(at(59)).is_err());
+        assert!(breaker.try_acquire(at(60)).is_ok());
     }
 
     #[test]
     fn only_the_probe_decides() {
         let mut breaker = failing(9);
-        let early = breaker.allow(at(0)).unwrap();
-        let last = breaker.allow(at(0)).unwrap();
-        breaker.note(last, true, at(0));
-        let probe = breaker.allow(at(30)).unwrap();
+        let early = breaker.try_acquire(at(0)).unwrap();
+        let last = breaker.try_acquire(at(0)).unwrap();
+        breaker.record(last, true, at(0));
+        let probe = breaker.try_acquire(at(30)).unwrap();
         // Calls from before it opened come to their ends.
-        breaker.note(early, false, at(31));
-        assert!(breaker.allow(at(31)).is_err());
-        breaker.note(probe, false, at(32));
-        breaker.note(early, true, at(33));
-        assert!(breaker.allow(at(33)).is_ok());
+        breaker.record(early, false, at(31));
+        assert!(breaker.try_acquire(at(31)).is_err());
+        breaker.record(probe, false, at(32));
+        breaker.record(early, true, at(33));
+        assert!(breaker.try_acquire(at(33)).is_ok());
     }
 
     #[test]
     fn a_minority_of_failures_is_put_up_with() {
         let mut breaker = failing(0);
         for call in 0..300 {
-            let permit = breaker.allow(at(0)).unwrap();
-            breaker.note(permit, call % 5 > 2, at(0));
+            let permit = breaker.try_acquire(at(0)).unwrap();
+            breaker.record(permit, call % 5 > 2, at(0));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
         currency::Currency,
         holdings::Holdings,
         portfolio::Portfolio,
-        price::{OldestPrices, PriceKey, PriceTable},
+        price::{PriceAgeLimit, PriceKey, PriceTable},
         response::{Missing, MissingReason, StructureInfo},
         scope::Part,
     },
@@ -30,7 +30,7 @@ pub struct Snapshot {
     /// converted.
     pub unconverted: BTreeSet<PriceKey>,
     /// How old the prices may be that are used.
-    pub oldest_prices: OldestPrices,
+    pub oldest_prices: PriceAgeLimit,
     /// When the holdings were fetched.
     pub fetched_at: Timestamp,
     /// The level of holdings.

@@ -17,13 +17,13 @@ use crate::{
 };
 
 /// An upstream is left alone after half of at least so many calls failed,
-const ENOUGH: usize = 10;
+const MIN_CALLS: usize = 10;
 /// and for so long.
-const LEFT_ALONE: Duration = Duration::from_secs(30);
+const OPEN_DURATION: Duration = Duration::from_secs(30);
 /// The pause before the second one is a random part of this.
-const PAUSE_MS: u64 = 200;
+const MAX_JITTER_MS: u64 = 200;
 /// Whoever limits requests is asked again if it takes them back this soon.
-const SHORT: Duration = Duration::from_secs(1);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Guards the calls to one upstream.
 pub(super) struct CallPolicy {
@@ -31,24 +31,24 @@ pub(super) struct CallPolicy {
     bulkhead: Bulkhead,
     breaker: Mutex<CircuitBreaker>,
     /// How long a call may take.
-    usual: Duration,
+    timeout_in_full: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl CallPolicy {
     /// A guard of `upstream` that lets `concurrency` calls through at a time,
-    /// which may take as long as is `usual`.
+    /// which may take as long as is `timeout_in_full`.
     pub fn new(
         upstream: Provider,
         concurrency: usize,
-        usual: Duration,
+        timeout_in_full: Duration,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             upstream,
             bulkhead: Bulkhead::new(concurrency),
-            breaker: Mutex::new(CircuitBreaker::new(ENOUGH, LEFT_ALONE)),
-            usual,
+            breaker: Mutex::new(CircuitBreaker::new(MIN_CALLS, OPEN_DURATION)),
+            timeout_in_full,
             clock,
         }
     }
@@ -73,17 +73,17 @@ impl CallPolicy {
             let left = until.saturating_duration_since(Instant::now());
             // Asked only when there is room: much may have failed meanwhile.
             let guarded = |left: Duration| async move {
-                let permit = locked(&self.breaker).allow(self.clock.now());
+                let permit = locked(&self.breaker).try_acquire(self.clock.now());
                 let permit = permit.map_err(|wait| {
                     BREAKER_OPEN.add_for(self.upstream, 1);
-                    Failure::LeftAlone { retry_after: wait }
+                    Failure::CircuitOpen { retry_after: wait }
                 })?;
                 let measured = Attempt::begin(self.upstream);
                 let outcome = attempt(left).await;
                 measured.end(outcome.as_ref().err());
                 let trouble = |failure: &Failure| self.counts_as_failure(failure, left);
                 let failed = outcome.as_ref().is_err_and(trouble);
-                locked(&self.breaker).note(permit, failed, self.clock.now());
+                locked(&self.breaker).record(permit, failed, self.clock.now());
                 outcome
             };
             let outcome = self.bulkhead.enter(left, guarded).await;
@@ -91,13 +91,14 @@ impl CallPolicy {
             let Err(failure) = outcome else {
                 return outcome;
             };
-            let Some(pause) = pause(&failure).filter(|_| attempts < most.count()) else {
+            let Some(retry_delay) = retry_delay(&failure).filter(|_| attempts < most.count())
+            else {
                 return Err(failure);
             };
-            if Instant::now() + pause >= until {
+            if Instant::now() + retry_delay >= until {
                 return Err(failure);
             }
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(retry_delay).await;
         }
     }
 
@@ -107,24 +108,24 @@ impl CallPolicy {
     fn counts_as_failure(&self, failure: &Failure, given: Duration) -> bool {
         match failure {
             Failure::Unavailable(_) | Failure::Malformed(_) => true,
-            Failure::Timeout => given + SHORT >= self.usual,
+            Failure::Timeout => given + MAX_RETRY_AFTER >= self.timeout_in_full,
             _ => false,
         }
     }
 }
 
 /// How long to wait before asking again, if that may help.
-fn pause(failure: &Failure) -> Option<Duration> {
+fn retry_delay(failure: &Failure) -> Option<Duration> {
     match failure {
         Failure::Unavailable(_) => {
             // Full jitter, so that those that failed together do not come
             // back together.
-            Some(Duration::from_millis(random() % PAUSE_MS))
+            Some(Duration::from_millis(random() % MAX_JITTER_MS))
         }
         Failure::RateLimited {
             retry_after: Some(wait),
             ..
-        } if *wait <= SHORT => Some(*wait),
+        } if *wait <= MAX_RETRY_AFTER => Some(*wait),
         _ => None,
     }
 }
@@ -141,9 +142,9 @@ mod tests {
 
     fn guard() -> (CallPolicy, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
-        let usual = Duration::from_secs(5);
+        let timeout_in_full = Duration::from_secs(5);
         (
-            CallPolicy::new(Provider::Zerion, 4, usual, clock.clone()),
+            CallPolicy::new(Provider::Zerion, 4, timeout_in_full, clock.clone()),
             clock,
         )
     }
@@ -206,7 +207,7 @@ mod tests {
             last = outcome;
         }
         assert_eq!(made, 10);
-        assert!(matches!(last, Err(Failure::LeftAlone { .. })));
+        assert!(matches!(last, Err(Failure::CircuitOpen { .. })));
         clock.advance(Duration::from_secs(30));
         let well = guard.call(Duration::from_secs(5), Attempts::Two, |_| async { Ok(()) });
         assert_eq!(well.await, Ok(()));

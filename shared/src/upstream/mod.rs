@@ -56,7 +56,7 @@ pub enum Failure {
     },
     /// It kept failing and is not asked for a while.
     #[error("left alone after it kept failing")]
-    LeftAlone {
+    CircuitOpen {
         /// When it is asked again.
         retry_after: Duration,
     },
@@ -85,8 +85,8 @@ pub enum Failure {
 
 impl Failure {
     /// Whether it concerns this process alone, and tells others nothing.
-    pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Busy | Self::LeftAlone { .. })
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Busy | Self::CircuitOpen { .. })
     }
 }
 

@@ -95,8 +95,8 @@ impl Process {
         });
         let table = Table::new(table.client(), clock.clone());
         let retention = Retention {
-            structure: policy.structure.whole(),
-            prices: policy.prices.whole(),
+            structure: policy.structure.max_usable_age(),
+            prices: policy.prices.max_usable_age(),
         };
         let providers = Arc::new(providers.clone());
         let ports = Ports {
@@ -109,9 +109,9 @@ impl Process {
             wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
             assets: Arc::new(DynamoAssetStore::new(table.clone())),
             book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),
-            breakers: Arc::new(DynamoRateLimits::new(table.clone())),
+            rate_limits: Arc::new(DynamoRateLimits::new(table.clone())),
             queue: None,
-            often: None,
+            auto_watch: None,
             clock,
         };
         Self {

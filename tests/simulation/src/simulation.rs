@@ -278,7 +278,7 @@ impl Simulation {
                 request.max_age = Some(max_age);
                 (asked.currency, asked.accepts_fresh) = (currency, false);
                 let renewed = service
-                    .renew(&query(Scope::Aggregate, currency), &request)
+                    .refresh(&query(Scope::Aggregate, currency), &request)
                     .await;
                 asked.end = self.world.now();
                 self.end(&asked, &renewed, |renewed| format!("{renewed:?}"));

@@ -159,14 +159,14 @@ fn known(dimension: ours::Dimension) -> Vec<&'static str> {
     }
 }
 
-fn whole() -> Stack {
+fn max_usable_age() -> Stack {
     let given = [("CmcDailyCredits", "1000"), ("AlarmTopicArn", "topic")];
     Template::read().stack(&given)
 }
 
 #[test]
 fn only_metrics_that_there_are() {
-    let stack = whole();
+    let stack = max_usable_age();
     let mut uses = shown(&stack);
     uses.extend(alarms(&stack).into_values().flat_map(|it| it.uses));
     for it in &uses {
@@ -201,7 +201,7 @@ fn only_metrics_that_there_are() {
 
 #[test]
 fn the_dashboard_shows_all_metrics() {
-    let stack = whole();
+    let stack = max_usable_age();
     let shown: BTreeSet<String> = shown(&stack).into_iter().map(|it| it.metric).collect();
     let missing: Vec<_> = ours::ALL
         .iter()
@@ -350,7 +350,7 @@ const ALARMS: [Told; 21] = [
 
 #[test]
 fn what_alarms_tell() {
-    let stack = whole();
+    let stack = max_usable_age();
     let alarms = alarms(&stack);
     let names: Vec<&str> = alarms.keys().map(String::as_str).collect();
     assert_eq!(names, ALARMS.map(|(name, ..)| name));

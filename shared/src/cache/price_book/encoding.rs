@@ -32,7 +32,7 @@ struct Packed {
 
 /// Packs a price.
 pub fn pack(price: &Price) -> Vec<u8> {
-    let (checked_at, given_at) = (price.checked_at.as_millis(), price.given_at.as_millis());
+    let (checked_at, quoted_at) = (price.checked_at.as_millis(), price.quoted_at.as_millis());
     let packed = Packed {
         coefficient: price.amount.coefficient(),
         exponent: price.amount.exponent(),
@@ -41,8 +41,8 @@ pub fn pack(price: &Price) -> Vec<u8> {
             .map(|change| (change.coefficient(), change.exponent())),
         source: price.source,
         checked_at,
-        given_before: checked_at.saturating_sub(given_at),
-        age: given_at.saturating_sub(price.as_of.as_millis()),
+        given_before: checked_at.saturating_sub(quoted_at),
+        age: quoted_at.saturating_sub(price.as_of.as_millis()),
         refused: price.refused,
     };
     // A vector takes everything.
@@ -62,14 +62,14 @@ pub fn unpack(bytes: &[u8]) -> Result<Price, CorruptItem> {
     if packed.coefficient < 0 {
         return Err(CorruptItem("a negative price".to_owned()));
     }
-    let given_at = packed.checked_at.saturating_sub(packed.given_before);
-    let as_of = given_at.saturating_sub(packed.age);
+    let quoted_at = packed.checked_at.saturating_sub(packed.given_before);
+    let as_of = quoted_at.saturating_sub(packed.age);
     Ok(Price {
         amount: Decimal::new(packed.coefficient, packed.exponent),
         change_24h_percent: packed.change.map(|(c, e)| Decimal::new(c, e)),
         source: packed.source,
         as_of: Timestamp::from_millis(as_of),
-        given_at: Timestamp::from_millis(given_at),
+        quoted_at: Timestamp::from_millis(quoted_at),
         checked_at: Timestamp::from_millis(packed.checked_at),
         refused: packed.refused,
     })

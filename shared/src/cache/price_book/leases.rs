@@ -105,7 +105,7 @@ impl Leases {
     fn note(&self, update: &mut UpdateExpression, wanted: &BTreeSet<QuoteKey>, now: Timestamp) {
         let slot = DemandWindow::of(now);
         update.put(EXPIRES_AT, self.expiry(now));
-        for gone in slot.gone() {
+        for gone in slot.expired() {
             update.remove(wanted_in(gone));
         }
         if !wanted.is_empty() {

@@ -31,9 +31,9 @@ use crate::{
 /// with a pause.
 const ATTEMPT: (u32, u32) = (2, 5);
 /// The table is left alone after half of at least so many calls failed,
-const ENOUGH: usize = 6;
+const MIN_CALLS: usize = 6;
 /// and for so long: requests then cost no time on it.
-const LEFT_ALONE: Duration = Duration::from_secs(2);
+const OPEN_DURATION: Duration = Duration::from_secs(2);
 
 /// One table in DynamoDB.
 pub struct DynamoDb {
@@ -74,7 +74,7 @@ impl DynamoDb {
         Self {
             client: Client::from_conf(sdk.build()),
             name: config.table.clone(),
-            breaker: Mutex::new(CircuitBreaker::new(ENOUGH, LEFT_ALONE)),
+            breaker: Mutex::new(CircuitBreaker::new(MIN_CALLS, OPEN_DURATION)),
             clock,
         }
     }
@@ -90,12 +90,12 @@ impl DynamoDb {
     }
 
     /// Waits for a call, unless the last ones kept failing.
-    async fn guarded<T, E: ProvideErrorMetadata>(
+    async fn call<T, E: ProvideErrorMetadata>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Result<T, SdkError<E>>, CacheError> {
-        let Ok(permit) = locked(&self.breaker).allow(self.clock.now()) else {
+        let Ok(permit) = locked(&self.breaker).try_acquire(self.clock.now()) else {
             let reason = "left alone after it kept failing".to_owned();
             return Err(CacheError { operation, reason });
         };
@@ -104,17 +104,17 @@ impl DynamoDb {
         if answer.as_ref().is_err_and(|error| !is_conditional(error)) {
             DYNAMODB_ERRORS.add(1);
         }
-        locked(&self.breaker).note(permit, failed, self.clock.now());
+        locked(&self.breaker).record(permit, failed, self.clock.now());
         Ok(answer)
     }
 
-    /// As [`Self::guarded`], for operations whose errors are all failures.
+    /// As [`Self::call`], for operations whose errors are all failures.
     async fn answered<T, E: ProvideErrorMetadata>(
         &self,
         operation: &'static str,
         call: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<T, CacheError> {
-        let answer = self.guarded(operation, call).await?;
+        let answer = self.call(operation, call).await?;
         answer.map_err(|error| failed(operation, &error))
     }
 }
@@ -207,7 +207,7 @@ impl TableClient for DynamoDb {
             .set_expression_attribute_values(condition.values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        let answer = self.guarded("PutItem", call).await?;
+        let answer = self.call("PutItem", call).await?;
         written("PutItem", answer, |answer| {
             answer.consumed_capacity.as_ref()
         })
@@ -224,7 +224,7 @@ impl TableClient for DynamoDb {
             .set_expression_attribute_values(condition.values)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        let answer = self.guarded("DeleteItem", call).await?;
+        let answer = self.call("DeleteItem", call).await?;
         written("DeleteItem", answer, |answer| {
             answer.consumed_capacity.as_ref()
         })
@@ -252,7 +252,7 @@ impl TableClient for DynamoDb {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send();
-        match self.guarded("UpdateItem", call).await? {
+        match self.call("UpdateItem", call).await? {
             Ok(answer) => Ok(Consumed {
                 units: units(answer.consumed_capacity()),
                 value: Ok(answer.attributes.unwrap_or_default()),

@@ -107,7 +107,7 @@ pub(in crate::cache) fn read_header(item: &Item) -> Header {
             failed: item.time(names.failed_until).map(|until| FailureMark {
                 until,
                 reason: item.text(names.failure).unwrap_or_default().to_owned(),
-                waited: None,
+                elapsed: None,
             }),
             uncacheable_until: item.time(names.uncacheable_until),
             ..PartHeader::default()

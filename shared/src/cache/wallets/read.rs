@@ -239,7 +239,7 @@ fn read_provider_prices(items: &[&Item], stored: &StoredPart) -> Option<PriceTab
     }
     let mut table = codec::unpack_prices(&packed).ok()?;
     if oldest == stored.fetch {
-        table.prune(|price| price.given_at >= stored.fetched_at);
+        table.prune(|price| price.quoted_at >= stored.fetched_at);
     }
     Some(table)
 }

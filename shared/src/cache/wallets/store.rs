@@ -226,7 +226,7 @@ impl WalletStore for DynamoWalletStore {
             if let Some(failed) = &release.failed {
                 update.put(names.failed_until, time(failed.until));
                 update.put(names.failure, AttributeValue::S(failed.reason.clone()));
-                if let Some(waited) = failed.waited {
+                if let Some(waited) = failed.elapsed {
                     update.put(names.took, number(waited.as_millis()));
                 }
             }

@@ -189,7 +189,7 @@ impl Write<'_> {
         let gone = before.into_iter().flat_map(|before| {
             let entries = before.prices.entries().iter();
             entries.filter(|(key, price)| {
-                price.given_at >= before.fetched_at && new.prices.get(*key).is_none()
+                price.quoted_at >= before.fetched_at && new.prices.get(*key).is_none()
             })
         });
         let both = codec::pack_prices(&new.prices.merged(gone.copied())).map_err(corrupt)?;

@@ -19,7 +19,7 @@ use portfolio::{
         holdings::Holdings,
         scope::{Part, Scope},
     },
-    service::{CacheOutcome, ServiceError, Snapshot},
+    service::{CacheOutcome, Detail, ServiceError, Snapshot},
 };
 
 use crate::{
@@ -175,11 +175,11 @@ impl Checker {
             fallback: scenario.fallback,
             structure: (
                 as_millis(policy.structure.ttl),
-                as_millis(policy.structure.whole()),
+                as_millis(policy.structure.max_usable_age()),
             ),
             prices: (
                 as_millis(policy.prices.ttl),
-                as_millis(policy.prices.whole()),
+                as_millis(policy.prices.max_usable_age()),
             ),
             structure_delay: as_millis(policy.structure_timeout) + THAWED,
             price_delay: as_millis(policy.price_timeout) + THAWED,
@@ -377,7 +377,7 @@ impl Checker {
         let (wallet, level) = (asked.wallet, &snapshot.structure);
         // With neither the table nor the provider, a process's last copy stands
         // in, marked: nothing can tell it of a deletion.
-        let copy = level.stale && level.detail == Some("copy");
+        let copy = level.stale && level.detail == Some(Detail::Copy);
         if let Some(deleted) = self.ledger.deleted_before(wallet, asked.begin)
             && !copy
             && !fetches.is_empty()

@@ -44,7 +44,7 @@ impl Checker {
         };
         let key = holdings.price_key(token);
         let price = snapshot.prices.get(key);
-        let usable = price.filter(|price| snapshot.oldest_prices.allow(key, price));
+        let usable = price.filter(|price| snapshot.oldest_prices.permits(key, price));
         let Some(price) = usable else {
             // Only as long as prices that came with the holdings may be used,
             // and while the holdings are fresh.
@@ -90,9 +90,9 @@ impl Checker {
             PriceSource::Zerion => self.structure_delay,
             _ => self.price_delay,
         };
-        let waited = moment(price.given_at, 0) - told.at;
+        let waited = moment(price.quoted_at, 0) - told.at;
         let in_time = (-self.apart..=delay + self.apart).contains(&waited);
-        let dated = price.as_of <= price.given_at;
+        let dated = price.as_of <= price.quoted_at;
         let same = told.asset == asset.index && told.source == price.source;
         (same && in_time && dated).then_some(told.at)
     }

@@ -27,7 +27,7 @@ fn priced(rows: Vec<Value>) -> Vec<(String, Option<String>)> {
     let body = json!({ "data": rows }).to_string();
     let mut draft = HoldingsBuilder::default();
     read_page(body.as_bytes(), None, &mut draft).unwrap();
-    let finished = draft.finish(Part::Wallet, &draft.map(&NoAssets));
+    let finished = draft.encode(Part::Wallet, &draft.map(&NoAssets));
     let holdings = Holdings::decode(&finished.bytes).unwrap();
     let positions = holdings.positions.iter().map(|position| {
         let key = holdings.price_key(holdings.token(position));

@@ -2,51 +2,54 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
-use super::{Request, Service};
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     domain::{
         currency::Currency,
         decimal::Decimal,
-        price::RejectReason,
-        price::{CmcId, Price, PriceSource},
+        price::{CmcId, Price, PriceSource, RejectReason},
         price_book::{QuoteKey, Shelf},
         price_guard,
         provider::Provider,
     },
-    upstream::{Failure, FallbackQuote, Quote, UpstreamError},
+    service::{
+        context::Request,
+        policy::{FREEZE_TOLERANCE, RECENT_QUOTE},
+    },
+    upstream::{
+        Failure, FallbackQuote, FallbackSource, PriceSource as Quotes, Quote, UpstreamError,
+    },
 };
 
 /// A quote that its own source dates further back than this is none.
 const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
 /// And one of the fallback's, which prices thinly traded tokens.
 const MAX_FALLBACK_AGE: Duration = Duration::from_secs(4 * 3600);
-/// Sources answer from caches of a minute, or of five: a quote that is dated
-/// no further back than this is as of now.
-const RECENT: Duration = Duration::from_secs(600);
-/// A request that took this much longer than its limit was frozen with its
-/// process.
-const THAWED: Duration = Duration::from_secs(2);
+/// Most tokens that the fallback is asked for in one answer; the others are
+/// asked for by the next.
+const MAX_FALLBACK: usize = 300;
+
 /// What a source says of a token: a price, or why it is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct SourceQuote {
     price: Result<Decimal, RejectReason>,
     change_24h_percent: Option<Decimal>,
     as_of: Timestamp,
 }
 
 /// What a source says.
-pub(super) struct Answers {
+pub(super) struct SourceReplies {
     /// When it was asked.
     pub asked_at: Timestamp,
     /// When it had answered.
-    pub given_at: Timestamp,
+    pub quoted_at: Timestamp,
     /// By key; nothing for a key that it was asked for and does not know. A key
     /// whose request failed is not there at all.
-    pub said: BTreeMap<QuoteKey, Option<Said>>,
+    pub said: BTreeMap<QuoteKey, Option<SourceQuote>>,
     /// The source, if it answered.
     pub answered: Option<PriceSource>,
     /// How each request that failed did.
@@ -63,7 +66,7 @@ fn source_of(key: &QuoteKey) -> PriceSource {
 
 /// What is known of a price before its source is asked.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Known<'k> {
+pub(super) struct Baseline<'k> {
     /// What the book has.
     pub before: Option<&'k Price>,
     /// What the asking wallet has, if that may still be used.
@@ -72,11 +75,11 @@ pub(super) struct Known<'k> {
     pub oldest: Timestamp,
 }
 
-impl Answers {
+impl SourceReplies {
     /// The price that `key` has now. What its source does not know, and what
     /// is not believed, keeps the price before it. `None` for a key whose
     /// request failed.
-    pub fn settle(&self, key: &QuoteKey, known: Known<'_>) -> Option<Price> {
+    pub fn resolve(&self, key: &QuoteKey, known: Baseline<'_>) -> Option<Price> {
         let said = self.said.get(key)?;
         let kept = |refused| {
             let before = known.before.copied();
@@ -101,23 +104,44 @@ impl Answers {
             }
             Ok(new) => Price {
                 as_of: said.as_of,
-                ..Price::new(new, said.change_24h_percent, source_of(key), self.given_at)
+                ..Price::new(new, said.change_24h_percent, source_of(key), self.quoted_at)
             },
             Err(refusal) => kept(Some(refusal)),
         })
     }
 }
 
-impl Service {
+/// The price sources.
+pub(in crate::service) struct Sources {
+    pub quotes: Arc<dyn Quotes>,
+    pub fallback: Option<Arc<dyn FallbackSource>>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Sources {
+    /// Returns whether there is a source of prices that CoinMarketCap does not
+    /// list.
+    pub fn has_fallback(&self) -> bool {
+        self.fallback.is_some()
+    }
+
+    /// Returns for how many keys a shelf's source may be asked in one answer.
+    pub fn capacity(&self, shelf: Shelf) -> usize {
+        match shelf {
+            Shelf::Listed => self.quotes.max_ids(),
+            Shelf::Unlisted => MAX_FALLBACK,
+        }
+    }
+
     /// Asks a shelf's source, and waits no longer than `limit`.
-    pub(super) async fn ask_source(
+    pub(super) async fn ask(
         &self,
         shelf: Shelf,
         currency: Currency,
         keys: &BTreeSet<QuoteKey>,
         limit: Duration,
         request: &Request,
-    ) -> Answers {
+    ) -> SourceReplies {
         let asked_at = self.clock.now();
         let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
         for key in keys {
@@ -126,7 +150,7 @@ impl Service {
                 QuoteKey::Unlisted(name) => unlisted.push(name.clone()),
             }
         }
-        let heard: Vec<Option<Heard>> = match shelf {
+        let heard: Vec<Option<BatchReply>> = match shelf {
             Shelf::Listed => vec![self.listed(currency, &listed, limit, request).await],
             Shelf::Unlisted => {
                 let batch = self.fallback.as_ref().map_or(1, |source| source.max_keys());
@@ -135,19 +159,19 @@ impl Service {
                 futures::future::join_all(batches).await
             }
         };
-        let given_at = self.clock.now();
-        let took = given_at.since(asked_at);
+        let quoted_at = self.clock.now();
+        let took = quoted_at.since(asked_at);
         request.cost.phase("prices", took);
-        let mut answers = Answers {
+        let mut answers = SourceReplies {
             asked_at,
-            given_at,
+            quoted_at,
             said: BTreeMap::new(),
             answered: None,
             failed: Vec::new(),
         };
         for (source, asked, answer) in heard.into_iter().flatten() {
             // A process that was frozen meanwhile has an old answer.
-            let answer = match took > limit + THAWED {
+            let answer = match took > limit + FREEZE_TOLERANCE {
                 true => Err(UpstreamError {
                     upstream: source.1,
                     failure: Failure::Timeout,
@@ -181,7 +205,7 @@ impl Service {
         ids: &[CmcId],
         limit: Duration,
         request: &Request,
-    ) -> Option<Heard> {
+    ) -> Option<BatchReply> {
         if ids.is_empty() {
             return None;
         }
@@ -191,7 +215,7 @@ impl Service {
         let read = |quote: Quote| {
             (
                 QuoteKey::Listed(quote.id),
-                said(
+                classify(
                     quote.price,
                     quote.change_24h_percent,
                     quote.as_of,
@@ -212,7 +236,7 @@ impl Service {
         names: &[String],
         limit: Duration,
         request: &Request,
-    ) -> Option<Heard> {
+    ) -> Option<BatchReply> {
         let source = self.fallback.as_ref()?;
         request.cost.upstream_call();
         let quotes = source.prices(names, limit).await;
@@ -220,7 +244,7 @@ impl Service {
         let read = |quote: FallbackQuote| {
             (
                 QuoteKey::Unlisted(quote.key),
-                said(quote.price, None, quote.as_of, now, MAX_FALLBACK_AGE),
+                classify(quote.price, None, quote.as_of, now, MAX_FALLBACK_AGE),
             )
         };
         let asked = names.iter().cloned().map(QuoteKey::Unlisted).collect();
@@ -231,29 +255,29 @@ impl Service {
 }
 
 /// Who was asked in one request, for what, and what it said.
-type Heard = (
+type BatchReply = (
     (PriceSource, Provider),
     Vec<QuoteKey>,
-    Result<Vec<(QuoteKey, Said)>, UpstreamError>,
+    Result<Vec<(QuoteKey, SourceQuote)>, UpstreamError>,
 );
 
 /// A quote at `now`. Coins that are no longer traded keep their last quote:
 /// one that its source dates further back than `oldest` is none.
-fn said(
+fn classify(
     price: Result<Decimal, RejectReason>,
     change_24h_percent: Option<Decimal>,
     dated: Option<Timestamp>,
     now: Timestamp,
     oldest: Duration,
-) -> Said {
+) -> SourceQuote {
     let age = dated.map_or(Duration::ZERO, |at| now.since(at));
-    Said {
+    SourceQuote {
         price: match age > oldest {
             true => price.and(Err(RejectReason::Outdated)),
             false => price,
         },
         change_24h_percent,
-        as_of: match age > RECENT {
+        as_of: match age > RECENT_QUOTE {
             true => now.minus(age),
             false => now,
         },
@@ -272,26 +296,26 @@ mod tests {
         let number = |text| Decimal::parse(text).unwrap();
         let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
         let price = |text, at| Price::new(number(text), None, PriceSource::CoinMarketCap, at);
-        let quoted = |price| Some(said(price, None, None, NOW, MAX_QUOTE_AGE));
-        let settled = |said: Option<Said>, before: Option<Price>| {
-            let answers = Answers {
+        let quoted = |price| Some(classify(price, None, None, NOW, MAX_QUOTE_AGE));
+        let settled = |said: Option<SourceQuote>, before: Option<Price>| {
+            let answers = SourceReplies {
                 asked_at: ago(1),
-                given_at: NOW,
+                quoted_at: NOW,
                 said: BTreeMap::from([(key.clone(), said)]),
                 answered: None,
                 failed: Vec::new(),
             };
-            let known = Known {
+            let known = Baseline {
                 before: before.as_ref(),
                 own: None,
                 oldest: ago(960),
             };
-            answers.settle(&key, known).unwrap()
+            answers.resolve(&key, known).unwrap()
         };
         let before = price("10", ago(60));
         let new = settled(quoted(Ok(number("11"))), Some(before));
         assert_eq!(
-            (new.amount, new.given_at, new.refused),
+            (new.amount, new.quoted_at, new.refused),
             (number("11"), NOW, None)
         );
         assert_eq!(new.checked_at, NOW);
@@ -304,7 +328,7 @@ mod tests {
             ),
         ] {
             let kept = settled(said, Some(before));
-            assert_eq!((kept.amount, kept.given_at), (before.amount, ago(60)));
+            assert_eq!((kept.amount, kept.quoted_at), (before.amount, ago(60)));
             // When it was asked for, so that anything given since is newer.
             assert_eq!((kept.checked_at, kept.refused), (ago(1), refused));
         }
@@ -329,7 +353,7 @@ mod tests {
     fn quotes_are_dated_by_their_source_where_that_matters() {
         let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
         let quoted = |seconds| {
-            said(
+            classify(
                 Ok(Decimal::ONE),
                 None,
                 Some(ago(seconds)),

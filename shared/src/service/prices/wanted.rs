@@ -114,21 +114,21 @@ impl Wanted {
     /// Returns what the price book shall keep fresh for this wallet, by
     /// currency: listed coins in the wallet's, others, which are quoted in
     /// dollars alone, if they have a price.
-    pub fn notable(
+    pub fn tracked(
         &self,
         currency: Currency,
         priced: impl Fn(PriceKey) -> bool,
     ) -> BTreeMap<Currency, Vec<QuoteKey>> {
-        let mut notable: BTreeMap<Currency, Vec<QuoteKey>> = BTreeMap::new();
+        let mut tracked: BTreeMap<Currency, Vec<QuoteKey>> = BTreeMap::new();
         for (key, asset) in self.iter() {
             let of = match asset.quote {
                 QuoteKey::Listed(_) => currency,
                 QuoteKey::Unlisted(_) if priced(key) => Currency::USD,
                 QuoteKey::Unlisted(_) => continue,
             };
-            notable.entry(of).or_default().push(asset.quote.clone());
+            tracked.entry(of).or_default().push(asset.quote.clone());
         }
-        notable
+        tracked
     }
 }
 

@@ -1,5 +1,5 @@
-//! Failures that are remembered for a moment, so that not everybody repeats
-//! them.
+//! Failures that are remembered for a moment, so that requests that follow do
+//! not repeat them.
 
 use std::time::Duration;
 
@@ -7,43 +7,41 @@ use crate::{
     cache::{FailureMark, Header, MAX_FAILURE_TTL},
     clock::Timestamp,
     domain::{provider::Provider, scope::Part},
+    service::policy::{NOT_TRACKABLE_TTL, PREPARING_TTL, TRANSIENT_FAILURE_TTL},
     upstream::{Failure, Quota, UpstreamError},
 };
 
-/// A wallet that the provider does not track.
-const NOT_TRACKABLE: Duration = Duration::from_secs(30);
-/// Trouble that may be over at any moment.
-const TROUBLE: Duration = Duration::from_secs(2);
-/// A wallet that is being prepared, where the provider does not say how long.
-const PREPARING: Duration = Duration::from_secs(3);
-
 /// How a failure is remembered that came after `waited`; one that is this
 /// process's own is not.
-pub(super) fn mark(failure: &Failure, waited: Duration, now: Timestamp) -> Option<FailureMark> {
+pub(super) fn failure_marker(
+    failure: &Failure,
+    waited: Duration,
+    now: Timestamp,
+) -> Option<FailureMark> {
     let (reason, length) = match failure {
-        Failure::NotTrackable => ("not_trackable", NOT_TRACKABLE),
-        Failure::Preparing { retry_after } => ("preparing", retry_after.unwrap_or(PREPARING)),
+        Failure::NotTrackable => ("not_trackable", NOT_TRACKABLE_TTL),
+        Failure::Preparing { retry_after } => ("preparing", retry_after.unwrap_or(PREPARING_TTL)),
         Failure::RateLimited { retry_after, .. } => {
-            ("rate_limited", retry_after.unwrap_or(TROUBLE))
+            ("rate_limited", retry_after.unwrap_or(TRANSIENT_FAILURE_TTL))
         }
-        Failure::Unauthorized(_) => ("unauthorized", TROUBLE),
-        Failure::Rejected(_) => ("rejected", TROUBLE),
-        Failure::Unavailable(_) => ("unavailable", TROUBLE),
-        Failure::Busy | Failure::LeftAlone { .. } => return None,
-        Failure::Timeout => ("timeout", TROUBLE),
-        Failure::Malformed(_) => ("malformed", TROUBLE),
-        Failure::TooLarge(_) => ("too_large", TROUBLE),
+        Failure::Unauthorized(_) => ("unauthorized", TRANSIENT_FAILURE_TTL),
+        Failure::Rejected(_) => ("rejected", TRANSIENT_FAILURE_TTL),
+        Failure::Unavailable(_) => ("unavailable", TRANSIENT_FAILURE_TTL),
+        Failure::Busy | Failure::CircuitOpen { .. } => return None,
+        Failure::Timeout => ("timeout", TRANSIENT_FAILURE_TTL),
+        Failure::Malformed(_) => ("malformed", TRANSIENT_FAILURE_TTL),
+        Failure::TooLarge(_) => ("too_large", TRANSIENT_FAILURE_TTL),
     };
     Some(FailureMark {
         until: now.plus(length.min(MAX_FAILURE_TTL)),
         reason: reason.to_owned(),
         // The next one is waited for longer.
-        waited: (*failure == Failure::Timeout).then_some(waited),
+        elapsed: (*failure == Failure::Timeout).then_some(waited),
     })
 }
 
 /// The failure that is remembered of one of `wanted`, with what is left of it.
-pub(super) fn remembered(
+pub(super) fn cached_failure(
     header: &Header,
     wanted: &[Part],
     now: Timestamp,
@@ -95,7 +93,7 @@ mod tests {
             Failure::Unauthorized(401),
             Failure::Timeout,
         ] {
-            let mark = mark(&failure, Duration::ZERO, now).unwrap();
+            let mark = failure_marker(&failure, Duration::ZERO, now).unwrap();
             let until = mark.until;
             let part = PartHeader {
                 failed: Some(mark),
@@ -105,7 +103,7 @@ mod tests {
                 parts: [(Part::Defi, part)].into(),
                 ..Header::default()
             };
-            let read = |part, at| remembered(&header, &[part], at).map(|error| error.failure);
+            let read = |part, at| cached_failure(&header, &[part], at).map(|error| error.failure);
             assert_eq!(read(Part::Defi, now), Some(failure));
             assert_eq!(read(Part::Wallet, now), None);
             assert_eq!(read(Part::Defi, until), None);

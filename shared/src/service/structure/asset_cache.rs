@@ -1,9 +1,6 @@
 //! The process's copy of the asset registry.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use crate::{
     cache::{
@@ -12,13 +9,10 @@ use crate::{
     },
     clock::Timestamp,
     metrics::REGISTRY_EMPTY,
+    service::policy::EMPTY_REGISTRY_TTL,
     sync::locked,
     telemetry::request_cost::RequestCost,
 };
-
-/// An empty registry is asked for again after this long: the schedule is about
-/// to fill it.
-const EMPTY_TTL: Duration = Duration::from_secs(5);
 
 /// Reads the registry at most once per [`REGISTRY_TTL`].
 pub struct AssetCache {
@@ -42,7 +36,7 @@ impl AssetCache {
         let known = locked(&self.read).clone();
         if let Some((at, assets)) = &known {
             let ttl = if assets.is_empty() {
-                EMPTY_TTL
+                EMPTY_REGISTRY_TTL
             } else {
                 REGISTRY_TTL
             };

@@ -22,7 +22,7 @@ const ENTRY_BYTES: usize = 512;
 const PRICE_BYTES: usize = 72;
 
 /// In-process copies of wallets; the least used go first.
-pub(super) struct WalletCopies(Cache<Address, Arc<CachedWallet>, Bytes>);
+pub(in crate::service) struct WalletCache(Cache<Address, Arc<CachedWallet>, Bytes>);
 
 #[derive(Clone)]
 struct Bytes;
@@ -40,13 +40,13 @@ impl Weighter<Address, Arc<CachedWallet>> for Bytes {
     }
 }
 
-impl Default for WalletCopies {
+impl Default for WalletCache {
     fn default() -> Self {
         Self(Cache::with_weighter(USUAL_WALLETS, MAX_BYTES, Bytes))
     }
 }
 
-impl WalletCopies {
+impl WalletCache {
     /// Keeps a wallet as it was read.
     pub fn keep(&self, address: &Address, wallet: &CachedWallet) {
         if !wallet.parts.is_empty() {
@@ -124,8 +124,8 @@ mod tests {
             currency: Currency::USD,
             prices: PriceTable::default(),
         };
-        let copies = WalletCopies::default();
-        copies.keep(
+        let cache = WalletCache::default();
+        cache.keep(
             &address,
             &CachedWallet {
                 parts: [(Part::Wallet, Arc::new(part))].into(),
@@ -133,8 +133,8 @@ mod tests {
                 ..CachedWallet::default()
             },
         );
-        assert_eq!(copies.under(&address, &header(3)).parts.len(), 1);
-        assert_eq!(copies.under(&address, &header(4)).parts.len(), 0);
-        assert_eq!(copies.under(&address, &Header::default()).parts.len(), 0);
+        assert_eq!(cache.under(&address, &header(3)).parts.len(), 1);
+        assert_eq!(cache.under(&address, &header(4)).parts.len(), 0);
+        assert_eq!(cache.under(&address, &Header::default()).parts.len(), 0);
     }
 }

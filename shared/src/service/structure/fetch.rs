@@ -1,17 +1,21 @@
 //! A miss of the first level: one request to the provider, and the cache's
 //! update.
 
-use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, sync::Mutex, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use futures::future::Either;
 
-use super::{Request, Service, failures::mark, prices::Wanted};
+use super::{asset_cache::AssetCache, negative_cache::failure_marker};
 use crate::{
     cache::{
         CacheError, CachedPart, CachedWallet, Lease, NewStructure, Release, StoreOutcome,
-        asset_registry::Assets, codec, price_book::PageWrite,
+        WalletStore, asset_registry::Assets, codec,
     },
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     domain::{
         currency::Currency,
         price::{Price, PriceSource, PriceTable},
@@ -20,31 +24,20 @@ use crate::{
         response::{Missing, MissingReason},
         scope::{Part, Scope},
     },
+    service::{
+        context::{Detail, Request},
+        demand::Demand,
+        policy::{
+            DEADLINE_MARGIN, FREEZE_TOLERANCE, HEARTBEAT_INTERVAL, LEASE_TTL, Policy,
+            RELEASE_TIMEOUT, SOFT_STRUCTURE_TIMEOUT, UNLEASED_FETCHES, UNLEASED_WINDOW,
+            UNSTORED_TTL,
+        },
+        rate_limits::RateLimits,
+    },
     sync::locked,
     telemetry::request_cost::RequestCost,
-    upstream::{Failure, FetchedStructure, UpstreamError},
+    upstream::{Failure, FetchedStructure, StructureSource, UpstreamError},
 };
-
-/// The provider is waited for at least this long where old holdings may stand
-/// in.
-const SOFT_WAIT: Duration = Duration::from_secs(3);
-/// A request that took this much longer than its limit was frozen with its
-/// process.
-const THAWED: Duration = Duration::from_secs(2);
-/// Whoever has this much less time than the provider may take cannot tell
-/// whether it fails.
-const HURRY: Duration = Duration::from_secs(1);
-/// An answer does not wait longer than this for the end of its lease.
-const RELEASE_TIMEOUT: Duration = Duration::from_millis(150);
-
-/// What could not be stored is fetched by each request that waits for it, for
-/// this long.
-const UNSTORED_TTL: Duration = Duration::from_secs(2);
-/// While the table cannot be used, a process asks the provider no more often
-/// than so many times
-const UNLEASED_FETCHES: usize = 10;
-/// in this time: nothing coordinates these requests.
-const UNLEASED_WINDOW: Duration = Duration::from_secs(10);
 
 /// What a request has fetched.
 #[derive(Default)]
@@ -53,7 +46,7 @@ pub(super) struct Fetched {
     /// Whether all of it is stored.
     pub stored: bool,
     /// Why not, if it is not.
-    pub detail: Option<&'static str>,
+    pub detail: Option<Detail>,
     /// Whether some of it could not be read.
     pub incomplete: bool,
     /// Whether it is what was stored before.
@@ -101,7 +94,18 @@ impl UnleasedLimit {
     }
 }
 
-impl Service {
+/// Fetches holdings from the provider and stores them.
+pub(in crate::service) struct Fetcher {
+    pub provider: Arc<dyn StructureSource>,
+    pub wallets: Arc<dyn WalletStore>,
+    pub assets: AssetCache,
+    pub demand: Arc<dyn Demand>,
+    pub rate_limits: Arc<RateLimits>,
+    pub clock: Arc<dyn Clock>,
+    pub policy: Policy,
+}
+
+impl Fetcher {
     /// Asks the provider once for some parts, and stores what it says under the
     /// lease; without one it is an answer, but not stored.
     ///
@@ -116,33 +120,33 @@ impl Service {
         request: &Request,
     ) -> Result<Fetched, UpstreamError> {
         let lease = under.lease;
-        let limit = self.longest_wait(parts, cached);
+        let limit = self.soft_timeout(parts, cached);
         let started = self.clock.now();
-        let hurried = self.upstream_timeout(limit, request) + HURRY < limit;
+        let deadline_bound = request.timeout(limit, self.clock.now()) + DEADLINE_MARGIN < limit;
         let answer = self.ask_under(query, parts, lease, limit, request).await;
         let (structure, answered_at, assets) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let now = self.clock.now();
-                self.respect(&error, request).await;
+                self.rate_limits.record(&error, &request.cost).await;
                 let failed = match &error.failure {
                     // It had no fair chance: others may have more time.
-                    Failure::Timeout if hurried => None,
-                    failure => mark(failure, now.since(started), now),
+                    Failure::Timeout if deadline_bound => None,
+                    failure => failure_marker(failure, now.since(started), now),
                 };
                 if let Some(lease) = lease {
                     let release = Release {
                         failed,
                         ..Release::default()
                     };
-                    self.give_back(query, lease, &release, request).await;
+                    self.release_lease(query, lease, &release, request).await;
                 }
                 return Err(error);
             }
         };
         let took = answered_at.since(started);
         let mut fetched = Fetched {
-            parts: self.finish(
+            parts: self.encode(
                 query.currency,
                 parts,
                 &structure,
@@ -158,7 +162,7 @@ impl Service {
             old.is_some_and(|old| old.hash == new.hash)
         });
         if fetched.incomplete {
-            fetched.detail = Some("incomplete");
+            fetched.detail = Some(Detail::Incomplete);
             fetched.missing.extend(parts.iter().map(|part| Missing {
                 what: part.as_str(),
                 chain: None,
@@ -167,7 +171,7 @@ impl Service {
             }));
         }
         let Some(lease) = lease else {
-            fetched.detail = fetched.detail.or(Some("uncached"));
+            fetched.detail = fetched.detail.or(Some(Detail::Uncached));
             return Ok(fetched);
         };
         let uncacheable = match fetched.incomplete {
@@ -179,7 +183,7 @@ impl Service {
                 fetched.stored = matches!(stored, Ok(StoreOutcome::Stored));
                 match stored {
                     Ok(StoreOutcome::Stored | StoreOutcome::LeaseLost) => None,
-                    Ok(StoreOutcome::TooLarge) => Some(self.uncacheable_ttl()),
+                    Ok(StoreOutcome::TooLarge) => Some(self.policy.uncacheable_ttl()),
                     Err(error) => {
                         tracing::warn!(%error, "the wallet cannot be stored");
                         under.after_many.then_some(UNSTORED_TTL)
@@ -188,20 +192,20 @@ impl Service {
             }
         };
         if !fetched.stored {
-            fetched.detail = fetched.detail.or(Some("uncached"));
+            fetched.detail = fetched.detail.or(Some(Detail::Uncached));
         }
         if !fetched.stored {
             let release = Release {
                 uncacheable_until: uncacheable.map(|ttl| self.clock.now().plus(ttl)),
                 ..Release::default()
             };
-            self.give_back(query, lease, &release, request).await;
+            self.release_lease(query, lease, &release, request).await;
         }
         Ok(fetched)
     }
 
     /// Encodes what the provider answered, part by part.
-    fn finish(
+    fn encode(
         &self,
         currency: Currency,
         parts: &[Part],
@@ -220,7 +224,7 @@ impl Service {
             request.cost.refused_price();
         }
         let part = |part: &Part| {
-            let finished = structure.draft.finish(*part, &mapping);
+            let finished = structure.draft.encode(*part, &mapping);
             let prices = finished.prices.into_iter().map(|(key, amount, change)| {
                 (key, Price::new(amount, change, PriceSource::Zerion, now))
             });
@@ -258,45 +262,41 @@ impl Service {
         let stored = async {
             let (stored, ()) = futures::join!(
                 self.wallets.store(address, lease, structure, now, cost),
-                self.note_wanted(query, &fetched.parts, request, &concurrent)
+                self.demand
+                    .record(query, &fetched.parts, request, &concurrent)
             );
             stored
         };
         // What was fetched is an answer, whether or not it can be kept.
-        let limit = self.upstream_timeout(self.policy.structure_timeout, request);
+        let limit = request.timeout(self.policy.structure_timeout, self.clock.now());
         let stored = tokio::time::timeout(limit, stored).await;
         cost.merge_concurrent(&concurrent);
         stored.unwrap_or_else(|_| Err(CacheError::deadline()))
     }
 
-    async fn note_wanted(
-        &self,
-        query: &Query,
-        parts: &BTreeMap<Part, Arc<CachedPart>>,
-        request: &Request,
-        cost: &RequestCost,
-    ) {
-        let priced = |key| parts.values().any(|part| part.prices.get(key).is_some());
-        let Ok(wanted) = Wanted::of(parts, self.fallback.is_some(), priced) else {
-            return;
-        };
-        for (currency, keys) in wanted.notable(query.currency, priced) {
-            let notes = self.notes(currency, keys.iter());
-            let write = |note| PageWrite {
-                note,
-                ..PageWrite::default()
-            };
-            let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
-            self.write_book(currency, &notes.collect(), request, cost)
-                .await;
+    /// Keeps the lease for as long as this is waited for; never ends.
+    async fn keep_lease(&self, query: &Query, lease: &Lease, cost: &RequestCost) {
+        loop {
+            tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+            let until = self.clock.now().plus(LEASE_TTL);
+            let renewed = self.wallets.renew(&query.address, lease, until, cost);
+            match renewed.await {
+                Ok(true) => {}
+                // What is fetched will not be stored, but it is an answer.
+                Ok(false) => return std::future::pending().await,
+                Err(error) => tracing::warn!(%error, "the lease cannot be kept"),
+            }
         }
     }
 
     /// How long the provider is waited for: as long as a request may take, or,
     /// where old holdings may stand in, not much longer than the last one took.
-    fn longest_wait(&self, parts: &[Part], cached: &CachedWallet) -> Duration {
+    fn soft_timeout(&self, parts: &[Part], cached: &CachedWallet) -> Duration {
         let limit = self.policy.structure_timeout;
-        let oldest = self.clock.now().minus(self.policy.structure.whole());
+        let oldest = self
+            .clock
+            .now()
+            .minus(self.policy.structure.max_usable_age());
         let usable = parts.iter().all(|part| {
             let read = cached.parts.get(part);
             read.is_some_and(|read| read.fetched_at > oldest)
@@ -308,7 +308,7 @@ impl Service {
             .iter()
             .filter_map(|part| cached.header.parts.get(part));
         let took = headers.filter_map(|header| header.took).max();
-        limit.min(SOFT_WAIT.max(took.unwrap_or_default().saturating_mul(2)))
+        limit.min(SOFT_STRUCTURE_TIMEOUT.max(took.unwrap_or_default().saturating_mul(2)))
     }
 
     /// Asks while the lease is kept.
@@ -342,10 +342,10 @@ impl Service {
         limit: Duration,
         request: &Request,
     ) -> Result<(FetchedStructure, Timestamp, Arc<Assets>), UpstreamError> {
-        let timeout = self.upstream_timeout(limit, request);
+        let timeout = request.timeout(limit, self.clock.now());
         request.cost.upstream_call();
         let started = self.clock.now();
-        let fetch = self.structures.fetch(
+        let fetch = self.provider.fetch(
             &query.address,
             scope_of(parts),
             query.currency,
@@ -362,7 +362,7 @@ impl Service {
         let assets = assets.unwrap_or_default();
         request.cost.phase("zerion", took);
         // A process that was frozen meanwhile has an old answer.
-        if took > timeout + THAWED {
+        if took > timeout + FREEZE_TOLERANCE {
             return Err(UpstreamError {
                 upstream: Provider::Zerion,
                 failure: Failure::Timeout,
@@ -372,14 +372,14 @@ impl Service {
     }
 
     /// Ends the lease early, if that takes no time: it ends by itself anyway.
-    pub(super) async fn give_back(
+    pub async fn release_lease(
         &self,
         query: &Query,
         lease: &Lease,
         release: &Release,
         request: &Request,
     ) {
-        let limit = self.time_left(request).min(RELEASE_TIMEOUT);
+        let limit = request.time_left(self.clock.now()).min(RELEASE_TIMEOUT);
         let release = self
             .wallets
             .release(&query.address, lease, release, &request.cost);

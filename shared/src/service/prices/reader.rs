@@ -1,0 +1,187 @@
+//! The second level: prices.
+//!
+//! KnownPrices are the prices that came with each part's holdings, in the currency of
+//! that fetch, and refreshed ones, in US dollars and in the asked currency.
+//! Listed coins are refreshed in the asked currency, other tokens in dollars.
+//! What an answer needs in another currency than it is known in is converted by
+//! the exchange rate of the dollar, which is a price like any other.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    known::KnownPrices,
+    look_up_all::{LookupResults, has_usable_price, look_up_all},
+    pricing::Pricing,
+    selection::select_prices,
+    shared::SharedPrices,
+    wanted::Wanted,
+};
+use crate::{
+    cache::{CacheError, NewPrices, WalletStore},
+    domain::{
+        currency::Currency, price::PriceTable, price_book::QuoteKey, provider::Provider,
+        query::Query, wallet_prices::WalletPrices,
+    },
+    service::{
+        context::{Detail, Level, Request, ServiceError},
+        structure::LoadedHoldings,
+    },
+    telemetry::request_cost::RequestCost,
+    upstream::{Failure, UpstreamError},
+};
+
+/// The second level of the cache: prices of what a wallet holds.
+pub(in crate::service) struct PriceReader {
+    shared: Arc<SharedPrices>,
+    wallets: Arc<dyn WalletStore>,
+}
+
+impl PriceReader {
+    /// Returns a reader of shared prices that stores a wallet's beside it.
+    pub fn new(shared: Arc<SharedPrices>, wallets: Arc<dyn WalletStore>) -> Self {
+        Self { shared, wallets }
+    }
+
+    /// Returns prices for what is held, in the asked currency.
+    pub async fn get(
+        &self,
+        query: &Query,
+        held: &LoadedHoldings,
+        request: &Request,
+    ) -> Result<(WalletPrices, Level), ServiceError> {
+        let now = self.shared.clock.now();
+        let policy = &self.shared.policy;
+        let oldest = policy.oldest_prices(now);
+        let known = KnownPrices::of(query, held, oldest, now);
+        let wanted = Wanted::of(&held.parts, self.shared.sources.has_fallback(), |key| {
+            known.is_priced(key)
+        })?;
+        let mut pricing = Pricing {
+            query,
+            held,
+            wanted,
+            known,
+            request,
+            policy,
+            clock: &*self.shared.clock,
+        };
+        let checks = pricing.known.checks(&pricing.wanted);
+        let prices = pricing.known.select(oldest);
+        let (due, outcome) = pricing.due(&checks);
+        let rates = pricing.rates_due(&prices);
+        if held.fetched || (due.is_empty() && rates.is_empty()) {
+            let mut level = pricing.hit(&checks, &prices);
+            if held.fetched {
+                level.outcome = held.level.outcome;
+                level.stored = held.level.stored;
+                level.detail = Some(Detail::Provider(Provider::Zerion));
+            }
+            return Ok((prices, level));
+        }
+        let before = prices;
+        let found = look_up_all(&self.shared, &pricing, &due, &rates, &before).await;
+        let fresh = select_prices(&mut pricing, &checks, &due, &found);
+        let stored = self.store_found(&pricing, &fresh, &found).await;
+        let renewed = fresh.values().any(|table| !table.entries().is_empty());
+        let oldest = policy.oldest_prices(self.shared.clock.now());
+        let prices = pricing.known.select(oldest);
+        // Old prices stand in for a failing source; with none at all the
+        // answer would be a wallet worth nothing.
+        let quote_failed = pricing
+            .wanted
+            .iter()
+            .any(|(key, asset)| due.contains(&key) && matches!(asset.quote, QuoteKey::Listed(_)));
+        if let Some(error) = &found.listed.failed
+            && !has_usable_price(&prices.table, oldest)
+            && (quote_failed || prices.unconverted.is_empty())
+        {
+            return Err(error.clone().into());
+        }
+        let checks = pricing.known.checks(&pricing.wanted);
+        let hit = pricing.hit(&checks, &prices);
+        let answered = found.listed.answered.or(found.unlisted.answered);
+        let detail = match (&found.listed.failed, answered) {
+            (Some(error), _) => word(error),
+            (None, Some(source)) => Detail::Provider(source.provider()),
+            (None, None) => Detail::Book,
+        };
+        // Old data that stands in for a failure is a hit, whatever else came.
+        let failed = found.listed.failed.is_some() && hit.stale;
+        let level = Level {
+            outcome: match renewed && !failed {
+                true => outcome,
+                false => hit.outcome,
+            },
+            stored,
+            detail: Some(detail),
+            ..hit
+        };
+        Ok((prices, level))
+    }
+
+    /// Writes the wallet's prices and the book's at once; returns whether the
+    /// wallet's were stored.
+    async fn store_found(
+        &self,
+        pricing: &Pricing<'_>,
+        fresh: &BTreeMap<Currency, PriceTable>,
+        found: &LookupResults,
+    ) -> bool {
+        let (request, held) = (pricing.request, pricing.held);
+        let now = pricing.now();
+        let concurrent = RequestCost::default();
+        let others = found.others.iter().map(|(currency, it)| (*currency, it));
+        let searches = [
+            (pricing.query.currency, &found.listed),
+            (Currency::USD, &found.unlisted),
+        ];
+        let writes = searches.into_iter().chain(others);
+        let writes: Vec<_> = writes
+            .filter(|(_, found)| !found.writes.is_empty())
+            .collect();
+        let book = writes.iter().map(|(currency, found)| {
+            self.shared
+                .write_book(*currency, &found.writes, request, &concurrent)
+        });
+        let book = futures::future::join_all(book);
+        let prices: Vec<NewPrices<'_>> = fresh
+            .iter()
+            .filter(|(_, table)| held.storable && !table.entries().is_empty())
+            .map(|(currency, fresh)| NewPrices {
+                currency: *currency,
+                fresh,
+                previous: held.cached.refreshed.get(currency).map(|read| &**read),
+            })
+            .collect();
+        if prices.is_empty() {
+            if !writes.is_empty() {
+                request.cost.round_trip();
+                book.await;
+                request.cost.merge_concurrent(&concurrent);
+            }
+            return false;
+        }
+        let (address, header) = (&pricing.query.address, &held.cached.header);
+        let cost = &request.cost;
+        let wallet = self
+            .wallets
+            .store_prices(address, header, &prices, now, cost);
+        // The prices are an answer, whether or not they can be kept.
+        let limit = request.timeout(pricing.policy.structure_timeout, pricing.now());
+        let both = async { futures::join!(wallet, book) };
+        let written = tokio::time::timeout(limit, both).await;
+        let (stored, _) = written.unwrap_or_else(|_| (Err(CacheError::deadline()), Vec::new()));
+        cost.merge_concurrent(&concurrent);
+        stored
+            .inspect_err(|error| tracing::warn!(%error, "prices cannot be stored"))
+            .unwrap_or(false)
+    }
+}
+
+/// Returns what an answer's header says of a failure.
+fn word(error: &UpstreamError) -> Detail {
+    match error.failure {
+        Failure::RateLimited { .. } => Detail::RateLimited,
+        _ => Detail::UpstreamError,
+    }
+}

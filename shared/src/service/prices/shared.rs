@@ -1,0 +1,134 @@
+//! The prices that all wallets share: the book, the process's copy of it, and
+//! the sources.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+
+use super::{page_cache::PageCache, sources::Sources, wanted::Wanted};
+use crate::{
+    cache::{
+        CachedPart,
+        price_book::{PageWrite, PriceBook},
+    },
+    clock::{Clock, Timestamp},
+    domain::{
+        currency::Currency,
+        price::Price,
+        price_book::{DemandWindow, Page, QuoteKey, Shelf},
+        query::Query,
+        scope::Part,
+    },
+    service::{context::Request, demand::Demand, policy::Policy, rate_limits::RateLimits},
+    telemetry::request_cost::RequestCost,
+};
+
+/// Shared prices.
+pub(in crate::service) struct SharedPrices {
+    pub book: Arc<dyn PriceBook>,
+    pub page_cache: PageCache,
+    pub sources: Sources,
+    pub rate_limits: Arc<RateLimits>,
+    pub clock: Arc<dyn Clock>,
+    pub policy: Policy,
+}
+
+impl SharedPrices {
+    /// Returns which of `keys` are not known to be recorded as wanted, by page.
+    /// They count as recorded from now on.
+    pub fn notes<'k>(
+        &self,
+        currency: Currency,
+        keys: impl Iterator<Item = &'k QuoteKey>,
+    ) -> BTreeMap<Page, BTreeSet<QuoteKey>> {
+        let now = self.clock.now();
+        let slot = DemandWindow::of(now);
+        let mut notes: BTreeMap<Page, BTreeSet<QuoteKey>> = BTreeMap::new();
+        for key in keys.filter(|key| !self.page_cache.notes(currency, key, slot)) {
+            let page = key.page();
+            notes.entry(page).or_default().insert(key.clone());
+            self.page_cache.change_state(currency, page, now, |state| {
+                state.wanted.entry(slot).or_default().insert(key.clone());
+            });
+        }
+        notes
+    }
+
+    /// Writes to the book, as far as the request's time allows. A failure costs
+    /// freshness, nothing else.
+    pub async fn write_book(
+        &self,
+        currency: Currency,
+        writes: &BTreeMap<Page, PageWrite>,
+        request: &Request,
+        cost: &RequestCost,
+    ) {
+        if writes.is_empty() {
+            return;
+        }
+        let limit = request.timeout(self.policy.price_timeout, self.clock.now());
+        let write = self.book.write(currency, writes, self.clock.now(), cost);
+        match tokio::time::timeout(limit, write).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the price book cannot be written"),
+            Err(_) => tracing::warn!("the price book could not be written in time"),
+        }
+    }
+
+    /// Returns the moment up to which prices of a shelf are to be refreshed at
+    /// `now`.
+    pub fn refresh_due(&self, shelf: Shelf, now: Timestamp) -> Timestamp {
+        refresh_due(&self.policy, shelf, now)
+    }
+
+    /// Returns whether a price need not be refreshed.
+    pub fn is_fresh(&self, price: &Price, shelf: Shelf, now: Timestamp) -> bool {
+        is_fresh(&self.policy, price, shelf, now)
+    }
+}
+
+/// Returns the moment up to which what was asked for is refreshed at `now`: a
+/// little before it expires, so that what expires at nearly the same time is
+/// refreshed at once and stays together.
+fn refresh_due(policy: &Policy, shelf: Shelf, now: Timestamp) -> Timestamp {
+    let ttl = policy.price_ttl(shelf);
+    now.minus(ttl - ttl / 6)
+}
+
+/// Returns whether a price need not be refreshed.
+pub(super) fn is_fresh(policy: &Policy, price: &Price, shelf: Shelf, now: Timestamp) -> bool {
+    let recent = match price.is_unknown() {
+        true => now < price.checked_at.plus(policy.unknown_price_ttl()),
+        false => price.checked_at > refresh_due(policy, shelf, now),
+    };
+    recent && !price.checked_at.is_in_the_future(now)
+}
+
+#[async_trait]
+impl Demand for SharedPrices {
+    async fn record(
+        &self,
+        query: &Query,
+        parts: &BTreeMap<Part, Arc<CachedPart>>,
+        request: &Request,
+        cost: &RequestCost,
+    ) {
+        let priced = |key| parts.values().any(|part| part.prices.get(key).is_some());
+        let Ok(wanted) = Wanted::of(parts, self.sources.has_fallback(), priced) else {
+            return;
+        };
+        for (currency, keys) in wanted.tracked(query.currency, priced) {
+            let notes = self.notes(currency, keys.iter());
+            let write = |note| PageWrite {
+                note,
+                ..PageWrite::default()
+            };
+            let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
+            self.write_book(currency, &notes.collect(), request, cost)
+                .await;
+        }
+    }
+}
