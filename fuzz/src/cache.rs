@@ -11,10 +11,12 @@ use portfolio::{
         holdings_builder::HoldingsBuilder,
         price::PriceTable,
         price_book::{Page, QuoteKey},
+        provider::Provider,
         provider_position::ProviderPosition,
         quantity::Quantity,
         scope::Part,
     },
+    upstream::defillama,
 };
 
 use crate::{
@@ -48,8 +50,9 @@ pub fn stored(bytes: &[u8]) {
         assert_eq!(unpack(&pack(&price)), Ok(price));
     }
     if let Ok(text) = str::from_utf8(bytes) {
-        if let Some(key) = QuoteKey::parse(text) {
-            assert_eq!(QuoteKey::parse(&key.to_string()), Some(key));
+        for provider in Provider::ALL {
+            let key = QuoteKey::parse(provider, text);
+            assert_eq!(QuoteKey::parse(provider, &key.to_string()), key);
         }
         if let Ok(page) = text.parse::<Page>() {
             assert_eq!(page.to_string().parse(), Ok(page));
@@ -62,7 +65,7 @@ fn looked_at(holdings: &Holdings<'_>) {
     for position in &holdings.positions {
         let token = holdings.token(position);
         holdings.price_key(token);
-        holdings.fallback_key(token);
+        defillama::id_of(holdings, token);
         holdings.position_id(position);
         if let Some(quantity) = &position.quantity {
             quantity.mantissa();

@@ -3,7 +3,9 @@
 use portfolio::{
     domain::{
         chain::{Chain, is_native},
-        price::{PriceKey, PriceSource},
+        price::{CmcId, PriceKey},
+        price_book::QuoteId,
+        provider::Provider,
     },
     upstream::coinmarketcap::{read_map, read_quotes},
 };
@@ -17,12 +19,17 @@ pub fn quotes(body: &[u8]) {
         let Ok(quotes) = read_quotes(body, currency) else {
             continue;
         };
-        quotes::check(quotes.into_iter().map(|quote| Told {
-            key: PriceKey::Cmc(quote.id),
-            price: quote.price,
-            change: quote.change_24h_percent,
-            as_of: quote.as_of,
-            source: PriceSource::CoinMarketCap,
+        quotes::check(quotes.into_iter().map(|quote| {
+            let QuoteId::Number(id) = quote.id else {
+                panic!("{} is no number", quote.id);
+            };
+            Told {
+                key: PriceKey::Cmc(CmcId(id)),
+                price: quote.price,
+                change: quote.change_24h_percent,
+                as_of: quote.as_of,
+                source: Provider::CoinMarketCap,
+            }
         }));
     }
 }

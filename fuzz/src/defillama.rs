@@ -2,8 +2,9 @@
 
 use portfolio::{
     domain::{
-        price::{PriceKey, PriceSource},
+        price::PriceKey,
         price_book::{PAGES, QuoteKey},
+        provider::Provider,
     },
     upstream::defillama::read_prices,
 };
@@ -16,13 +17,17 @@ pub fn prices(body: &[u8]) {
         return;
     };
     quotes::check(quotes.into_iter().map(|quote| {
-        assert!(QuoteKey::Unlisted(quote.key.clone()).page().number < PAGES);
+        let key = QuoteKey {
+            provider: Provider::DefiLlama,
+            id: quote.id,
+        };
+        assert!(key.page().number < PAGES);
         Told {
-            key: PriceKey::of_asset(&quote.key),
+            key: PriceKey::of_asset(&key.to_string()),
             price: quote.price,
             change: None,
             as_of: quote.as_of,
-            source: PriceSource::DefiLlama,
+            source: Provider::DefiLlama,
         }
     }));
 }

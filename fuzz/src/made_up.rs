@@ -8,7 +8,8 @@ use portfolio::{
     domain::{
         decimal::Decimal,
         price::RejectReason,
-        price::{CmcId, Price, PriceKey, PriceSource},
+        price::{CmcId, Price, PriceKey},
+        provider::Provider,
         provider_position::{Implementation, ProviderPosition, ProviderProtocol},
         quantity::Quantity,
     },
@@ -322,9 +323,9 @@ impl MadeUpPrice {
         // Differences of two such times always fit.
         let time = |millis: i64| Timestamp::from_millis(millis >> 2);
         let sources = [
-            PriceSource::Zerion,
-            PriceSource::CoinMarketCap,
-            PriceSource::DefiLlama,
+            Provider::Zerion,
+            Provider::CoinMarketCap,
+            Provider::DefiLlama,
         ];
         let refusals = [
             RejectReason::Outlier,

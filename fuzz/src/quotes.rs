@@ -9,8 +9,9 @@ use portfolio::{
     domain::{
         decimal::Decimal,
         price::RejectReason,
-        price::{Price, PriceKey, PriceSource, PriceTable},
+        price::{Price, PriceKey, PriceTable},
         price_guard::within_deviation,
+        provider::Provider,
     },
 };
 
@@ -27,7 +28,7 @@ pub struct Told {
     /// Its own time.
     pub as_of: Option<Timestamp>,
     /// Who tells it.
-    pub source: PriceSource,
+    pub source: Provider,
 }
 
 /// Prices are positive, print as what they are, and come back from the cache.

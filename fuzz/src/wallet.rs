@@ -14,7 +14,8 @@ use portfolio::{
         holdings::Holdings,
         holdings_builder::HoldingsBuilder,
         portfolio::Portfolio,
-        price::{CmcId, Price, PriceAgeLimit, PriceKey, PriceSource, PriceTable},
+        price::{CmcId, Price, PriceAgeLimit, PriceKey, PriceTable},
+        provider::Provider,
         query::{MAX_LIMIT, Query},
         response::StructureInfo,
         scope::{Part, Scope},
@@ -77,7 +78,7 @@ pub fn finished(draft: &HoldingsBuilder, time: Timestamp) -> Stored {
     for part in Part::ALL {
         let finished = draft.encode(part, &mapping);
         for (key, amount, change) in finished.prices {
-            prices.push((key, Price::new(amount, change, PriceSource::Zerion, time)));
+            prices.push((key, Price::new(amount, change, Provider::Zerion, time)));
         }
         parts.insert(part, finished.bytes);
     }
@@ -93,7 +94,7 @@ pub fn count(stored: &[u8]) -> usize {
     assert_eq!(holdings.encode(), stored, "one wallet has one encoding");
     for token in &holdings.tokens {
         holdings.price_key(token);
-        holdings.fallback_key(token);
+        portfolio::upstream::defillama::id_of(&holdings, token);
     }
     holdings.positions.len()
 }

@@ -17,7 +17,7 @@ use crate::{
     lambda::{QueryFunction, http::HttpHandler, refresh::RefreshFunction},
     service::{Policy, Ports, Service},
     upstream::{
-        Failure, FallbackSource, HttpClient, coinmarketcap::CoinMarketCap, defillama::DefiLlama,
+        Failure, HttpClient, QuoteProvider, coinmarketcap::CoinMarketCap, defillama::DefiLlama,
         zerion::Zerion,
     },
 };
@@ -95,14 +95,6 @@ pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failur
 fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
     let clock = table.clock();
     let http = HttpClient::new()?;
-    let fallback: Option<Arc<dyn FallbackSource>> = match config.price_fallback {
-        PriceFallback::DefiLlama => Some(Arc::new(DefiLlama::new(
-            http.clone(),
-            config,
-            clock.clone(),
-        ))),
-        PriceFallback::None => None,
-    };
     let retention = Retention {
         structure: config.structure.max_usable_age(),
         prices: config.prices.max_usable_age(),
@@ -112,15 +104,22 @@ fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
         .often_asked
         .then(|| -> Arc<dyn WatchList> { Arc::new(DynamoWatchlist::new(table.clone())) });
     let keys = Arc::new(KeyRing::new(config, clock.clone()));
-    let ports = Ports {
-        structures: Arc::new(Zerion::new(
+    let mut quotes: Vec<Arc<dyn QuoteProvider>> = vec![Arc::new(CoinMarketCap::new(
+        http.clone(),
+        config,
+        keys.clone(),
+        clock.clone(),
+    ))];
+    if config.price_fallback == PriceFallback::DefiLlama {
+        quotes.push(Arc::new(DefiLlama::new(
             http.clone(),
             config,
-            keys.clone(),
             clock.clone(),
-        )),
-        quotes: Arc::new(CoinMarketCap::new(http, config, keys, clock.clone())),
-        fallback,
+        )));
+    }
+    let ports = Ports {
+        structures: Arc::new(Zerion::new(http, config, keys, clock.clone())),
+        quotes,
         wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
         assets: Arc::new(DynamoAssetStore::new(table.clone())),
         book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),

@@ -199,7 +199,7 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     );
 
     let ids = alive.iter().map(|token| CmcId(900_000 + token));
-    let keys: BTreeSet<QuoteKey> = ids.map(QuoteKey::Listed).collect();
+    let keys: BTreeSet<QuoteKey> = ids.map(QuoteKey::cmc).collect();
     let pages = keys.iter().map(QuoteKey::page).collect();
     let book = DynamoPriceBook::new(world.table(), Duration::from_secs(960));
     let cost = RequestCost::default();
@@ -316,7 +316,7 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
     let before = world.get(WALLET, "wallet").await.ok();
     world.advance(61);
     let book = DynamoPriceBook::new(world.table(), Duration::from_secs(960));
-    let key = QuoteKey::Listed(CmcId(900_001));
+    let key = QuoteKey::cmc(CmcId(900_001));
     let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
     let terms = LeaseTerms {
         now: world.now(),

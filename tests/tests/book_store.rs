@@ -16,7 +16,7 @@ use portfolio::{
     domain::{
         currency::Currency,
         decimal::Decimal,
-        price::{CmcId, Price, PriceSource},
+        price::{CmcId, Price},
         price_book::{DemandWindow, Page, QuoteKey},
         provider::Provider,
     },
@@ -35,8 +35,8 @@ struct Bench {
 
 /// Listed coins that all stand on the same page.
 fn neighbours(count: usize) -> Vec<QuoteKey> {
-    let keys = (1..).map(|id| QuoteKey::Listed(CmcId(id)));
-    let page = QuoteKey::Listed(CmcId(1)).page();
+    let keys = (1..).map(|id| QuoteKey::cmc(CmcId(id)));
+    let page = QuoteKey::cmc(CmcId(1)).page();
     keys.filter(|key| key.page() == page).take(count).collect()
 }
 
@@ -56,12 +56,7 @@ impl Bench {
     }
 
     fn price(&self, amount: i64, at: Timestamp) -> Price {
-        Price::new(
-            Decimal::new(amount, 0),
-            None,
-            PriceSource::CoinMarketCap,
-            at,
-        )
+        Price::new(Decimal::new(amount, 0), None, Provider::CoinMarketCap, at)
     }
 
     async fn put(&self, keys: &[QuoteKey], amount: i64, at: Timestamp) {

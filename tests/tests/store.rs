@@ -15,7 +15,8 @@ use portfolio::{
         currency::Currency,
         decimal::Decimal,
         holdings_builder::HoldingsBuilder,
-        price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
+        price::{CmcId, Price, PriceKey, PriceTable},
+        provider::Provider,
         provider_position::ProviderPosition,
         scope::Part,
     },
@@ -271,7 +272,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
     let now = bench.world.now();
     let table = |id: u32, amount: i64, checked: Timestamp| {
         let amount = Decimal::new(amount, 0);
-        let price = Price::new(amount, None, PriceSource::CoinMarketCap, checked);
+        let price = Price::new(amount, None, Provider::CoinMarketCap, checked);
         PriceTable::new(vec![(PriceKey::Cmc(CmcId(id)), price)])
     };
     let tables = [table(1, 10, now), table(2, 20, now), table(3, 30, now)];

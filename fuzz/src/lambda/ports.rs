@@ -22,15 +22,18 @@ use portfolio::{
         address::Address,
         currency::Currency,
         decimal::Decimal,
-        price::CmcId,
-        price_book::{Page, QuoteKey},
+        holdings::{Holdings, Token},
+        price_book::{Page, QuoteId, QuoteKey},
         provider::Provider,
         scope::{Part, Scope},
     },
     lambda::http::HttpHandler,
     service::{Policy, Ports, Service},
     telemetry::request_cost::RequestCost,
-    upstream::{Attempts, FetchedStructure, PriceSource, Quote, StructureSource, UpstreamError},
+    upstream::{
+        Attempts, FetchedStructure, Quote, QuoteProvider, QuoteTerms, StructureSource,
+        UpstreamError, coinmarketcap,
+    },
 };
 
 use crate::{NOW, wallet};
@@ -45,8 +48,7 @@ pub fn handler(scope: Scope) -> HttpHandler {
     let world = Arc::new(World);
     let ports = Ports {
         structures: world.clone(),
-        quotes: world.clone(),
-        fallback: None,
+        quotes: vec![world.clone()],
         wallets: world.clone(),
         assets: world.clone(),
         book: world.clone(),
@@ -111,24 +113,32 @@ impl StructureSource for World {
 }
 
 #[async_trait]
-impl PriceSource for World {
+impl QuoteProvider for World {
+    fn provider(&self) -> Provider {
+        Provider::CoinMarketCap
+    }
+
+    fn terms(&self) -> QuoteTerms {
+        coinmarketcap::terms(1000)
+    }
+
+    fn id(&self, _: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
+        coinmarketcap::id_of(token)
+    }
+
     async fn quotes(
         &self,
-        ids: &[CmcId],
+        ids: &[QuoteId],
         _: Currency,
         _: Duration,
     ) -> Result<Vec<Quote>, UpstreamError> {
-        let quote = |id: &CmcId| Quote {
-            id: *id,
+        let quote = |id: &QuoteId| Quote {
+            id: id.clone(),
             price: Ok(Decimal::ONE),
             change_24h_percent: None,
             as_of: Some(NOW),
         };
         Ok(ids.iter().map(quote).collect())
-    }
-
-    fn max_ids(&self) -> usize {
-        1000
     }
 }
 

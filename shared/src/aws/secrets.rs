@@ -21,6 +21,7 @@ use crate::{
     aws::client,
     clock::{Clock, Timestamp},
     config::Config,
+    domain::provider::Provider,
     sync::locked,
 };
 
@@ -101,15 +102,6 @@ pub struct KeyRing {
     clock: Arc<dyn Clock>,
 }
 
-/// Whose key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyOf {
-    /// Zerion's.
-    Zerion,
-    /// CoinMarketCap's.
-    CoinMarketCap,
-}
-
 impl KeyRing {
     /// The keys of a configuration that is [`resolve`]d.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
@@ -125,12 +117,14 @@ impl KeyRing {
         }
     }
 
-    /// A key.
-    pub fn get(&self, whose: KeyOf) -> SecretString {
+    /// Returns a provider's key.
+    pub fn get(&self, whose: Provider) -> SecretString {
         let keys = locked(&self.keys);
         match whose {
-            KeyOf::Zerion => keys.zerion.clone(),
-            KeyOf::CoinMarketCap => keys.coinmarketcap.clone(),
+            Provider::Zerion => keys.zerion.clone(),
+            Provider::CoinMarketCap => keys.coinmarketcap.clone(),
+            // It takes none.
+            Provider::DefiLlama => SecretString::default(),
         }
     }
 
@@ -139,7 +133,7 @@ impl KeyRing {
     pub async fn reload_if_rotated(
         &self,
         refused: &SecretString,
-        whose: KeyOf,
+        whose: Provider,
     ) -> Option<SecretString> {
         let (config, looked) = self.origin.as_ref()?;
         let mut looked = looked.lock().await;

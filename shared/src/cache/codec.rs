@@ -11,7 +11,8 @@ use crate::{
     domain::{
         decimal::Decimal,
         price::RejectReason,
-        price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
+        price::{CmcId, Price, PriceKey, PriceTable},
+        provider::Provider,
     },
 };
 
@@ -94,7 +95,7 @@ struct Change {
 /// Who said it and when; a handful per table, save for DeFiLlama's own times.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Provenance {
-    source: PriceSource,
+    source: Provider,
     as_of: i64,
     quoted_at: i64,
     checked_at: i64,
@@ -218,7 +219,7 @@ mod tests {
                 |(coefficient, exponent, change, as_of, checked, refused)| Price {
                     amount: Decimal::new(coefficient, exponent),
                     change_24h_percent: change.map(|(c, e)| Decimal::new(c, e % 300)),
-                    source: PriceSource::CoinMarketCap,
+                    source: Provider::CoinMarketCap,
                     as_of: Timestamp::from_millis(as_of),
                     quoted_at: Timestamp::from_millis(checked),
                     checked_at: Timestamp::from_millis(as_of + checked),

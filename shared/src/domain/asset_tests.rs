@@ -42,7 +42,8 @@ fn held(rows: &[ProviderPosition], assets: &dyn AssetResolver) -> BTreeMap<Strin
             let price = finished.prices.iter().find(|(of, ..)| *of == key);
             let one = Held {
                 key,
-                fallback: holdings.fallback_key(token),
+                fallback: crate::upstream::defillama::id_of(&holdings, token)
+                    .map(|id| id.to_string()),
                 cmc: token.cmc,
                 scaled: token.scaled,
                 price: price.map(|(_, price, _)| price.to_string()),

@@ -96,11 +96,11 @@ fn median(mut rates: Vec<Price>, least: usize) -> Option<Price> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Timestamp, domain::price::PriceSource};
+    use crate::{clock::Timestamp, domain::provider::Provider};
 
     fn price(text: &str, at: i64) -> Price {
         let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
-        Price::new(amount, None, PriceSource::CoinMarketCap, at)
+        Price::new(amount, None, Provider::CoinMarketCap, at)
     }
 
     fn rate(text: &str) -> ExchangeRates {

@@ -208,25 +208,19 @@ impl<'a> Holdings<'a> {
         asset.price_key()
     }
 
-    /// What the fallback source calls the token: `chain:contract`, for native
-    /// coins the zero address, on Solana the wrapped coin's. None where it
-    /// cannot be told.
-    pub fn fallback_key(&self, token: &Token<'_>) -> Option<String> {
-        let chain = Chain::by_id(self.chain(token))?.defillama;
-        let native = match chain {
-            "solana" => "So11111111111111111111111111111111111111112",
-            _ => "0x0000000000000000000000000000000000000000",
-        };
+    /// Returns the token's contract in the form that tells whether two are the
+    /// same; `native` for native coins. `None` where it cannot be told, and for
+    /// one that could not stand in a list or a name.
+    pub fn contract(&self, token: &Token<'_>, native: &'static str) -> Option<String> {
         let mut buffer = [0; MAX_TEXT];
         let contract = match (&token.identity, &token.address) {
             (Identity::Row { .. }, _) => return None,
             (_, Some(address)) => contract_form(address.text(&mut buffer)),
             (_, None) => Cow::Borrowed(token.native.then_some(native)?),
         };
-        // It becomes part of a list in a URL, and a name in the table.
         let plain = contract.len() <= LONGEST_CONTRACT
             && contract.bytes().all(|it| it.is_ascii_alphanumeric());
-        (plain && !contract.is_empty()).then(|| format!("{chain}:{contract}"))
+        (plain && !contract.is_empty()).then(|| contract.into_owned())
     }
 
     /// The position's id as the provider gave it.

@@ -16,7 +16,8 @@ use super::{
     holdings::Holdings,
     holdings_builder::HoldingsBuilder,
     portfolio::Portfolio,
-    price::{Price, PriceAgeLimit, PriceSource, PriceTable},
+    price::{Price, PriceAgeLimit, PriceTable},
+    provider::Provider,
     provider_position::{Implementation, ProviderPosition, ProviderProtocol},
     quantity::Quantity,
     query::Query,
@@ -78,9 +79,8 @@ fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>
     }
     let finished = Part::ALL.map(|part| (part, draft.encode(part, &draft.map(&NoAssets))));
     let prices = finished.iter().flat_map(|(_, part)| &part.prices);
-    let prices = prices.map(|(key, amount, change)| {
-        (*key, Price::new(*amount, *change, PriceSource::Zerion, NOW))
-    });
+    let prices = prices
+        .map(|(key, amount, change)| (*key, Price::new(*amount, *change, Provider::Zerion, NOW)));
     let prices = PriceTable::new(prices.collect());
     let decoded = finished
         .iter()

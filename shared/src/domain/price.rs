@@ -52,30 +52,6 @@ impl PriceKey {
     }
 }
 
-/// Who said what something costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum PriceSource {
-    /// The price that came with the structure.
-    Zerion,
-    /// CoinMarketCap's quote.
-    CoinMarketCap,
-    /// DeFiLlama's, for what CoinMarketCap does not list.
-    DefiLlama,
-}
-
-impl PriceSource {
-    /// The lower-case word in answers and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Zerion => "zerion",
-            Self::CoinMarketCap => "coinmarketcap",
-            Self::DefiLlama => "defillama",
-        }
-    }
-}
-
 /// Why a source's newest price was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RejectReason {
@@ -102,17 +78,6 @@ impl RejectReason {
     }
 }
 
-impl PriceSource {
-    /// Returns the provider by this name.
-    pub fn provider(self) -> Provider {
-        match self {
-            Self::Zerion => Provider::Zerion,
-            Self::CoinMarketCap => Provider::CoinMarketCap,
-            Self::DefiLlama => Provider::DefiLlama,
-        }
-    }
-}
-
 /// A price per token in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -122,7 +87,7 @@ pub struct Price {
     /// Change over 24 hours in percent (5.33 is 5.33 %), where known.
     pub change_24h_percent: Option<Decimal>,
     /// Who said so.
-    pub source: PriceSource,
+    pub source: Provider,
     /// The time that the source gives it, if that is notably earlier than the
     /// moment of asking; else that moment.
     pub as_of: Timestamp,
@@ -141,7 +106,7 @@ impl Price {
     pub fn new(
         amount: Decimal,
         change_24h_percent: Option<Decimal>,
-        source: PriceSource,
+        source: Provider,
         now: Timestamp,
     ) -> Self {
         Self {
@@ -156,7 +121,7 @@ impl Price {
     }
 
     /// The mark that `source` was asked at `now` and knows no price.
-    pub fn unknown(source: PriceSource, now: Timestamp) -> Self {
+    pub fn unknown(source: Provider, now: Timestamp) -> Self {
         Self::new(Decimal::ZERO, None, source, now)
     }
 
@@ -253,7 +218,7 @@ impl PriceTable {
     /// Whether a source was asked for `key` and did not know it.
     pub fn is_unknown(&self, key: PriceKey) -> bool {
         self.entry(key)
-            .is_some_and(|price| price.is_unknown() && price.source != PriceSource::Zerion)
+            .is_some_and(|price| price.is_unknown() && price.source != Provider::Zerion)
     }
 
     /// Why what a source last said of `key` was refused, if it was.
@@ -289,7 +254,7 @@ impl PriceTable {
     pub fn unanswered(
         &self,
         keys: impl IntoIterator<Item = PriceKey>,
-        source: PriceSource,
+        source: Provider,
         now: Timestamp,
     ) -> Vec<(PriceKey, Price)> {
         let kept = |key| {
@@ -313,12 +278,7 @@ mod tests {
 
     fn price(amount: &str, at: i64) -> Price {
         let amount = Decimal::parse(amount).unwrap();
-        Price::new(
-            amount,
-            None,
-            PriceSource::Zerion,
-            Timestamp::from_millis(at),
-        )
+        Price::new(amount, None, Provider::Zerion, Timestamp::from_millis(at))
     }
 
     #[test]
@@ -352,7 +312,7 @@ mod tests {
         let key = PriceKey::of_asset("some");
         let (old, given) = (price("1", 1), price("2", 5));
         let at = Timestamp::from_millis(9);
-        let source = PriceSource::DefiLlama;
+        let source = Provider::DefiLlama;
         for vain in [old.checked(at, None), Price::unknown(source, at)] {
             for entries in [[given, vain], [vain, given]] {
                 let table = PriceTable::new(entries.map(|price| (key, price)).to_vec());
@@ -368,7 +328,7 @@ mod tests {
         let (known, unknown) = (PriceKey::of_asset("some"), PriceKey::of_asset("other"));
         let table = PriceTable::new(vec![(known, price("1", 1))]);
         let now = Timestamp::from_millis(9);
-        let asked = table.unanswered([known, unknown], PriceSource::CoinMarketCap, now);
+        let asked = table.unanswered([known, unknown], Provider::CoinMarketCap, now);
         let table = table.merged(asked);
         assert_eq!(table.get(known).unwrap().as_of, Timestamp::from_millis(1));
         assert_eq!(table.checked_at(known), Some(now));

@@ -1,8 +1,8 @@
 //! The shared price book: what is priced once for all wallets.
 //!
 //! Its prices are spread over pages by a hash, and refreshed a page at a time:
-//! whoever finds a page stale asks, with the one request that it makes anyway,
-//! for everything on it that anybody wanted lately. How many requests there
+//! a request that finds a page stale asks, with the one request that it makes
+//! anyway, for everything on it that was wanted lately. How many requests there
 //! are then depends on the number of pages, not on the number of wallets.
 
 use std::{fmt, str::FromStr, time::Duration};
@@ -12,83 +12,92 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{price::CmcId, provider::Provider};
 use crate::clock::Timestamp;
 
-/// Pages per shelf and currency.
+/// Pages per provider and currency.
 pub const PAGES: u8 = 64;
 
-/// What the book has a price of.
+/// What a provider calls an asset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum QuoteKey {
-    /// A coin that CoinMarketCap lists.
-    Listed(CmcId),
-    /// A token that it does not, by the fallback's `chain:contract`.
-    Unlisted(String),
+pub enum QuoteId {
+    /// A number, such as CoinMarketCap's ids.
+    Number(u32),
+    /// A text, such as DeFiLlama's `chain:contract`.
+    Text(String),
+}
+
+impl QuoteId {
+    /// Reads what `Display` wrote: digits are a number.
+    pub fn of(text: &str) -> Self {
+        match text.parse::<u32>() {
+            Ok(number) if number.to_string() == text => Self::Number(number),
+            _ => Self::Text(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for QuoteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(id) => write!(f, "{id}"),
+            Self::Text(name) => f.write_str(name),
+        }
+    }
+}
+
+/// What the book has a price of: an asset as one provider knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuoteKey {
+    /// The provider that is asked for it.
+    pub provider: Provider,
+    /// What that calls it.
+    pub id: QuoteId,
 }
 
 impl QuoteKey {
-    /// Reads what `Display` wrote; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        if text.contains(':') {
-            return Some(Self::Unlisted(text.to_owned()));
+    /// Returns the key of a coin that CoinMarketCap lists.
+    pub fn cmc(id: CmcId) -> Self {
+        Self {
+            provider: Provider::CoinMarketCap,
+            id: QuoteId::Number(id.0),
         }
-        text.parse().ok().map(|id| Self::Listed(CmcId(id)))
     }
 
-    /// The page that it stands on.
+    /// Reads what a key's `Display` wrote on one of the provider's pages.
+    pub fn parse(provider: Provider, text: &str) -> Self {
+        Self {
+            provider,
+            id: QuoteId::of(text),
+        }
+    }
+
+    /// Returns the page that it stands on.
     pub fn page(&self) -> Page {
         let hash = xxh3_64(self.to_string().as_bytes());
         Page {
-            shelf: match self {
-                Self::Listed(_) => Shelf::Listed,
-                Self::Unlisted(_) => Shelf::Unlisted,
-            },
+            provider: self.provider,
             number: u8::try_from(hash % u64::from(PAGES)).unwrap_or_default(),
         }
     }
 }
 
 impl fmt::Display for QuoteKey {
+    /// Writes the id alone: on a page all keys are of one provider.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listed(id) => write!(f, "{}", id.0),
-            Self::Unlisted(name) => f.write_str(name),
-        }
-    }
-}
-
-/// Whose prices a page holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Shelf {
-    /// CoinMarketCap's.
-    Listed,
-    /// The fallback's.
-    Unlisted,
-}
-
-impl Shelf {
-    /// Returns the provider that is asked for its prices.
-    pub fn provider(self) -> Provider {
-        match self {
-            Self::Listed => Provider::CoinMarketCap,
-            Self::Unlisted => Provider::DefiLlama,
-        }
+        self.id.fmt(f)
     }
 }
 
 /// A page of the book, in some currency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Page {
-    /// On which shelf.
-    pub shelf: Shelf,
+    /// Whose prices it holds.
+    pub provider: Provider,
     /// From 0 to [`PAGES`] - 1.
     pub number: u8,
 }
 
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.shelf {
-            Shelf::Listed => write!(f, "{:02}", self.number),
-            Shelf::Unlisted => write!(f, "u{:02}", self.number),
-        }
+        write!(f, "{}{:02}", self.provider.page_prefix(), self.number)
     }
 }
 
@@ -96,12 +105,13 @@ impl FromStr for Page {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (shelf, number) = match text.strip_prefix('u') {
-            Some(number) => (Shelf::Unlisted, number),
-            None => (Shelf::Listed, text),
+        let of = |provider: Provider| {
+            let number = text.strip_prefix(provider.page_prefix())?;
+            let digits = number.bytes().all(|digit| digit.is_ascii_digit());
+            let number = number.parse().ok().filter(|it| digits && *it < PAGES)?;
+            Some(Self { provider, number })
         };
-        let number = number.parse().ok().filter(|number| *number < PAGES);
-        number.map(|number| Self { shelf, number }).ok_or(())
+        Provider::ALL.into_iter().find_map(of).ok_or(())
     }
 }
 
@@ -147,16 +157,24 @@ mod tests {
 
     #[test]
     fn keys_are_read_back_and_keep_their_page() {
-        let unlisted = QuoteKey::Unlisted("base:0xa".to_owned());
-        for key in [QuoteKey::Listed(CmcId(1027)), unlisted] {
-            assert_eq!(QuoteKey::parse(&key.to_string()), Some(key.clone()));
+        let text = QuoteKey {
+            provider: Provider::DefiLlama,
+            id: QuoteId::Text("base:0xa".to_owned()),
+        };
+        for key in [QuoteKey::cmc(CmcId(1027)), text] {
+            assert_eq!(QuoteKey::parse(key.provider, &key.to_string()), key);
             assert!(key.page().number < PAGES);
         }
-        assert_eq!(QuoteKey::parse("expires_at"), None);
-        assert_eq!("u07".parse::<Page>().unwrap().to_string(), "u07");
-        assert!("64".parse::<Page>().is_err());
         // Where a key stands must not change between versions.
-        assert_eq!(QuoteKey::Listed(CmcId(1027)).page().to_string(), "04");
+        assert_eq!(QuoteKey::cmc(CmcId(1027)).page().to_string(), "04");
+        let seventh = Page {
+            provider: Provider::DefiLlama,
+            number: 7,
+        };
+        assert_eq!(seventh.to_string(), "u07");
+        assert_eq!("u07".parse::<Page>(), Ok(seventh));
+        assert_eq!("04".parse(), Ok(QuoteKey::cmc(CmcId(1027)).page()));
+        assert!("64".parse::<Page>().is_err() && "+1".parse::<Page>().is_err());
     }
 
     #[test]

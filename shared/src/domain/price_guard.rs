@@ -4,10 +4,7 @@
 //! make anybody rich or poor. A price that is refused leaves the one before it
 //! in place, and the reason stays with it.
 
-use super::{
-    decimal::Decimal,
-    price::{Price, PriceSource},
-};
+use super::{decimal::Decimal, price::Price, provider::Provider};
 
 /// A price that is more than this many times another, or less than that part
 /// of it, is not believed.
@@ -33,7 +30,7 @@ pub fn accept_for_book(
     own: Option<&Price>,
 ) -> bool {
     let confirmed =
-        |own: &Price| own.source == PriceSource::Zerion && within_deviation(new, own.amount);
+        |own: &Price| own.source == Provider::Zerion && within_deviation(new, own.amount);
     match before {
         Some(before) => within_deviation(new, before) || own.is_some_and(confirmed),
         None => own.map_or(!previously_rejected, |own| {
@@ -71,7 +68,7 @@ mod tests {
         Decimal::parse(text).unwrap()
     }
 
-    fn price(text: &str, source: PriceSource) -> Price {
+    fn price(text: &str, source: Provider) -> Price {
         Price::new(number(text), None, source, Timestamp::default())
     }
 
@@ -86,8 +83,8 @@ mod tests {
 
     #[test]
     fn the_book_believes_itself_before_the_wallet() {
-        let (zerion, cmc) = (PriceSource::Zerion, PriceSource::CoinMarketCap);
-        let believed = |new, before: Option<&str>, own: Option<(&str, PriceSource)>| {
+        let (zerion, cmc) = (Provider::Zerion, Provider::CoinMarketCap);
+        let believed = |new, before: Option<&str>, own: Option<(&str, Provider)>| {
             let own = own.map(|(text, source)| price(text, source));
             accept_for_book(number(new), before.map(number), false, own.as_ref())
         };

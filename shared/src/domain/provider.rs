@@ -2,24 +2,45 @@
 
 use std::fmt;
 
-/// A service that is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// A service that is asked. The order is part of the cache's format: new ones go
+/// last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "openapi",
+    derive(utoipa::ToSchema),
+    schema(as = PriceSource, description = "Who said what something costs.")
+)]
+#[serde(rename_all = "lowercase")]
 pub enum Provider {
-    /// What wallets hold.
+    /// Zerion: the price that came with the structure.
     Zerion,
-    /// Prices.
+    /// CoinMarketCap's quote.
     CoinMarketCap,
-    /// Prices of what CoinMarketCap does not list.
+    /// DeFiLlama's, for what CoinMarketCap does not list.
     DefiLlama,
 }
 
 impl Provider {
-    /// The lower-case word in logs and headers.
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Zerion, Self::CoinMarketCap, Self::DefiLlama];
+
+    /// Returns the lower-case word in answers, logs and headers.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Zerion => "zerion",
             Self::CoinMarketCap => "coinmarketcap",
             Self::DefiLlama => "defillama",
+        }
+    }
+
+    /// Returns what the numbers of its pages in the price book begin with.
+    pub fn page_prefix(self) -> &'static str {
+        match self {
+            Self::Zerion => "z",
+            Self::CoinMarketCap => "",
+            Self::DefiLlama => "u",
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct RefreshBatch {
 }
 
 impl RefreshBatch {
-    /// The best use of one request for at most `room` keys of one shelf: first
+    /// The best use of one request for at most `room` keys of one provider: first
     /// what is needed, then as many whole pages as fit. If not even that fits,
     /// the pages whose needs have waited longest come first, so that what does
     /// not fit is taken by the next.
@@ -128,15 +128,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::{price::CmcId, price_book::Shelf};
+    use crate::domain::{price::CmcId, provider::Provider};
 
     fn keys(ids: std::ops::Range<u32>) -> BTreeSet<QuoteKey> {
-        ids.map(|id| QuoteKey::Listed(CmcId(id))).collect()
+        ids.map(|id| QuoteKey::cmc(CmcId(id))).collect()
     }
 
     fn page(number: u8) -> Page {
         Page {
-            shelf: Shelf::Listed,
+            provider: Provider::CoinMarketCap,
             number,
         }
     }
@@ -170,7 +170,7 @@ mod tests {
         let plan = RefreshBatch::new(&pages, 30);
         assert_eq!(plan.ask.len(), 30);
         assert!(plan.ask.is_superset(&keys(0..6)));
-        assert!(!plan.ask.contains(&QuoteKey::Listed(CmcId(6))));
+        assert!(!plan.ask.contains(&QuoteKey::cmc(CmcId(6))));
         assert_eq!(plan.complete, BTreeSet::from([page(0), page(1)]));
         assert_eq!(plan.partial, Some(page(2)));
         assert_eq!(plan.release, BTreeSet::from([page(3)]));

@@ -10,8 +10,9 @@ use super::{
     currency::Currency,
     decimal::Decimal,
     identifier::{AsText, Icon, Identifier},
+    price::Price,
     price::RejectReason,
-    price::{Price, PriceSource},
+    provider::Provider,
     quantity::{AsDecimal, Quantity},
     scope::Scope,
 };
@@ -222,7 +223,7 @@ pub(super) struct PriceBody {
     #[serde(serialize_with = "text")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::domain::schema::DecimalText))]
     pub amount: Decimal,
-    pub source: PriceSource,
+    pub source: Provider,
     /// When it was right.
     pub as_of: Timestamp,
     /// Its change over 24 hours; null where the source does not tell.

@@ -96,12 +96,12 @@ mod tests {
     use super::*;
     use crate::{
         clock::Timestamp,
-        domain::{decimal::Decimal, price::CmcId, price::PriceSource},
+        domain::{decimal::Decimal, price::CmcId, provider::Provider},
     };
 
     fn price(text: &str, at: i64) -> Price {
         let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
-        Price::new(amount, None, PriceSource::Zerion, at)
+        Price::new(amount, None, Provider::Zerion, at)
     }
 
     fn selected(

@@ -46,7 +46,7 @@ use crate::{
     },
     clock::{Clock, Timestamp},
     domain::{address::Address, provider::Provider, query::Query, scope::Part},
-    upstream::{Failure, FallbackSource, PriceSource, StructureSource, UpstreamError},
+    upstream::{Failure, QuoteProvider, StructureSource, UpstreamError},
 };
 
 /// Everything outside that the service speaks to.
@@ -54,10 +54,8 @@ use crate::{
 pub struct Ports {
     /// Tells what wallets hold.
     pub structures: Arc<dyn StructureSource>,
-    /// Tells prices of listed coins.
-    pub quotes: Arc<dyn PriceSource>,
-    /// Tells prices of other tokens, if a source is to be asked.
-    pub fallback: Option<Arc<dyn FallbackSource>>,
+    /// Quote prices; each token is asked for at the first one that may know it.
+    pub quotes: Vec<Arc<dyn QuoteProvider>>,
     /// Keeps wallets.
     pub wallets: Arc<dyn WalletStore>,
     /// Keeps the asset registry.
@@ -95,8 +93,7 @@ impl Service {
             book: ports.book,
             page_cache: PageCache::default(),
             sources: Sources {
-                quotes: ports.quotes,
-                fallback: ports.fallback,
+                providers: ports.quotes,
                 clock: clock.clone(),
             },
             rate_limits: rate_limits.clone(),

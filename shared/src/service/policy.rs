@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     config::{Config, Lifetime},
-    domain::{price::PriceAgeLimit, price_book::Shelf, provider::Provider},
+    domain::{price::PriceAgeLimit, provider::Provider},
+    upstream::QuoteTerms,
 };
 
 // Freshness.
@@ -17,9 +18,6 @@ pub const MIN_REVALIDATION_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) const REFRESHED_TOGETHER: (u32, u32) = (1, 2);
 /// That a provider knows no price of a token is remembered for this long.
 const UNKNOWN_PRICE_TTL: Duration = Duration::from_secs(600);
-/// Prices of tokens that CoinMarketCap does not list are fresh for at least this
-/// long: DeFiLlama's own data move every five minutes.
-const UNLISTED_PRICE_TTL: Duration = Duration::from_secs(300);
 /// An answer that lacks an exchange rate is kept by no cache for longer.
 pub(super) const UNCONVERTED_TTL: Duration = Duration::from_secs(3);
 /// A wallet's own price is kept rather than one that was quoted later, but is
@@ -130,18 +128,9 @@ impl Policy {
         self.structure.ttl
     }
 
-    /// Returns how long prices of a shelf are fresh.
-    pub(super) fn price_ttl(&self, shelf: Shelf) -> Duration {
-        match shelf {
-            Shelf::Listed => self.prices.ttl,
-            Shelf::Unlisted => self.unlisted_ttl(),
-        }
-    }
-
-    /// Returns how long prices of tokens that CoinMarketCap does not list are
-    /// fresh.
-    pub(super) fn unlisted_ttl(&self) -> Duration {
-        UNLISTED_PRICE_TTL.max(self.prices.ttl)
+    /// Returns how long quotes of a provider are fresh.
+    pub(super) fn price_ttl(&self, terms: &QuoteTerms) -> Duration {
+        self.prices.ttl.max(terms.min_ttl)
     }
 
     /// Returns how long it is remembered that no provider knows a price.

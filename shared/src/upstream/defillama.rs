@@ -9,7 +9,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Attempts, Failure, FallbackQuote, FallbackSource, HttpClient, Provider, Quota, UpstreamError,
+    Attempts, Failure, HttpClient, Provider, Quota, Quote, QuoteProvider, QuoteTerms,
+    UpstreamError,
     call_policy::CallPolicy,
     http::{retry_after, send},
     lenient::{describe, lenient, number},
@@ -17,15 +18,45 @@ use super::{
 use crate::{
     clock::{Clock, Timestamp},
     config::Config,
-    domain::{decimal::Decimal, price::RejectReason},
+    domain::{
+        chain::Chain,
+        currency::Currency,
+        decimal::Decimal,
+        holdings::{Holdings, Token},
+        price::RejectReason,
+        price_book::QuoteId,
+    },
 };
 
-/// Keys in one request: more than about 250 make the URL too long.
-const BATCH: usize = 100;
+/// What it takes and gives.
+pub const TERMS: QuoteTerms = QuoteTerms {
+    // More than about 250 make the URL too long.
+    per_request: 100,
+    per_answer: 300,
+    dollars_only: true,
+    // It has a price of any token that is traded somewhere.
+    curated: false,
+    // Its own data move every five minutes.
+    min_ttl: Duration::from_secs(300),
+    // Thinly traded tokens are priced seldom.
+    max_quote_age: Duration::from_secs(4 * 3600),
+};
 /// How old a price may be, in the service's own words.
 const SEARCH_WIDTH: &str = "4h";
 /// The service rates its own prices from 0 to 1; what is below this is a guess.
 const LEAST_CONFIDENCE: Decimal = Decimal::half();
+
+/// Returns what it calls a token: `chain:contract`, for native coins with the
+/// zero address, on Solana with the wrapped coin's.
+pub fn id_of(holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
+    let chain = Chain::by_id(holdings.chain(token))?.defillama;
+    let native = match chain {
+        "solana" => "So11111111111111111111111111111111111111112",
+        _ => "0x0000000000000000000000000000000000000000",
+    };
+    let contract = holdings.contract(token, native)?;
+    Some(QuoteId::Text(format!("{chain}:{contract}")))
+}
 
 /// The client.
 pub struct DefiLlama {
@@ -49,14 +80,11 @@ impl DefiLlama {
         }
     }
 
-    async fn batch(
-        &self,
-        keys: &[String],
-        timeout: Duration,
-    ) -> Result<Vec<FallbackQuote>, Failure> {
+    async fn batch(&self, ids: &[QuoteId], timeout: Duration) -> Result<Vec<Quote>, Failure> {
+        let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let mut url = self.base.clone();
         let path = self.base.path().trim_end_matches('/');
-        url.set_path(&format!("{path}/prices/current/{}", keys.join(",")));
+        url.set_path(&format!("{path}/prices/current/{}", names.join(",")));
         url.set_query(Some(&format!("searchWidth={SEARCH_WIDTH}")));
         let attempt = |left| {
             let request = self.http.get(url.clone());
@@ -79,21 +107,30 @@ impl DefiLlama {
 }
 
 #[async_trait]
-impl FallbackSource for DefiLlama {
-    async fn prices(
+impl QuoteProvider for DefiLlama {
+    fn provider(&self) -> Provider {
+        Provider::DefiLlama
+    }
+
+    fn terms(&self) -> QuoteTerms {
+        TERMS
+    }
+
+    fn id(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
+        id_of(holdings, token)
+    }
+
+    async fn quotes(
         &self,
-        keys: &[String],
+        ids: &[QuoteId],
+        _: Currency,
         timeout: Duration,
-    ) -> Result<Vec<FallbackQuote>, UpstreamError> {
-        let answered = self.batch(keys, timeout).await;
+    ) -> Result<Vec<Quote>, UpstreamError> {
+        let answered = self.batch(ids, timeout).await;
         answered.map_err(|failure| UpstreamError {
             upstream: Provider::DefiLlama,
             failure,
         })
-    }
-
-    fn max_keys(&self) -> usize {
-        BATCH
     }
 }
 
@@ -119,15 +156,16 @@ struct WireCoin {
 ///
 /// # Errors
 /// When the body is not an answer.
-pub fn read_prices(body: &[u8]) -> Result<Vec<FallbackQuote>, String> {
+pub fn read_prices(body: &[u8]) -> Result<Vec<Quote>, String> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).map_err(|error| describe(&error))?;
     let quotes = envelope.coins.into_iter().filter_map(|(key, raw)| {
         let coin: WireCoin = serde_json::from_str(raw.get()).ok()?;
         let trusted = coin
             .confidence
             .is_none_or(|confidence| confidence.at_least(LEAST_CONFIDENCE));
-        Some(FallbackQuote {
-            key,
+        Some(Quote {
+            id: QuoteId::Text(key),
+            change_24h_percent: None,
             price: match coin.price.filter(|price| price.is_positive()) {
                 Some(price) if trusted => Ok(price),
                 Some(_) => Err(RejectReason::LowConfidence),
@@ -150,8 +188,8 @@ mod tests {
             .unwrap()
             .into_iter()
             .map(|quote| match quote.price {
-                Ok(price) => (quote.key, price.to_string()),
-                Err(refusal) => (quote.key, format!("{refusal:?}")),
+                Ok(price) => (quote.id.to_string(), price.to_string()),
+                Err(refusal) => (quote.id.to_string(), format!("{refusal:?}")),
             })
             .collect();
         read.sort();

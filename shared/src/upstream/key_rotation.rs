@@ -6,14 +6,14 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::Failure;
-use crate::aws::secrets::{KeyOf, KeyRing};
+use crate::{aws::secrets::KeyRing, domain::provider::Provider};
 
 /// Makes a call with a key, and once more within `timeout` where the key was
 /// refused and its secret holds another one by now.
 #[expect(clippy::disallowed_methods, reason = "within one request")]
 pub(super) async fn with_rotated_key<T, F>(
     keys: &KeyRing,
-    whose: KeyOf,
+    whose: Provider,
     timeout: Duration,
     call: impl Fn(SecretString, Duration) -> F,
 ) -> Result<T, Failure>

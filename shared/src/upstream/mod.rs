@@ -19,8 +19,14 @@ pub use crate::domain::provider::Provider;
 use crate::{
     clock::Timestamp,
     domain::{
-        address::Address, currency::Currency, decimal::Decimal, holdings_builder::HoldingsBuilder,
-        price::CmcId, price::RejectReason, scope::Scope,
+        address::Address,
+        currency::Currency,
+        decimal::Decimal,
+        holdings::{Holdings, Token},
+        holdings_builder::HoldingsBuilder,
+        price::RejectReason,
+        price_book::QuoteId,
+        scope::Scope,
     },
 };
 
@@ -141,56 +147,75 @@ impl Attempts {
     }
 }
 
-/// A coin's price.
+/// What a provider says that an asset costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// Of which coin.
-    pub id: CmcId,
-    /// Price of one coin in the asked currency, positive; or why it is none.
+    /// Of which asset, as it was asked for.
+    pub id: QuoteId,
+    /// Price of one token in the asked currency, positive; or why it is none.
     pub price: Result<Decimal, RejectReason>,
     /// Change over 24 hours, percent.
     pub change_24h_percent: Option<Decimal>,
-    /// The time that the source gives.
+    /// The time that the provider gives.
     pub as_of: Option<Timestamp>,
 }
 
-/// Tells prices of many coins in one request.
+/// What a provider of quotes takes and gives.
+#[derive(Clone, Copy, Debug)]
+pub struct QuoteTerms {
+    /// Most assets in one request.
+    pub per_request: usize,
+    /// Most assets that are asked for in one answer; the others are asked for by
+    /// the next.
+    pub per_answer: usize,
+    /// Whether it quotes in US dollars alone.
+    pub dollars_only: bool,
+    /// Whether what it quotes is listed by people, so that it is worth asking
+    /// for anything that it knows; else spam is left out.
+    pub curated: bool,
+    /// How long its prices are fresh at least.
+    pub min_ttl: Duration,
+    /// A quote that the provider dates further back than this is none.
+    pub max_quote_age: Duration,
+}
+
+impl QuoteTerms {
+    /// Returns the currency of its quotes where an answer is in `asked`.
+    pub fn currency(&self, asked: Currency) -> Currency {
+        match self.dollars_only {
+            true => Currency::USD,
+            false => asked,
+        }
+    }
+}
+
+/// Quotes many assets in one request.
 #[async_trait]
-pub trait PriceSource: Send + Sync {
-    /// Prices of `ids`; what the source does not know is left out.
+pub trait QuoteProvider: Send + Sync {
+    /// Returns which provider this is.
+    fn provider(&self) -> Provider;
+
+    /// Returns what it takes and gives.
+    fn terms(&self) -> QuoteTerms;
+
+    /// Returns what the provider calls a token; `None` for one that it does not
+    /// know.
+    fn id(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId>;
+
+    /// Returns the ids of coins that are worth a US dollar, by which the dollar's
+    /// rate in other currencies is told; none where it quotes in dollars alone.
+    fn dollars(&self) -> &[QuoteId] {
+        &[]
+    }
+
+    /// Returns quotes of `ids`; what the provider does not know is left out.
+    ///
+    /// # Errors
+    /// When the provider fails, or does not answer within `timeout`.
     async fn quotes(
         &self,
-        ids: &[CmcId],
+        ids: &[QuoteId],
         currency: Currency,
         timeout: Duration,
     ) -> Result<Vec<Quote>, UpstreamError>;
-
-    /// Most ids that one request may hold.
-    fn max_ids(&self) -> usize;
-}
-
-/// A token's price by chain and contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FallbackQuote {
-    /// `chain:contract`, as it was asked for.
-    pub key: String,
-    /// Price of one token in US dollars, positive; or why it is none.
-    pub price: Result<Decimal, RejectReason>,
-    /// The time that the source gives.
-    pub as_of: Option<Timestamp>,
-}
-
-/// Tells prices of tokens that the first source does not list.
-#[async_trait]
-pub trait FallbackSource: Send + Sync {
-    /// Prices of `keys` (`chain:contract`) in one request; what the source does
-    /// not know is left out.
-    async fn prices(
-        &self,
-        keys: &[String],
-        timeout: Duration,
-    ) -> Result<Vec<FallbackQuote>, UpstreamError>;
-
-    /// Most keys that one request may hold.
-    fn max_keys(&self) -> usize;
 }

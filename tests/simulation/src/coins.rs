@@ -7,11 +7,7 @@
 //! four fifths of that. A price that was converted by some rate is not exact
 //! any more: of that only the asset can be told.
 
-use portfolio::domain::{
-    currency::Currency,
-    decimal::Decimal,
-    price::{CmcId, PriceSource},
-};
+use portfolio::domain::{currency::Currency, decimal::Decimal, price::CmcId, provider::Provider};
 
 use crate::world::Moment;
 
@@ -158,15 +154,15 @@ pub struct Told {
     /// Of which asset.
     pub asset: usize,
     /// Who gave it.
-    pub source: PriceSource,
+    pub source: Provider,
     /// When.
     pub at: Moment,
 }
 
-const SOURCES: [PriceSource; 3] = [
-    PriceSource::Zerion,
-    PriceSource::CoinMarketCap,
-    PriceSource::DefiLlama,
+const SOURCES: [Provider; 3] = [
+    Provider::Zerion,
+    Provider::CoinMarketCap,
+    Provider::DefiLlama,
 ];
 
 /// The power of ten of an asset's prices.
@@ -184,7 +180,7 @@ fn digits(asset: usize) -> i64 {
 }
 
 /// The price that `source` gives at a moment.
-pub fn price(asset: usize, source: PriceSource, at: Moment, currency: Currency) -> Decimal {
+pub fn price(asset: usize, source: Provider, at: Moment, currency: Currency) -> Decimal {
     let source = SOURCES.iter().position(|it| *it == source);
     let source = i64::try_from(source.unwrap_or(0)).unwrap_or(0) + 1;
     let code = 10_000_000_000_000 + digits(asset) * 100_000_000_000 + source * 10_000_000_000;
@@ -221,7 +217,7 @@ pub fn told(price: Decimal, currency: Currency) -> Option<Told> {
 /// Whether a price can be one of `asset`, converted by whatever rate: it lies
 /// within twice of what it costs.
 pub fn resembles(price: Decimal, asset: usize, currency: Currency) -> bool {
-    let usual = self::price(asset, PriceSource::Zerion, 0, currency);
+    let usual = self::price(asset, Provider::Zerion, 0, currency);
     price.compare(usual, 2).is_le() && usual.compare(price, 2).is_le()
 }
 

@@ -16,6 +16,7 @@ use portfolio::{
     },
     clock::{Clock, Timestamp},
     service::{Policy, Ports, Service},
+    upstream::QuoteProvider,
 };
 use tokio::{
     task::AbortHandle,
@@ -23,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    providers::Providers,
+    providers::{CoinMarketCap, DefiLlama, Providers},
     table::SimTable,
     world::{Caller, Fault, Moment, World, locked, millis, wall},
 };
@@ -99,13 +100,14 @@ impl Process {
             prices: policy.prices.max_usable_age(),
         };
         let providers = Arc::new(providers.clone());
+        let mut quotes: Vec<Arc<dyn QuoteProvider>> =
+            vec![Arc::new(CoinMarketCap(providers.clone()))];
+        if fallback {
+            quotes.push(Arc::new(DefiLlama(providers.clone())));
+        }
         let ports = Ports {
-            structures: providers.clone(),
-            quotes: providers.clone(),
-            fallback: match fallback {
-                true => Some(providers),
-                false => None,
-            },
+            structures: providers,
+            quotes,
             wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
             assets: Arc::new(DynamoAssetStore::new(table.clone())),
             book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),

@@ -5,20 +5,21 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use portfolio::{
     domain::{
-        address::{Address, Family},
+        address::Address,
         currency::Currency,
         decimal::Decimal,
+        holdings::{Holdings, Token},
         holdings_builder::HoldingsBuilder,
-        price::RejectReason,
-        price::{CmcId, PriceSource as Source},
+        price::{CmcId, RejectReason},
+        price_book::QuoteId,
         provider::Provider,
         provider_position::{Implementation, ProviderPosition, ProviderProtocol},
         quantity::Quantity,
         scope::{Part, Scope},
     },
     upstream::{
-        Attempts, Failure, FallbackQuote, FallbackSource, FetchedStructure, PriceSource, Quota,
-        Quote, StructureSource, UpstreamError,
+        Attempts, Failure, FetchedStructure, Quota, Quote, QuoteProvider, QuoteTerms,
+        StructureSource, UpstreamError, coinmarketcap, defillama,
     },
 };
 
@@ -314,7 +315,7 @@ impl StructureSource for Providers {
         let mut draft = HoldingsBuilder::default();
         for part in scope.parts() {
             for asset in wallet.brought(*part, version, complete) {
-                let price = coins::price(asset.index, Source::Zerion, at, currency);
+                let price = coins::price(asset.index, Provider::Zerion, at, currency);
                 let price = asset.priced.then_some(price);
                 draft.push(wallet.row(*part, version, asset, price), Some(*part));
             }
@@ -346,69 +347,97 @@ impl Providers {
     }
 }
 
+/// The simulated CoinMarketCap.
+pub struct CoinMarketCap(pub Arc<Providers>);
+
 #[async_trait]
-impl PriceSource for Providers {
+impl QuoteProvider for CoinMarketCap {
+    fn provider(&self) -> Provider {
+        Provider::CoinMarketCap
+    }
+
+    fn terms(&self) -> QuoteTerms {
+        coinmarketcap::terms(1000)
+    }
+
+    fn id(&self, _: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
+        coinmarketcap::id_of(token)
+    }
+
+    fn dollars(&self) -> &[QuoteId] {
+        &coinmarketcap::DOLLARS
+    }
+
     async fn quotes(
         &self,
-        ids: &[CmcId],
+        ids: &[QuoteId],
         currency: Currency,
         timeout: Duration,
     ) -> Result<Vec<Quote>, UpstreamError> {
-        self.world.count(|stats| stats.quotes += 1);
-        self.ledger.quote(Caller::current());
-        self.world.note(ids.len() as u64, || {
+        let Self(of) = self;
+        of.world.count(|stats| stats.quotes += 1);
+        of.ledger.quote(Caller::current());
+        of.world.note(ids.len() as u64, || {
             format!("CMC asked: {ids:?} {currency}")
         });
         let upstream = Provider::CoinMarketCap;
-        let (at, trouble) = self.wait(upstream, timeout, &PRICE_TROUBLES).await?;
-        let quote = |id: &CmcId| {
-            let asset = coins::by_cmc(*id)?;
-            let price = coins::price(asset.index, Source::CoinMarketCap, at, currency);
-            (!self.leaves_out(trouble)).then(|| Quote {
-                id: *id,
-                price: self.quoted(trouble, price),
+        let (at, trouble) = of.wait(upstream, timeout, &PRICE_TROUBLES).await?;
+        let quote = |id: &QuoteId| {
+            let QuoteId::Number(number) = id else {
+                return None;
+            };
+            let asset = coins::by_cmc(CmcId(*number))?;
+            let price = coins::price(asset.index, Provider::CoinMarketCap, at, currency);
+            (!of.leaves_out(trouble)).then(|| Quote {
+                id: id.clone(),
+                price: of.quoted(trouble, price),
                 change_24h_percent: None,
                 as_of: Some(wall(at)),
             })
         };
         Ok(ids.iter().filter_map(quote).collect())
     }
-
-    fn max_ids(&self) -> usize {
-        1000
-    }
 }
 
+/// The simulated DeFiLlama.
+pub struct DefiLlama(pub Arc<Providers>);
+
 #[async_trait]
-impl FallbackSource for Providers {
-    async fn prices(
+impl QuoteProvider for DefiLlama {
+    fn provider(&self) -> Provider {
+        Provider::DefiLlama
+    }
+
+    fn terms(&self) -> QuoteTerms {
+        defillama::TERMS
+    }
+
+    fn id(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
+        defillama::id_of(holdings, token)
+    }
+
+    async fn quotes(
         &self,
-        keys: &[String],
+        ids: &[QuoteId],
+        _: Currency,
         timeout: Duration,
-    ) -> Result<Vec<FallbackQuote>, UpstreamError> {
-        self.world.count(|stats| stats.quotes += 1);
-        self.world
-            .note(keys.len() as u64, || format!("LLAMA asked: {keys:?}"));
+    ) -> Result<Vec<Quote>, UpstreamError> {
+        let Self(of) = self;
+        of.world.count(|stats| stats.quotes += 1);
+        of.world
+            .note(ids.len() as u64, || format!("LLAMA asked: {ids:?}"));
         let upstream = Provider::DefiLlama;
-        let (at, trouble) = self.wait(upstream, timeout, &PRICE_TROUBLES).await?;
-        let quote = |key: &String| {
-            let asset = coins::by_llama(key)?;
-            let price = coins::price(asset.index, Source::DefiLlama, at, Currency::USD);
-            (!self.leaves_out(trouble)).then(|| FallbackQuote {
-                key: key.clone(),
-                price: self.quoted(trouble, price),
+        let (at, trouble) = of.wait(upstream, timeout, &PRICE_TROUBLES).await?;
+        let quote = |id: &QuoteId| {
+            let asset = coins::by_llama(&id.to_string())?;
+            let price = coins::price(asset.index, Provider::DefiLlama, at, Currency::USD);
+            (!of.leaves_out(trouble)).then(|| Quote {
+                id: id.clone(),
+                price: of.quoted(trouble, price),
+                change_24h_percent: None,
                 as_of: Some(wall(at)),
             })
         };
-        Ok(keys.iter().filter_map(quote).collect())
+        Ok(ids.iter().filter_map(quote).collect())
     }
-
-    fn max_keys(&self) -> usize {
-        100
-    }
-}
-
-/// Whether a wallet is one of Solana's.
-pub fn is_solana(wallet: &Wallet) -> bool {
-    wallet.address.family() == Family::Solana
 }

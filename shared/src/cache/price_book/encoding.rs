@@ -5,11 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cache::codec::CorruptItem,
     clock::Timestamp,
-    domain::{
-        decimal::Decimal,
-        price::RejectReason,
-        price::{Price, PriceSource},
-    },
+    domain::{decimal::Decimal, price::Price, price::RejectReason, provider::Provider},
 };
 
 /// Version of the bytes, the first of them. A price of another version counts
@@ -21,7 +17,7 @@ struct Packed {
     coefficient: i64,
     exponent: i16,
     change: Option<(i64, i16)>,
-    source: PriceSource,
+    source: Provider,
     checked_at: i64,
     /// How long before that the source gave it, in milliseconds.
     given_before: i64,
@@ -86,7 +82,7 @@ mod tests {
         let now = Timestamp::from_millis(1_795_254_046_007);
         let amount = Decimal::parse("1875.3832420347037").unwrap();
         let change = Decimal::parse("-3.036101");
-        let price = Price::new(amount, change, PriceSource::CoinMarketCap, now);
+        let price = Price::new(amount, change, Provider::CoinMarketCap, now);
         assert!(pack(&price).len() <= 29, "{}", pack(&price).len());
         let kept = price.checked(
             Timestamp::from_millis(1_795_254_106_007),

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         currency::Currency,
         price_book::{DemandWindow, Page, QuoteKey},
+        provider::Provider,
     },
     sync::random,
     telemetry::request_cost::RequestCost,
@@ -84,7 +85,9 @@ impl Leases {
             "NOT attribute_type({FAILED}, {numeric}) OR {FAILED} <= {first} \
              OR {FAILED} > {failed_too_long}"
         ));
-        let read = |item: &Item| read_state(item).without_future_timestamps(now, terms.length);
+        let read = |item: &Item| {
+            read_state(page.provider, item).without_future_timestamps(now, terms.length)
+        };
         Ok(match self.change(currency, page, update, cost).await? {
             Ok(item) => PageLease::Won(token, read(&item)),
             Err(item) => {
@@ -193,11 +196,15 @@ fn wanted_in(slot: DemandWindow) -> String {
     format!("{WANTED}{}", slot.0)
 }
 
-pub(super) fn read_state(item: &Item) -> PageState {
+/// Reads a lease item of one of the provider's pages.
+pub(super) fn read_state(provider: Provider, item: &Item) -> PageState {
     let slot = |name: &str| {
         let slot = DemandWindow(name.strip_prefix(WANTED)?.parse().ok()?);
         let keys = item.texts(name)?.iter();
-        Some((slot, keys.filter_map(|key| QuoteKey::parse(key)).collect()))
+        Some((
+            slot,
+            keys.map(|key| QuoteKey::parse(provider, key)).collect(),
+        ))
     };
     PageState {
         until: item.time(UNTIL),

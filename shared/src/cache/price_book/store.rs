@@ -24,6 +24,7 @@ use crate::{
         currency::Currency,
         price::Price,
         price_book::{Page, QuoteKey},
+        provider::Provider,
     },
     telemetry::request_cost::RequestCost,
 };
@@ -132,7 +133,7 @@ impl DynamoPriceBook {
             let Err(there) = sent.await? else {
                 return Ok(());
             };
-            let stored = read_prices(&there);
+            let stored = read_prices(page.provider, &there);
             ours.retain(|(key, price)| {
                 let there = stored.get(*key).map(|there| there.checked_at);
                 there.is_none_or(|there| there < price.checked_at || there.is_in_the_future(now))
@@ -155,9 +156,9 @@ impl DynamoPriceBook {
     }
 }
 
-fn read_prices(item: &Item) -> Prices {
+fn read_prices(provider: Provider, item: &Item) -> Prices {
     let price = |name: &str| {
-        let key = QuoteKey::parse(name)?;
+        let key = QuoteKey::parse(provider, name);
         match unpack(item.bytes(name)?) {
             Ok(price) => Some((key, price)),
             Err(error) => {
@@ -181,7 +182,7 @@ impl PriceBook for DynamoPriceBook {
         let items = self.items(currency, pages, keys::PAGE, consistent, cost);
         let items = items.await?.into_iter();
         Ok(items
-            .map(|(page, item)| (page, read_prices(&item)))
+            .map(|(page, item)| (page, read_prices(page.provider, &item)))
             .collect())
     }
 
@@ -220,7 +221,7 @@ impl PriceBook for DynamoPriceBook {
         let items = self.items(currency, pages, keys::PAGE_LEASE, true, cost);
         let items = items.await?.into_iter();
         Ok(items
-            .map(|(page, item)| (page, read_state(&item)))
+            .map(|(page, item)| (page, read_state(page.provider, &item)))
             .collect())
     }
 

@@ -296,7 +296,8 @@ mod tests {
         clock::Timestamp,
         domain::{
             decimal::Decimal,
-            price::{Price, PriceKey, PriceSource},
+            price::{Price, PriceKey},
+            provider::Provider,
         },
     };
 
@@ -306,7 +307,7 @@ mod tests {
         let key = PriceKey::of_asset("asset");
         let table = PriceTable::new(vec![(
             key,
-            Price::new(Decimal::ONE, None, PriceSource::Zerion, at),
+            Price::new(Decimal::ONE, None, Provider::Zerion, at),
         )]);
         let packed = codec::pack_prices(&table).unwrap();
         let item = |from, generation: u64| {

@@ -9,7 +9,6 @@ use crate::{
         currency::Currency,
         exchange_rate::ExchangeRates,
         price::{Price, PriceAgeLimit, PriceKey, PriceTable},
-        price_book::QuoteKey,
         query::Query,
         scope::Part,
         wallet_prices::{PricesIn, WalletPrices},
@@ -126,14 +125,12 @@ impl KnownPrices {
         WalletPrices::select(self.currency, &known, &self.rates, oldest)
     }
 
-    /// What is known of each wanted asset from those that are asked for it. The
-    /// provider was asked for all of them, in the currency of its fetch: for
-    /// what CoinMarketCap lists, only the answer's counts.
+    /// Returns what is known of each wanted asset from those that are asked for it.
+    /// The provider of holdings was asked for all of them, in the currency of its
+    /// fetch: where quotes are had in the answer's currency, only that one counts.
     pub fn checks(&self, wanted: &Wanted) -> Checks {
-        let counts = |of: Currency, asset: &WantedAsset| match asset.quote {
-            QuoteKey::Listed(_) => of == self.currency,
-            QuoteKey::Unlisted(_) => true,
-        };
+        let counts =
+            |of: Currency, asset: &WantedAsset| asset.terms.dollars_only || of == self.currency;
         let (mut entries, mut unpriced) = (Vec::new(), BTreeMap::new());
         for (key, asset) in wanted.iter() {
             let of_holders = self.provider.iter();
@@ -148,10 +145,7 @@ impl KnownPrices {
                     }
                 }
             }
-            let source = match asset.quote {
-                QuoteKey::Listed(_) => self.currency,
-                QuoteKey::Unlisted(_) => Currency::USD,
-            };
+            let source = asset.terms.currency(self.currency);
             let refreshed = self.refreshed.get(&source);
             entries.extend(refreshed.and_then(|it| it.entry(key)).map(|it| (key, *it)));
         }

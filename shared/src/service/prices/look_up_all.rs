@@ -1,9 +1,10 @@
-//! Looking for everything that an answer lacks: listed coins and the rate of the
-//! asked currency, and at the same time other tokens.
+//! Looking for everything that an answer lacks, at all providers of quotes at
+//! the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use futures::future::Either;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use super::{
     lookup::look_up,
@@ -14,39 +15,72 @@ use super::{
 use crate::{
     domain::{
         currency::Currency,
-        exchange_rate::{self, USD_STABLECOINS},
+        exchange_rate,
         price::{Price, PriceAgeLimit, PriceKey, PriceTable},
-        price_book::{QuoteKey, Shelf},
+        price_book::QuoteKey,
+        provider::Provider,
         wallet_prices::WalletPrices,
     },
     telemetry::request_cost::RequestCost,
+    upstream::{QuoteProvider, QuoteTerms, UpstreamError},
 };
 
-/// What all searches of one answer found.
+/// What was found with one provider, in one currency.
+pub(super) struct FoundAt {
+    pub provider: Provider,
+    pub currency: Currency,
+    pub terms: QuoteTerms,
+    pub found: LookupResult,
+}
+
+/// What all lookups of one answer found.
 #[derive(Default)]
 pub(super) struct LookupResults {
-    pub listed: LookupResult,
-    pub unlisted: LookupResult,
-    /// Stablecoins in further currencies.
-    pub others: BTreeMap<Currency, LookupResult>,
-    asked_coinmarketcap: bool,
+    /// By provider, in the order of their precedence.
+    pub by_provider: Vec<FoundAt>,
+    /// Coins that are worth a dollar, in further currencies.
+    pub rates: BTreeMap<Currency, LookupResult>,
+    /// The keys of these coins.
+    dollars: Vec<QuoteKey>,
 }
 
 impl LookupResults {
-    /// What a dollar costs in `currency`, by what was found of stablecoins.
-    pub fn rate(&self, asked: Currency, currency: Currency) -> Option<Price> {
-        let found = match asked == currency {
-            true => &self.listed,
-            false => self.others.get(&currency)?,
+    /// Returns what a dollar costs in `currency`, by what was found of coins
+    /// that are worth one.
+    pub fn rate(&self, currency: Currency) -> Option<Price> {
+        let at = self.by_provider.iter();
+        let at = at.filter(|at| at.currency == currency).map(|at| &at.found);
+        let mut found = at.chain(self.rates.get(&currency));
+        let prices = |found: &LookupResult| {
+            let coins = self.dollars.iter();
+            let coins = coins.filter_map(|key| found.prices.get(key).copied());
+            exchange_rate::rate_of_dollar(coins)
         };
-        let coins = USD_STABLECOINS.map(|id| found.prices.get(&QuoteKey::Listed(id)).copied());
-        exchange_rate::rate_of_dollar(coins.into_iter().flatten())
+        found.find_map(prices)
+    }
+
+    /// Returns how a curated provider failed: what it does not tell, no other
+    /// provider can.
+    pub fn failed(&self) -> Option<&UpstreamError> {
+        let curated = self.by_provider.iter().filter(|at| at.terms.curated);
+        let rates = self.rates.values();
+        let mut found = curated.map(|at| &at.found).chain(rates);
+        found.find_map(|found| found.failed.as_ref())
+    }
+
+    /// Returns all that was found, with its currency.
+    pub fn iter(&self) -> impl Iterator<Item = (Currency, &LookupResult)> {
+        let by_provider = self.by_provider.iter();
+        let by_provider = by_provider.map(|at| (at.currency, &at.found));
+        let rates = self.rates.iter();
+        by_provider.chain(rates.map(|(currency, found)| (*currency, found)))
     }
 }
 
-/// Looks for what is due: listed coins and the rate of the asked currency
-/// in one search, other tokens in another at the same time; then a rate in
-/// a third currency, without a second request to CoinMarketCap.
+/// Looks for what is due with each provider, all at the same time, and for the
+/// rate of the asked currency with them; then for rates in further currencies,
+/// without a second request to their provider. What the first ones found is
+/// published while others are waited for.
 pub(super) async fn look_up_all(
     shared: &SharedPrices,
     pricing: &Pricing<'_>,
@@ -54,79 +88,100 @@ pub(super) async fn look_up_all(
     rates: &BTreeSet<Currency>,
     prices: &WalletPrices,
 ) -> LookupResults {
-    let currency = pricing.query.currency;
-    let listed = needs(pricing, due, Shelf::Listed, currency, prices, rates);
-    let unlisted = needs(pricing, due, Shelf::Unlisted, Currency::USD, prices, rates);
-    let (listed, unlisted) = look_up_both(shared, &listed, &unlisted).await;
-    let mut found = LookupResults {
-        asked_coinmarketcap: listed.asked,
-        listed,
-        unlisted,
+    let of_rates = shared.sources.of_rates();
+    let mut results = LookupResults {
+        dollars: of_rates.map_or_else(Vec::new, dollars),
         ..LookupResults::default()
     };
+    let mut needs = Vec::new();
+    for source in shared.sources.iter() {
+        let mut needed = needs_from(source, pricing, due, prices);
+        let tells_rates = of_rates.is_some_and(|it| it.provider() == source.provider());
+        if tells_rates && rates.contains(&needed.currency) {
+            for (key, need) in dollar_needs(&results.dollars, prices) {
+                needed.keys.entry(key).or_insert(need);
+            }
+            needed.soft &= prices.unconverted.is_empty();
+        }
+        needs.push((source.terms(), needed));
+    }
+    let left = AtomicUsize::new(needs.len());
+    let lookups = needs.iter().map(async |(terms, needs)| {
+        let mut found = look_up(shared, needs).await;
+        // The last one's writes go with the wallet's own.
+        if left.fetch_sub(1, Ordering::Relaxed) > 1 {
+            publish(shared, needs, &mut found).await;
+        }
+        FoundAt {
+            provider: needs.provider,
+            currency: needs.currency,
+            terms: *terms,
+            found,
+        }
+    });
+    results.by_provider = futures::future::join_all(lookups).await;
+    if let Some(source) = of_rates {
+        results.rates = look_up_rates(shared, pricing, source, rates, prices, &results).await;
+    }
+    results
+}
+
+/// Looks for the rates of currencies that no other lookup was in.
+async fn look_up_rates(
+    shared: &SharedPrices,
+    pricing: &Pricing<'_>,
+    source: &dyn QuoteProvider,
+    rates: &BTreeSet<Currency>,
+    prices: &WalletPrices,
+    results: &LookupResults,
+) -> BTreeMap<Currency, LookupResult> {
+    let currency = source.terms().currency(pricing.query.currency);
+    let mut at = results.by_provider.iter();
+    let at = at.find(|at| at.provider == source.provider());
+    let mut asked = at.is_some_and(|at| at.found.asked);
+    let mut found = BTreeMap::new();
     for other in rates.iter().filter(|other| **other != currency) {
+        let oldest = pricing.policy.oldest_prices(pricing.now());
         let needs = PriceRequest {
             currency: *other,
-            shelf: Shelf::Listed,
-            keys: dollar_needs(prices),
-            soft: has_usable_price(&prices.table, pricing.policy.oldest_prices(pricing.now())),
-            may_ask: !found.asked_coinmarketcap,
+            provider: source.provider(),
+            keys: dollar_needs(&results.dollars, prices),
+            soft: has_usable_price(&prices.table, oldest),
+            may_ask: !asked,
             request: pricing.request,
         };
         let rate = look_up(shared, &needs).await;
-        found.asked_coinmarketcap |= rate.asked;
-        if found.listed.failed.is_none() {
-            found.listed.failed = rate.failed.clone();
-        }
-        found.others.insert(*other, rate);
+        asked |= rate.asked;
+        found.insert(*other, rate);
     }
     found
 }
 
-/// Runs both searches at once. What the first one found is published while
-/// the other is waited for.
-async fn look_up_both(
-    shared: &SharedPrices,
-    listed: &PriceRequest<'_>,
-    unlisted: &PriceRequest<'_>,
-) -> (LookupResult, LookupResult) {
-    let (listed_search, unlisted_search) = (
-        Box::pin(look_up(shared, listed)),
-        Box::pin(look_up(shared, unlisted)),
-    );
-    let publish = async |needs: &PriceRequest<'_>, found: &mut LookupResult| {
-        let writes = std::mem::take(&mut found.writes);
-        let concurrent = RequestCost::default();
-        shared
-            .write_book(needs.currency, &writes, needs.request, &concurrent)
-            .await;
-        needs.request.cost.merge_concurrent(&concurrent);
-    };
-    match futures::future::select(listed_search, unlisted_search).await {
-        Either::Left((mut first, other)) => {
-            let ((), second) = futures::join!(publish(listed, &mut first), other);
-            (first, second)
-        }
-        Either::Right((mut first, other)) => {
-            let ((), second) = futures::join!(publish(unlisted, &mut first), other);
-            (second, first)
-        }
-    }
+/// Writes to the book what one lookup found.
+async fn publish(shared: &SharedPrices, needs: &PriceRequest<'_>, found: &mut LookupResult) {
+    let writes = std::mem::take(&mut found.writes);
+    let concurrent = RequestCost::default();
+    shared
+        .write_book(needs.currency, &writes, needs.request, &concurrent)
+        .await;
+    needs.request.cost.merge_concurrent(&concurrent);
 }
 
-fn needs<'n>(
+/// Returns what is needed from one provider.
+fn needs_from<'n>(
+    source: &dyn QuoteProvider,
     pricing: &Pricing<'n>,
     due: &BTreeSet<PriceKey>,
-    shelf: Shelf,
-    currency: Currency,
     prices: &WalletPrices,
-    rates: &BTreeSet<Currency>,
 ) -> PriceRequest<'n> {
+    let provider = source.provider();
+    let terms = source.terms();
+    let currency = terms.currency(pricing.query.currency);
     let oldest = pricing.policy.oldest_prices(pricing.now());
     let direct = pricing.known.direct(currency);
     let (mut keys, mut all_usable) = (BTreeMap::new(), true);
     let due = pricing.wanted.iter().filter(|(key, _)| due.contains(key));
-    for (key, asset) in due.filter(|(_, asset)| asset.quote.page().shelf == shelf) {
+    for (key, asset) in due.filter(|(_, asset)| asset.quote.provider == provider) {
         let usable = |own: &Price| oldest.permits(key, own);
         let own = direct.get(key).copied();
         let own = own.or_else(|| pricing.known.provider_price(key, currency));
@@ -137,21 +192,15 @@ fn needs<'n>(
         let need = WantedPrice {
             own,
             usable: own.as_ref().is_some_and(usable) || in_answer,
-            tracked: own.is_some() || shelf == Shelf::Listed,
+            tracked: own.is_some() || terms.curated,
         };
         let known = keys.entry(asset.quote.clone()).or_insert(need);
         known.own = known.own.or(own);
         known.usable &= need.usable;
     }
-    if shelf == Shelf::Listed && rates.contains(&currency) {
-        for (key, need) in dollar_needs(prices) {
-            keys.entry(key).or_insert(need);
-        }
-        all_usable &= prices.unconverted.is_empty();
-    }
     PriceRequest {
         currency,
-        shelf,
+        provider,
         keys,
         soft: all_usable && has_usable_price(&prices.table, oldest),
         may_ask: true,
@@ -159,18 +208,26 @@ fn needs<'n>(
     }
 }
 
-/// The stablecoins that tell what a dollar costs.
-fn dollar_needs(prices: &WalletPrices) -> BTreeMap<QuoteKey, WantedPrice> {
+/// Returns the keys of the coins that are worth a dollar.
+fn dollars(source: &dyn QuoteProvider) -> Vec<QuoteKey> {
+    let key = |id| QuoteKey {
+        provider: source.provider(),
+        id,
+    };
+    source.dollars().iter().cloned().map(key).collect()
+}
+
+/// Returns what is needed of the coins that are worth a dollar.
+fn dollar_needs(dollars: &[QuoteKey], prices: &WalletPrices) -> BTreeMap<QuoteKey, WantedPrice> {
     let need = WantedPrice {
         own: None,
         usable: prices.unconverted.is_empty(),
         tracked: true,
     };
-    let keys = USD_STABLECOINS.map(QuoteKey::Listed);
-    keys.into_iter().map(|key| (key, need)).collect()
+    dollars.iter().map(|key| (key.clone(), need)).collect()
 }
 
-/// Whether anything at all can be valued.
+/// Returns whether anything at all can be valued.
 pub(super) fn has_usable_price(table: &PriceTable, oldest: PriceAgeLimit) -> bool {
     let mut entries = table.entries().iter();
     entries.any(|(key, price)| price.is_known() && oldest.permits(*key, price))

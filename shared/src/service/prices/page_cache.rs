@@ -127,17 +127,17 @@ fn entry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{decimal::Decimal, price::CmcId, price::PriceSource, price_book::Shelf};
+    use crate::domain::{decimal::Decimal, price::CmcId, provider::Provider};
 
     #[test]
     fn are_bounded_and_keep_the_newest() {
         let page_cache = PageCache::default();
         let at = Timestamp::from_millis;
-        let price = |time| Price::new(Decimal::ONE, None, PriceSource::CoinMarketCap, at(time));
-        let key = QuoteKey::Listed(CmcId(1));
+        let price = |time| Price::new(Decimal::ONE, None, Provider::CoinMarketCap, at(time));
+        let key = QuoteKey::cmc(CmcId(1));
         let keep = |currency, number, time| {
             let page = Page {
-                shelf: Shelf::Unlisted,
+                provider: Provider::DefiLlama,
                 number,
             };
             page_cache.keep_prices(currency, page, [(&key, &price(time))], at(time));

@@ -77,7 +77,7 @@ pub(super) async fn open(state: &mut LookupState<'_>) -> BTreeMap<Page, PageView
 /// been refreshed, or its source may not be asked (again).
 fn may_be_leased(state: &LookupState<'_>, page: Page, now: Timestamp) -> bool {
     let fresh_at = state.shared.page_cache.fresh_at(state.needs.currency, page);
-    let due = state.shared.refresh_due(page.shelf, now);
+    let due = state.shared.refresh_due(page.provider, now);
     state.needs.may_ask
         && !state.found.asked
         && state.rate_limited_until().is_none()
@@ -96,7 +96,7 @@ async fn lease(
     let terms = LeaseTerms {
         now,
         length: state.shared.policy.page_lease(),
-        fresh_after: state.shared.refresh_due(state.needs.shelf, now),
+        fresh_after: state.shared.refresh_due(state.needs.provider, now),
         pages: pages.len(),
     };
     let book = &state.shared.book;
@@ -106,7 +106,7 @@ async fn lease(
 /// Reads whether the source may be asked.
 async fn read_rate_limit(state: &LookupState<'_>, pages: &BTreeSet<Page>, cost: &RequestCost) {
     if !state.found.asked && !pages.is_empty() {
-        let provider = state.needs.shelf.provider();
+        let provider = state.needs.provider;
         state.shared.rate_limits.refresh(provider, cost).await;
     }
 }
@@ -118,7 +118,7 @@ fn record_skipped_source(state: &mut LookupState<'_>, now: Timestamp) {
         return;
     }
     if let Some(until) = state.rate_limited_until() {
-        let error = rate_limited_error(state.needs.shelf.provider(), until, now);
+        let error = rate_limited_error(state.needs.provider, until, now);
         state.found.failed.get_or_insert(error);
     }
 }

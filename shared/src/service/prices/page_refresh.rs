@@ -39,7 +39,7 @@ pub(super) async fn ask(
     }
     let limit = state.longest_wait();
     let source = shared.sources.ask(
-        state.needs.shelf,
+        state.needs.provider,
         state.needs.currency,
         &plan.ask,
         limit,
@@ -90,7 +90,7 @@ fn plan(
     open: &BTreeMap<Page, PageView>,
     patient: bool,
 ) -> RefreshBatch {
-    let (now, shelf) = (state.now(), state.needs.shelf);
+    let (now, provider) = (state.now(), state.needs.provider);
     let mut pages = BTreeMap::new();
     for (page, opened) in open {
         let needed = state.missing.get(page).cloned().unwrap_or_default();
@@ -123,7 +123,7 @@ fn plan(
     let needed = pages.values().any(|page| !page.needed.is_empty());
     let rate_limited_until = state.rate_limited_until().is_some();
     if needed && !rate_limited_until && !state.found.asked && state.needs.may_ask {
-        return RefreshBatch::new(&pages, state.shared.sources.capacity(shelf));
+        return RefreshBatch::new(&pages, state.shared.terms(provider).per_answer);
     }
     pages.retain(|_, page| page.lease_status == LeaseStatus::Acquired);
     RefreshBatch {
@@ -136,7 +136,7 @@ fn plan(
 fn record_recent_failure(state: &mut LookupState<'_>) {
     let failure = Failure::Unavailable("it failed a moment ago".to_owned());
     state.found.failed.get_or_insert(UpstreamError {
-        upstream: state.needs.shelf.provider(),
+        upstream: state.needs.provider,
         failure,
     });
 }
@@ -151,11 +151,15 @@ fn wanted(
     let Some(of_page) = page.state.as_ref().filter(|_| !page.read_failed) else {
         return BTreeSet::new();
     };
-    let half = state.shared.policy.price_ttl(state.needs.shelf) / 2;
+    let half = state
+        .shared
+        .policy
+        .price_ttl(&state.shared.terms(state.needs.provider))
+        / 2;
     let mut wanted = of_page.wanted(DemandWindow::of(now));
     wanted.retain(|key| {
         let young = |price: &Price| match price.is_unknown() {
-            true => state.shared.is_fresh(price, state.needs.shelf, now),
+            true => state.shared.is_fresh(price, state.needs.provider, now),
             false => now < price.checked_at.plus(half),
         };
         let young = page.prices.get(key).is_some_and(young);

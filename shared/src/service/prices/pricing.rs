@@ -10,8 +10,8 @@ use crate::{
     clock::{Clock, Timestamp},
     domain::{
         currency::Currency,
-        price::{Price, PriceKey, PriceSource},
-        price_book::QuoteKey,
+        price::{Price, PriceKey},
+        provider::Provider,
         query::Query,
         wallet_prices::WalletPrices,
     },
@@ -100,11 +100,11 @@ impl Pricing<'_> {
     /// Returns how long a price, or the mark that there is none, counts as fresh.
     fn price_ttl(&self, check: &Price, asset: &WantedAsset) -> Duration {
         let ttl = self.policy.prices.ttl;
-        match &asset.quote {
+        let stood_in = check.source == Provider::Zerion && check.checked_at > check.quoted_at;
+        match check.is_known() {
             _ if is_unknown(check) => self.policy.unknown_price_ttl(),
             // The provider's price stood in for a source that failed.
-            _ if check.source == PriceSource::Zerion && check.checked_at > check.quoted_at => ttl,
-            QuoteKey::Unlisted(_) if check.is_known() => self.policy.unlisted_ttl(),
+            true if !stood_in => ttl.max(asset.terms.min_ttl),
             _ => ttl,
         }
     }
@@ -160,5 +160,5 @@ pub(super) fn rates_needed(asked: Currency, prices: &WalletPrices) -> BTreeSet<C
 
 /// Whether a source other than the provider said that it knows no price.
 fn is_unknown(check: &Price) -> bool {
-    check.is_unknown() && check.source != PriceSource::Zerion
+    check.is_unknown() && check.source != Provider::Zerion
 }

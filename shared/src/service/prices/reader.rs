@@ -2,7 +2,8 @@
 //!
 //! KnownPrices are the prices that came with each part's holdings, in the currency of
 //! that fetch, and refreshed ones, in US dollars and in the asked currency.
-//! Listed coins are refreshed in the asked currency, other tokens in dollars.
+//! A provider that quotes in any currency is asked in the answer's, others in
+//! dollars.
 //! What an answer needs in another currency than it is known in is converted by
 //! the exchange rate of the dollar, which is a price like any other.
 
@@ -19,8 +20,8 @@ use super::{
 use crate::{
     cache::{CacheError, NewPrices, WalletStore},
     domain::{
-        currency::Currency, price::PriceTable, price_book::QuoteKey, provider::Provider,
-        query::Query, wallet_prices::WalletPrices,
+        currency::Currency, price::PriceTable, provider::Provider, query::Query,
+        wallet_prices::WalletPrices,
     },
     service::{
         context::{Detail, Level, Request, ServiceError},
@@ -53,7 +54,7 @@ impl PriceReader {
         let policy = &self.shared.policy;
         let oldest = policy.oldest_prices(now);
         let known = KnownPrices::of(query, held, oldest, now);
-        let wanted = Wanted::of(&held.parts, self.shared.sources.has_fallback(), |key| {
+        let wanted = Wanted::of(&held.parts, &self.shared.sources, |key| {
             known.is_priced(key)
         })?;
         let mut pricing = Pricing {
@@ -90,8 +91,8 @@ impl PriceReader {
         let quote_failed = pricing
             .wanted
             .iter()
-            .any(|(key, asset)| due.contains(&key) && matches!(asset.quote, QuoteKey::Listed(_)));
-        if let Some(error) = &found.listed.failed
+            .any(|(key, asset)| due.contains(&key) && asset.terms.curated);
+        if let Some(error) = found.failed()
             && !has_usable_price(&prices.table, oldest)
             && (quote_failed || prices.unconverted.is_empty())
         {
@@ -99,14 +100,15 @@ impl PriceReader {
         }
         let checks = pricing.known.checks(&pricing.wanted);
         let hit = pricing.hit(&checks, &prices);
-        let answered = found.listed.answered.or(found.unlisted.answered);
-        let detail = match (&found.listed.failed, answered) {
+        let mut answered = found.by_provider.iter();
+        let answered = answered.find_map(|at| at.found.answered);
+        let detail = match (found.failed(), answered) {
             (Some(error), _) => word(error),
-            (None, Some(source)) => Detail::Provider(source.provider()),
+            (None, Some(provider)) => Detail::Provider(provider),
             (None, None) => Detail::Book,
         };
         // Old data that stands in for a failure is a hit, whatever else came.
-        let failed = found.listed.failed.is_some() && hit.stale;
+        let failed = found.failed().is_some() && hit.stale;
         let level = Level {
             outcome: match renewed && !failed {
                 true => outcome,
@@ -130,15 +132,8 @@ impl PriceReader {
         let (request, held) = (pricing.request, pricing.held);
         let now = pricing.now();
         let concurrent = RequestCost::default();
-        let others = found.others.iter().map(|(currency, it)| (*currency, it));
-        let searches = [
-            (pricing.query.currency, &found.listed),
-            (Currency::USD, &found.unlisted),
-        ];
-        let writes = searches.into_iter().chain(others);
-        let writes: Vec<_> = writes
-            .filter(|(_, found)| !found.writes.is_empty())
-            .collect();
+        let writes = found.iter().filter(|(_, found)| !found.writes.is_empty());
+        let writes: Vec<_> = writes.collect();
         let book = writes.iter().map(|(currency, found)| {
             self.shared
                 .write_book(*currency, &found.writes, request, &concurrent)

@@ -6,8 +6,9 @@ use crate::{
     cache::price_book::{PageWrite, Prices},
     domain::{
         currency::Currency,
-        price::{Price, PriceSource},
-        price_book::{Page, QuoteKey, Shelf},
+        price::Price,
+        price_book::{Page, QuoteKey},
+        provider::Provider,
     },
     service::context::Request,
     upstream::UpstreamError,
@@ -16,7 +17,7 @@ use crate::{
 /// What an answer needs prices of, from one source in one currency.
 pub(super) struct PriceRequest<'n> {
     pub currency: Currency,
-    pub shelf: Shelf,
+    pub provider: Provider,
     /// Whether older prices may stand in: then the source is not waited for
     /// any longer than [`SOFT_PRICE_TIMEOUT`](crate::service::policy::SOFT_PRICE_TIMEOUT).
     pub soft: bool,
@@ -46,7 +47,7 @@ pub(super) struct LookupResult {
     /// Whether the source was asked.
     pub asked: bool,
     /// The source, if it was asked and answered.
-    pub answered: Option<PriceSource>,
+    pub answered: Option<Provider>,
     /// How it failed.
     pub failed: Option<UpstreamError>,
     /// What was just refused.

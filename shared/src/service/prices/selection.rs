@@ -7,9 +7,8 @@ use std::{
 
 use super::{
     known::Checks,
-    look_up_all::LookupResults,
+    look_up_all::{FoundAt, LookupResults},
     pricing::{Pricing, rates_needed},
-    request::LookupResult,
     shared::is_fresh,
     wanted::Wanted,
 };
@@ -20,10 +19,9 @@ use crate::{
         decimal::Decimal,
         exchange_rate,
         holdings::Holdings,
-        price::RejectReason,
-        price::{Price, PriceKey, PriceSource, PriceTable},
-        price_book::QuoteKey,
+        price::{Price, PriceKey, PriceTable, RejectReason},
         price_guard,
+        provider::Provider,
         scope::Part,
         wallet_prices::WalletPrices,
     },
@@ -50,19 +48,9 @@ pub(super) fn select_prices(
 ) -> BTreeMap<Currency, PriceTable> {
     let mut fresh = take_rates(pricing, found);
     let mut refused = HashMap::new();
-    let asked = pricing.query.currency;
-    let shelves = [(asked, &found.listed), (Currency::USD, &found.unlisted)];
-    for (at, (currency, of_shelf)) in shelves.into_iter().enumerate() {
-        let listed = at == 0;
-        let taken = select_from_source(
-            pricing,
-            checks,
-            due,
-            listed,
-            (currency, of_shelf),
-            &mut refused,
-        );
-        fresh.entry(currency).or_default().extend(taken);
+    for at in &found.by_provider {
+        let taken = select_from_source(pricing, checks, due, at, &mut refused);
+        fresh.entry(at.currency).or_default().extend(taken);
     }
     if !refused.is_empty() {
         log_rejected(&pricing.held.parts, &refused, &pricing.wanted);
@@ -86,7 +74,7 @@ fn take_rates(
     let asked = pricing.query.currency;
     let mut fresh: BTreeMap<Currency, Vec<(PriceKey, Price)>> = BTreeMap::new();
     for currency in Currency::all().filter(|it| *it != Currency::USD) {
-        let rate = found.rate(asked, currency);
+        let rate = found.rate(currency);
         let rate = rate.filter(|rate| rate.usable_since(oldest.listed));
         if let Some(rate) = rate.filter(|rate| !rate.quoted_at.is_in_the_future(now)) {
             let key = PriceKey::of_dollar(currency);
@@ -113,16 +101,16 @@ fn select_from_source(
     pricing: &Pricing<'_>,
     checks: &Checks,
     due: &BTreeSet<PriceKey>,
-    listed: bool,
-    (currency, found): (Currency, &LookupResult),
+    at: &FoundAt,
     refused: &mut HashMap<PriceKey, RejectReason>,
 ) -> Vec<(PriceKey, Price)> {
     let now = pricing.now();
+    let (currency, found) = (at.currency, &at.found);
     let direct = pricing.known.direct(currency);
     let mut taken = Vec::new();
     let assets = pricing.wanted.iter().filter(|(key, _)| due.contains(key));
     for (key, asset) in assets {
-        if matches!(asset.quote, QuoteKey::Listed(_)) != listed {
+        if asset.quote.provider != at.provider {
             continue;
         }
         let judges = judges(pricing, key, asset.scaled, currency, &direct);
@@ -135,7 +123,7 @@ fn select_from_source(
         });
         let unknown = price.filter(|price| price.is_unknown());
         if let (Some(mark), Some(own)) = (unknown, own)
-            && is_fresh(pricing.policy, mark, asset.quote.page().shelf, now)
+            && is_fresh(pricing.policy, mark, &at.terms, now)
         {
             // No source has a newer one, as was found out not long ago.
             taken.push((key, own.checked(now, None)));
@@ -148,13 +136,13 @@ fn select_from_source(
                 refused.extend(chosen.refused.map(|reason| (key, reason)));
             }
             taken.push((key, chosen));
-        } else if !listed
+        } else if !at.terms.curated
             && found.failed.is_some()
-            && own.is_none_or(|own| own.source == PriceSource::Zerion)
+            && own.is_none_or(|own| own.source == Provider::Zerion)
         {
             // A second opinion that is not to be had: Zerion's price stays,
             // and another is asked for in its time.
-            let stays = own.unwrap_or(Price::unknown(PriceSource::Zerion, now));
+            let stays = own.unwrap_or(Price::unknown(Provider::Zerion, now));
             taken.push((key, stays.checked(now, None)));
         }
     }
@@ -176,7 +164,7 @@ fn judges(
     let candidates = [own, provider].into_iter().flatten();
     let usable = candidates.filter(|price| match price.source {
         // Of holdings that are as old as they may be.
-        PriceSource::Zerion => price.usable_since(oldest.unlisted),
+        Provider::Zerion => price.usable_since(oldest.unlisted),
         _ => oldest.permits(key, price),
     });
     let mut amounts: Vec<Decimal> = usable.map(|price| price.amount).collect();

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -18,12 +19,14 @@ use crate::{
     domain::{
         currency::Currency,
         price::Price,
-        price_book::{DemandWindow, Page, QuoteKey, Shelf},
+        price_book::{DemandWindow, Page, QuoteKey},
+        provider::Provider,
         query::Query,
         scope::Part,
     },
     service::{context::Request, demand::Demand, policy::Policy, rate_limits::RateLimits},
     telemetry::request_cost::RequestCost,
+    upstream::QuoteTerms,
 };
 
 /// Shared prices.
@@ -78,31 +81,46 @@ impl SharedPrices {
         }
     }
 
-    /// Returns the moment up to which prices of a shelf are to be refreshed at
-    /// `now`.
-    pub fn refresh_due(&self, shelf: Shelf, now: Timestamp) -> Timestamp {
-        refresh_due(&self.policy, shelf, now)
+    /// Returns a provider's terms; those of one that is not asked do not matter.
+    pub fn terms(&self, provider: Provider) -> QuoteTerms {
+        self.sources.get(provider).map_or(NOTHING, |it| it.terms())
     }
 
-    /// Returns whether a price need not be refreshed.
-    pub fn is_fresh(&self, price: &Price, shelf: Shelf, now: Timestamp) -> bool {
-        is_fresh(&self.policy, price, shelf, now)
+    /// Returns the moment up to which a provider's prices are to be refreshed at
+    /// `now`.
+    pub fn refresh_due(&self, provider: Provider, now: Timestamp) -> Timestamp {
+        refresh_due(&self.policy, &self.terms(provider), now)
+    }
+
+    /// Returns whether a provider's price need not be refreshed.
+    pub fn is_fresh(&self, price: &Price, provider: Provider, now: Timestamp) -> bool {
+        is_fresh(&self.policy, price, &self.terms(provider), now)
     }
 }
+
+/// The terms of a provider that is not asked.
+const NOTHING: QuoteTerms = QuoteTerms {
+    per_request: 1,
+    per_answer: 0,
+    dollars_only: true,
+    curated: false,
+    min_ttl: Duration::ZERO,
+    max_quote_age: Duration::ZERO,
+};
 
 /// Returns the moment up to which what was asked for is refreshed at `now`: a
 /// little before it expires, so that what expires at nearly the same time is
 /// refreshed at once and stays together.
-fn refresh_due(policy: &Policy, shelf: Shelf, now: Timestamp) -> Timestamp {
-    let ttl = policy.price_ttl(shelf);
+fn refresh_due(policy: &Policy, terms: &QuoteTerms, now: Timestamp) -> Timestamp {
+    let ttl = policy.price_ttl(terms);
     now.minus(ttl - ttl / 6)
 }
 
 /// Returns whether a price need not be refreshed.
-pub(super) fn is_fresh(policy: &Policy, price: &Price, shelf: Shelf, now: Timestamp) -> bool {
+pub(super) fn is_fresh(policy: &Policy, price: &Price, terms: &QuoteTerms, now: Timestamp) -> bool {
     let recent = match price.is_unknown() {
         true => now < price.checked_at.plus(policy.unknown_price_ttl()),
-        false => price.checked_at > refresh_due(policy, shelf, now),
+        false => price.checked_at > refresh_due(policy, terms, now),
     };
     recent && !price.checked_at.is_in_the_future(now)
 }
@@ -117,7 +135,7 @@ impl Demand for SharedPrices {
         cost: &RequestCost,
     ) {
         let priced = |key| parts.values().any(|part| part.prices.get(key).is_some());
-        let Ok(wanted) = Wanted::of(parts, self.sources.has_fallback(), priced) else {
+        let Ok(wanted) = Wanted::of(parts, &self.sources, priced) else {
             return;
         };
         for (currency, keys) in wanted.tracked(query.currency, priced) {

@@ -1,4 +1,4 @@
-//! Asking the price sources, and what becomes of their answers.
+//! Asking the providers of quotes, and what becomes of their answers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +11,9 @@ use crate::{
     domain::{
         currency::Currency,
         decimal::Decimal,
-        price::{CmcId, Price, PriceSource, RejectReason},
-        price_book::{QuoteKey, Shelf},
+        holdings::{Holdings, Token},
+        price::{Price, RejectReason},
+        price_book::{QuoteId, QuoteKey},
         price_guard,
         provider::Provider,
     },
@@ -20,18 +21,8 @@ use crate::{
         context::Request,
         policy::{FREEZE_TOLERANCE, RECENT_QUOTE},
     },
-    upstream::{
-        Failure, FallbackQuote, FallbackSource, PriceSource as Quotes, Quote, UpstreamError,
-    },
+    upstream::{Failure, Quote, QuoteProvider, QuoteTerms, UpstreamError},
 };
-
-/// A quote that its own source dates further back than this is none.
-const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
-/// And one of the fallback's, which prices thinly traded tokens.
-const MAX_FALLBACK_AGE: Duration = Duration::from_secs(4 * 3600);
-/// Most tokens that the fallback is asked for in one answer; the others are
-/// asked for by the next.
-const MAX_FALLBACK: usize = 300;
 
 /// What a source says of a token: a price, or why it is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,17 +42,9 @@ pub(super) struct SourceReplies {
     /// whose request failed is not there at all.
     pub said: BTreeMap<QuoteKey, Option<SourceQuote>>,
     /// The source, if it answered.
-    pub answered: Option<PriceSource>,
+    pub answered: Option<Provider>,
     /// How each request that failed did.
     pub failed: Vec<UpstreamError>,
-}
-
-/// Who is asked for the price of `key`.
-fn source_of(key: &QuoteKey) -> PriceSource {
-    match key {
-        QuoteKey::Listed(_) => PriceSource::CoinMarketCap,
-        QuoteKey::Unlisted(_) => PriceSource::DefiLlama,
-    }
 }
 
 /// What is known of a price before its source is asked.
@@ -83,7 +66,7 @@ impl SourceReplies {
         let said = self.said.get(key)?;
         let kept = |refused| {
             let before = known.before.copied();
-            let kept = before.unwrap_or(Price::unknown(source_of(key), self.asked_at));
+            let kept = before.unwrap_or(Price::unknown(key.provider, self.asked_at));
             // Not news: it gives way to whatever was given meanwhile.
             kept.checked(self.asked_at, refused)
         };
@@ -104,61 +87,71 @@ impl SourceReplies {
             }
             Ok(new) => Price {
                 as_of: said.as_of,
-                ..Price::new(new, said.change_24h_percent, source_of(key), self.quoted_at)
+                ..Price::new(new, said.change_24h_percent, key.provider, self.quoted_at)
             },
             Err(refusal) => kept(Some(refusal)),
         })
     }
 }
 
-/// The price sources.
+/// The providers of quotes, the one that is asked first at the front.
 pub(in crate::service) struct Sources {
-    pub quotes: Arc<dyn Quotes>,
-    pub fallback: Option<Arc<dyn FallbackSource>>,
+    pub providers: Vec<Arc<dyn QuoteProvider>>,
     pub clock: Arc<dyn Clock>,
 }
 
 impl Sources {
-    /// Returns whether there is a source of prices that CoinMarketCap does not
-    /// list.
-    pub fn has_fallback(&self) -> bool {
-        self.fallback.is_some()
+    /// Returns the providers, each once.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn QuoteProvider> {
+        self.providers.iter().map(|provider| &**provider)
     }
 
-    /// Returns for how many keys a shelf's source may be asked in one answer.
-    pub fn capacity(&self, shelf: Shelf) -> usize {
-        match shelf {
-            Shelf::Listed => self.quotes.max_ids(),
-            Shelf::Unlisted => MAX_FALLBACK,
-        }
+    /// Returns the first provider that may know a token: what that calls it, and
+    /// its terms.
+    pub fn first_for(
+        &self,
+        holdings: &Holdings<'_>,
+        token: &Token<'_>,
+    ) -> Option<(QuoteKey, QuoteTerms)> {
+        self.iter().find_map(|it| {
+            let key = QuoteKey {
+                provider: it.provider(),
+                id: it.id(holdings, token)?,
+            };
+            Some((key, it.terms()))
+        })
     }
 
-    /// Asks a shelf's source, and waits no longer than `limit`.
+    /// Returns the first provider that tells what a dollar costs in other
+    /// currencies.
+    pub fn of_rates(&self) -> Option<&dyn QuoteProvider> {
+        self.iter().find(|it| !it.dollars().is_empty())
+    }
+
+    /// Returns a provider by its name.
+    pub fn get(&self, provider: Provider) -> Option<&dyn QuoteProvider> {
+        self.iter().find(|it| it.provider() == provider)
+    }
+
+    /// Asks a provider, in as many requests as it takes, and waits no longer
+    /// than `limit`.
     pub(super) async fn ask(
         &self,
-        shelf: Shelf,
+        provider: Provider,
         currency: Currency,
         keys: &BTreeSet<QuoteKey>,
         limit: Duration,
         request: &Request,
     ) -> SourceReplies {
         let asked_at = self.clock.now();
-        let (mut listed, mut unlisted) = (Vec::new(), Vec::new());
-        for key in keys {
-            match key {
-                QuoteKey::Listed(id) => listed.push(*id),
-                QuoteKey::Unlisted(name) => unlisted.push(name.clone()),
-            }
-        }
-        let heard: Vec<Option<BatchReply>> = match shelf {
-            Shelf::Listed => vec![self.listed(currency, &listed, limit, request).await],
-            Shelf::Unlisted => {
-                let batch = self.fallback.as_ref().map_or(1, |source| source.max_keys());
-                let batches = unlisted.chunks(batch.max(1));
-                let batches = batches.map(|names| self.unlisted(names, limit, request));
-                futures::future::join_all(batches).await
-            }
-        };
+        let ids: Vec<QuoteId> = keys.iter().map(|key| key.id.clone()).collect();
+        let source = self.get(provider);
+        let per_request = source.map_or(1, |it| it.terms().per_request.max(1));
+        let batches = source.into_iter().flat_map(|source| {
+            ids.chunks(per_request)
+                .map(move |ids| batch(source, ids, currency, limit, request))
+        });
+        let replies = futures::future::join_all(batches).await;
         let quoted_at = self.clock.now();
         let took = quoted_at.since(asked_at);
         request.cost.phase("prices", took);
@@ -169,25 +162,36 @@ impl Sources {
             answered: None,
             failed: Vec::new(),
         };
-        for (source, asked, answer) in heard.into_iter().flatten() {
+        let max_age = source.map_or(Duration::ZERO, |it| it.terms().max_quote_age);
+        for (ids, reply) in replies {
             // A process that was frozen meanwhile has an old answer.
-            let answer = match took > limit + FREEZE_TOLERANCE {
+            let reply = match took > limit + FREEZE_TOLERANCE {
                 true => Err(UpstreamError {
-                    upstream: source.1,
+                    upstream: provider,
                     failure: Failure::Timeout,
                 }),
-                false => answer,
+                false => reply,
             };
-            match answer {
-                Ok(heard) => {
-                    answers.answered = Some(source.0);
-                    answers
-                        .said
-                        .extend(asked.into_iter().map(|key| (key, None)));
-                    let asked = heard.into_iter().filter(|(key, _)| keys.contains(key));
-                    answers
-                        .said
-                        .extend(asked.map(|(key, said)| (key, Some(said))));
+            match reply {
+                Ok(quotes) => {
+                    answers.answered = Some(provider);
+                    let key = |id: &QuoteId| QuoteKey {
+                        provider,
+                        id: id.clone(),
+                    };
+                    answers.said.extend(ids.iter().map(|id| (key(id), None)));
+                    let quotes = quotes.into_iter().map(|quote| {
+                        let said = classify(
+                            quote.price,
+                            quote.change_24h_percent,
+                            quote.as_of,
+                            quoted_at,
+                            max_age,
+                        );
+                        (key(&quote.id), Some(said))
+                    });
+                    let quotes = quotes.filter(|(key, _)| keys.contains(key));
+                    answers.said.extend(quotes);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "prices cannot be refreshed");
@@ -197,69 +201,19 @@ impl Sources {
         }
         answers
     }
-
-    /// One CoinMarketCap request; `None` when there is nothing to ask for.
-    async fn listed(
-        &self,
-        currency: Currency,
-        ids: &[CmcId],
-        limit: Duration,
-        request: &Request,
-    ) -> Option<BatchReply> {
-        if ids.is_empty() {
-            return None;
-        }
-        request.cost.upstream_call();
-        let quotes = self.quotes.quotes(ids, currency, limit).await;
-        let now = self.clock.now();
-        let read = |quote: Quote| {
-            (
-                QuoteKey::Listed(quote.id),
-                classify(
-                    quote.price,
-                    quote.change_24h_percent,
-                    quote.as_of,
-                    now,
-                    MAX_QUOTE_AGE,
-                ),
-            )
-        };
-        let asked = ids.iter().copied().map(QuoteKey::Listed).collect();
-        let source = (PriceSource::CoinMarketCap, Provider::CoinMarketCap);
-        let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
-        Some((source, asked, quotes))
-    }
-
-    /// One request to the fallback.
-    async fn unlisted(
-        &self,
-        names: &[String],
-        limit: Duration,
-        request: &Request,
-    ) -> Option<BatchReply> {
-        let source = self.fallback.as_ref()?;
-        request.cost.upstream_call();
-        let quotes = source.prices(names, limit).await;
-        let now = self.clock.now();
-        let read = |quote: FallbackQuote| {
-            (
-                QuoteKey::Unlisted(quote.key),
-                classify(quote.price, None, quote.as_of, now, MAX_FALLBACK_AGE),
-            )
-        };
-        let asked = names.iter().cloned().map(QuoteKey::Unlisted).collect();
-        let source = (PriceSource::DefiLlama, Provider::DefiLlama);
-        let quotes = quotes.map(|quotes| quotes.into_iter().map(read).collect());
-        Some((source, asked, quotes))
-    }
 }
 
-/// Who was asked in one request, for what, and what it said.
-type BatchReply = (
-    (PriceSource, Provider),
-    Vec<QuoteKey>,
-    Result<Vec<(QuoteKey, SourceQuote)>, UpstreamError>,
-);
+/// Makes one request.
+async fn batch<'i>(
+    source: &dyn QuoteProvider,
+    ids: &'i [QuoteId],
+    currency: Currency,
+    limit: Duration,
+    request: &Request,
+) -> (&'i [QuoteId], Result<Vec<Quote>, UpstreamError>) {
+    request.cost.upstream_call();
+    (ids, source.quotes(ids, currency, limit).await)
+}
 
 /// A quote at `now`. Coins that are no longer traded keep their last quote:
 /// one that its source dates further back than `oldest` is none.
@@ -287,15 +241,18 @@ fn classify(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::price::CmcId;
+
+    const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
 
     #[test]
     fn what_is_not_answered_or_not_believed_keeps_the_price_before() {
-        let key = QuoteKey::Listed(CmcId(1));
+        let key = QuoteKey::cmc(CmcId(1));
         let number = |text| Decimal::parse(text).unwrap();
         let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
-        let price = |text, at| Price::new(number(text), None, PriceSource::CoinMarketCap, at);
+        let price = |text, at| Price::new(number(text), None, Provider::CoinMarketCap, at);
         let quoted = |price| Some(classify(price, None, None, NOW, MAX_QUOTE_AGE));
         let settled = |said: Option<SourceQuote>, before: Option<Price>| {
             let answers = SourceReplies {
@@ -344,7 +301,7 @@ mod tests {
             number("51")
         );
         // What was previously_rejected once stays out until somebody vouches for it.
-        let doubt = Price::unknown(PriceSource::CoinMarketCap, ago(60));
+        let doubt = Price::unknown(Provider::CoinMarketCap, ago(60));
         let doubt = doubt.checked(ago(60), Some(RejectReason::Outlier));
         assert!(!settled(quoted(Ok(number("51"))), Some(doubt)).is_known());
     }

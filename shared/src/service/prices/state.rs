@@ -61,7 +61,7 @@ impl LookupState<'_> {
         let now = self.now();
         for key in self.needs.keys.keys() {
             let price = self.shared.page_cache.price(self.needs.currency, key);
-            if !price.is_some_and(|price| self.shared.is_fresh(&price, self.needs.shelf, now)) {
+            if !price.is_some_and(|price| self.shared.is_fresh(&price, self.needs.provider, now)) {
                 let missing = self.missing.entry(key.page()).or_default();
                 missing.insert(key.clone());
             }
@@ -73,7 +73,7 @@ impl LookupState<'_> {
     /// Takes every price that the pages have of what is missing.
     pub fn take(&mut self, open: &BTreeMap<Page, PageView>) {
         let now = self.now();
-        let (shared, shelf) = (self.shared, self.needs.shelf);
+        let (shared, provider) = (self.shared, self.needs.provider);
         let prices = &mut self.found.prices;
         self.missing.retain(|page, keys| {
             let there = open.get(page).map(|opened| &opened.prices);
@@ -85,7 +85,7 @@ impl LookupState<'_> {
                 if known <= Some(price.checked_at) {
                     prices.insert(key.clone(), *price);
                 }
-                !shared.is_fresh(price, shelf, now)
+                !shared.is_fresh(price, provider, now)
             });
             !keys.is_empty()
         });
@@ -160,7 +160,7 @@ impl LookupState<'_> {
 
     /// Returns until when the source is known to be rate limited.
     pub fn rate_limited_until(&self) -> Option<Timestamp> {
-        let provider = self.needs.shelf.provider();
+        let provider = self.needs.provider;
         self.shared.rate_limits.limited_until(provider)
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::sources::Sources;
 use crate::{
     cache::CachedPart,
     domain::{
@@ -14,6 +15,7 @@ use crate::{
         price_book::QuoteKey,
         scope::Part,
     },
+    upstream::QuoteTerms,
 };
 
 /// A wallet with more tokens than this that have no price, that the provider
@@ -22,10 +24,12 @@ use crate::{
 const MAX_DOUBTFUL: usize = 100;
 
 /// An asset whose price can be refreshed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct WantedAsset {
-    /// What its source is asked for.
+    /// What its provider is asked for.
     pub quote: QuoteKey,
+    /// What that provider takes and gives.
+    pub terms: QuoteTerms,
     /// Whether its amounts are multiples of what other sources price.
     pub scaled: bool,
     /// The parts that hold it.
@@ -33,7 +37,7 @@ pub(super) struct WantedAsset {
 }
 
 /// The assets of a wallet whose prices can be refreshed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
     assets: BTreeMap<PriceKey, WantedAsset>,
     /// Shown assets that no source can be asked for.
@@ -41,8 +45,8 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Returns those that CoinMarketCap lists and, with a fallback, of the
-    /// others those that have a price already (`priced`), are vouched for or
+    /// Returns those that a curated provider lists and, of what others may know,
+    /// those that have a price already (`priced`), are vouched for or
     /// belong to a protocol; and the rest only where it is not spam by the
     /// hundred. Trash and what the provider does not display are never asked
     /// for.
@@ -51,7 +55,7 @@ impl Wanted {
     /// When holdings cannot be decoded.
     pub fn of(
         parts: &BTreeMap<Part, Arc<CachedPart>>,
-        fallback: bool,
+        sources: &Sources,
         priced: impl Fn(PriceKey) -> bool,
     ) -> Result<Self, CorruptHoldings> {
         let mut assets = BTreeMap::new();
@@ -67,24 +71,24 @@ impl Wanted {
                 let key = holdings.price_key(token);
                 let scaled = token.scaled;
                 let parts = BTreeSet::from([*part]);
-                let wanted = |quote| WantedAsset {
+                let Some((quote, terms)) = sources.first_for(&holdings, token) else {
+                    others.insert(key);
+                    continue;
+                };
+                let asset = WantedAsset {
                     quote,
+                    terms,
                     scaled,
                     parts,
                 };
-                if let Some(id) = token.cmc {
-                    put(&mut assets, key, wanted(QuoteKey::Listed(id)));
-                } else if fallback && let Some(name) = holdings.fallback_key(token) {
-                    let plausible = token.verified || *part == Part::Defi || priced(key);
-                    let kind = if plausible {
-                        &mut assets
-                    } else {
-                        &mut doubtful
-                    };
-                    put(kind, key, wanted(QuoteKey::Unlisted(name)));
+                let plausible =
+                    terms.curated || token.verified || *part == Part::Defi || priced(key);
+                let kind = if plausible {
+                    &mut assets
                 } else {
-                    others.insert(key);
-                }
+                    &mut doubtful
+                };
+                put(kind, key, asset);
             }
         }
         if doubtful.len() <= MAX_DOUBTFUL {
@@ -112,8 +116,8 @@ impl Wanted {
     }
 
     /// Returns what the price book shall keep fresh for this wallet, by
-    /// currency: listed coins in the wallet's, others, which are quoted in
-    /// dollars alone, if they have a price.
+    /// currency: what a curated provider lists, and of the others what has a
+    /// price.
     pub fn tracked(
         &self,
         currency: Currency,
@@ -121,11 +125,10 @@ impl Wanted {
     ) -> BTreeMap<Currency, Vec<QuoteKey>> {
         let mut tracked: BTreeMap<Currency, Vec<QuoteKey>> = BTreeMap::new();
         for (key, asset) in self.iter() {
-            let of = match asset.quote {
-                QuoteKey::Listed(_) => currency,
-                QuoteKey::Unlisted(_) if priced(key) => Currency::USD,
-                QuoteKey::Unlisted(_) => continue,
-            };
+            if !asset.terms.curated && !priced(key) {
+                continue;
+            }
+            let of = asset.terms.currency(currency);
             tracked.entry(of).or_default().push(asset.quote.clone());
         }
         tracked

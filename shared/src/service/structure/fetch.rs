@@ -18,7 +18,7 @@ use crate::{
     clock::{Clock, Timestamp},
     domain::{
         currency::Currency,
-        price::{Price, PriceSource, PriceTable},
+        price::{Price, PriceTable},
         provider::Provider,
         query::Query,
         response::{Missing, MissingReason},
@@ -226,7 +226,7 @@ impl Fetcher {
         let part = |part: &Part| {
             let finished = structure.draft.encode(*part, &mapping);
             let prices = finished.prices.into_iter().map(|(key, amount, change)| {
-                (key, Price::new(amount, change, PriceSource::Zerion, now))
+                (key, Price::new(amount, change, Provider::Zerion, now))
             });
             let cached = CachedPart {
                 hash: codec::hash(&finished.bytes),

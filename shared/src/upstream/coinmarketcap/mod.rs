@@ -13,16 +13,22 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Attempts, Failure, HttpClient, PriceSource, Provider, Quota, Quote, UpstreamError,
+    Attempts, Failure, HttpClient, Provider, Quota, Quote, QuoteProvider, QuoteTerms,
+    UpstreamError,
     call_policy::CallPolicy,
     http::{HttpResponse, header_seconds, retry_after, send},
     key_rotation::with_rotated_key,
 };
 use crate::{
-    aws::secrets::{KeyOf, KeyRing},
+    aws::secrets::KeyRing,
     clock::Clock,
     config::{CmcPriceApi, Config},
-    domain::{currency::Currency, price::CmcId},
+    domain::{
+        currency::Currency,
+        exchange_rate::USD_STABLECOINS,
+        holdings::{Holdings, Token},
+        price_book::QuoteId,
+    },
     metrics::CREDITS_USED,
 };
 
@@ -39,6 +45,33 @@ const PLAN_LIMITS: [i64; 2] = [1009, 1010];
 const RESET: &str = "x-ratelimit-reset";
 /// More seconds than this are no waiting time but a date.
 const LONGEST_RESET: Duration = Duration::from_secs(31 * 86_400);
+
+/// Coins that are no longer traded keep their last quote.
+const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
+/// Stablecoins.
+pub const DOLLARS: [QuoteId; 3] = [
+    QuoteId::Number(USD_STABLECOINS[0].0),
+    QuoteId::Number(USD_STABLECOINS[1].0),
+    QuoteId::Number(USD_STABLECOINS[2].0),
+];
+
+/// Returns what it takes and gives where a request may hold `max_ids`.
+pub fn terms(max_ids: usize) -> QuoteTerms {
+    QuoteTerms {
+        per_request: max_ids,
+        // One request an answer, whatever that costs in freshness.
+        per_answer: max_ids,
+        dollars_only: false,
+        curated: true,
+        min_ttl: Duration::ZERO,
+        max_quote_age: MAX_QUOTE_AGE,
+    }
+}
+
+/// Returns what it calls a token, if it lists it.
+pub fn id_of(token: &Token<'_>) -> Option<QuoteId> {
+    token.cmc.map(|id| QuoteId::Number(id.0))
+}
 
 /// The client.
 pub struct CoinMarketCap {
@@ -115,7 +148,7 @@ impl CoinMarketCap {
             self.guard
                 .call(left, Attempts::Two, move |left| attempt(key.clone(), left))
         };
-        with_rotated_key(&self.keys, KeyOf::CoinMarketCap, timeout, call).await
+        with_rotated_key(&self.keys, Provider::CoinMarketCap, timeout, call).await
     }
 }
 
@@ -137,14 +170,30 @@ fn error(failure: Failure) -> UpstreamError {
 }
 
 #[async_trait]
-impl PriceSource for CoinMarketCap {
+impl QuoteProvider for CoinMarketCap {
+    fn provider(&self) -> Provider {
+        Provider::CoinMarketCap
+    }
+
+    fn terms(&self) -> QuoteTerms {
+        terms(self.max_ids)
+    }
+
+    fn id(&self, _: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
+        id_of(token)
+    }
+
+    fn dollars(&self) -> &[QuoteId] {
+        &DOLLARS
+    }
+
     async fn quotes(
         &self,
-        ids: &[CmcId],
+        ids: &[QuoteId],
         currency: Currency,
         timeout: Duration,
     ) -> Result<Vec<Quote>, UpstreamError> {
-        let ids: Vec<String> = ids.iter().map(|id| id.0.to_string()).collect();
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let convert = currency.as_str().to_ascii_uppercase();
         let (path, extra) = match self.api {
             // Without skip_invalid one retired id would fail the whole batch.
@@ -160,10 +209,6 @@ impl PriceSource for CoinMarketCap {
         response
             .and_then(|response| read_quotes(&response.body, &convert).map_err(Failure::Malformed))
             .map_err(error)
-    }
-
-    fn max_ids(&self) -> usize {
-        self.max_ids
     }
 }
 

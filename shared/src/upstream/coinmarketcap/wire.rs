@@ -14,6 +14,7 @@ use crate::{
     domain::{
         decimal::Decimal,
         price::{CmcId, RejectReason},
+        price_book::QuoteId,
     },
     upstream::{
         Quote,
@@ -94,7 +95,7 @@ pub fn read_quotes(body: &[u8], convert: &str) -> Result<Vec<Quote>, String> {
     Ok(coins
         .iter()
         .filter_map(|coin| {
-            let id = CmcId(coin.id.as_deref()?.parse().ok()?);
+            let id = QuoteId::Number(coin.id.as_deref()?.parse().ok()?);
             let quote = quote(coin.quote?, convert)?;
             Some(Quote {
                 id,
@@ -224,13 +225,13 @@ pub fn read_map(body: &[u8]) -> Result<MapPage, String> {
 mod tests {
     use super::*;
 
-    fn prices(body: &str) -> Vec<(u32, String)> {
+    fn prices(body: &str) -> Vec<(QuoteId, String)> {
         let mut prices: Vec<_> = read_quotes(body.as_bytes(), "EUR")
             .unwrap()
             .into_iter()
             .map(|quote| match quote.price {
-                Ok(price) => (quote.id.0, price.to_string()),
-                Err(refusal) => (quote.id.0, format!("{refusal:?}")),
+                Ok(price) => (quote.id, price.to_string()),
+                Err(refusal) => (quote.id, format!("{refusal:?}")),
             })
             .collect();
         prices.sort();
@@ -239,7 +240,10 @@ mod tests {
 
     #[test]
     fn reads_every_shape() {
-        let expected = vec![(1, "50000.5".to_owned()), (1027, "0.00000006".to_owned())];
+        let expected = vec![
+            (QuoteId::Number(1), "50000.5".to_owned()),
+            (QuoteId::Number(1027), "0.00000006".to_owned()),
+        ];
         for body in [
             r#"{"data":[{"id":1,"quote":[{"symbol":"EUR","price":50000.5}]},{"id":1027,"quote":[{"symbol":"USD","price":9},{"symbol":"EUR","price":6e-08}]}],"status":{"error_code":"0"}}"#,
             r#"{"data":[{"id":1,"quotes":[{"symbol":"EUR","price":50000.5}]},{"id":1027,"quotes":[{"symbol":"EUR","price":6e-08}]}]}"#,
@@ -254,7 +258,7 @@ mod tests {
     #[test]
     fn tells_coins_without_a_price_from_unknown_ones() {
         let body = r#"{"data":[{"id":1,"quote":[{"symbol":"EUR","price":null}]},{"id":2,"quote":[{"symbol":"EUR","price":0}]},{"id":6,"quote":[{"symbol":"EUR","price":-1.5}]},{"id":3,"quote":null},{"id":4},null,{"id":5,"quote":[{"symbol":"USD","price":1}]}]}"#;
-        let none = |id| (id, "NotPositive".to_owned());
+        let none = |id| (QuoteId::Number(id), "NotPositive".to_owned());
         assert_eq!(prices(body), vec![none(1), none(2), none(6)]);
     }
 

@@ -22,7 +22,7 @@ use super::{
     key_rotation::with_rotated_key,
 };
 use crate::{
-    aws::secrets::{KeyOf, KeyRing},
+    aws::secrets::KeyRing,
     clock::Clock,
     config::Config,
     domain::{
@@ -161,7 +161,7 @@ impl StructureSource for Zerion {
                 self.pages(url.clone(), only, key.clone(), left)
             })
         };
-        with_rotated_key(&self.keys, KeyOf::Zerion, timeout, call)
+        with_rotated_key(&self.keys, Provider::Zerion, timeout, call)
             .await
             .map_err(|failure| UpstreamError {
                 upstream: Provider::Zerion,

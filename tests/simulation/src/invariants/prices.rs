@@ -4,7 +4,8 @@ use portfolio::{
     domain::{
         currency::Currency,
         holdings::{Holdings, Token},
-        price::{Price, PriceSource},
+        price::Price,
+        provider::Provider,
         scope::Part,
     },
     service::Snapshot,
@@ -87,7 +88,7 @@ impl Checker {
     fn given(&self, asked: &Asked, asset: &Asset, price: &Price) -> Option<Moment> {
         let told = coins::told(price.amount, asked.currency)?;
         let delay = match price.source {
-            PriceSource::Zerion => self.structure_delay,
+            Provider::Zerion => self.structure_delay,
             _ => self.price_delay,
         };
         let waited = moment(price.quoted_at, 0) - told.at;
