@@ -151,7 +151,7 @@ fn delete() -> Operation {
     OperationBuilder::new()
         .tag("Cache")
         .operation_id(Some("forgetWallet"))
-        .summary(Some("Invalidate what is cached of a wallet"))
+        .summary(Some("Forget what is cached of a wallet"))
         .description(Some(
             "Holdings and prices, also what is being fetched at the moment. The next request \
              fetches them anew. A deployment asks for AWS signatures (SigV4, service \
