@@ -16,7 +16,7 @@ use portfolio_tests::{
 };
 use serde_json::{Value, json, value::to_raw_value};
 
-use crate::{Stack, functions, of_type};
+use super::{Stack, functions, of_type};
 
 /// Actions, each with what it is allowed on.
 type Grants = BTreeMap<String, Value>;

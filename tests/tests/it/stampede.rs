@@ -216,6 +216,7 @@ async fn requests_for_a_wallet_too_large_to_keep_go_out_at_the_same_time() {
     let variables = [
         ("PRICE_FALLBACK", "none"),
         ("REQUEST_DEADLINE_MS", "120000"),
+        ("ZERION_TIMEOUT_MS", "120000"),
     ];
     let world = World::with(&variables).await;
     let mut fault = huge();

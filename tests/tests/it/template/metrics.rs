@@ -10,7 +10,7 @@ use portfolio::{
 use portfolio_tests::template::{Template, plain};
 use serde_json::{Map, Value, json};
 
-use crate::{Stack, functions, of_type, the_only};
+use super::{Stack, functions, of_type, the_only};
 
 const NAMESPACE: &str = "Portfolio/${AWS::StackName}";
 /// AWS's metrics that are used, by namespace and dimension.

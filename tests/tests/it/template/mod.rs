@@ -331,7 +331,7 @@ fn functions_start_with_whatever_the_parameters_allow() {
 
 #[test]
 fn samconfig_has_two_environments_of_parameters_that_there_are() {
-    let text = include_str!("../../../samconfig.toml");
+    let text = include_str!("../../../../samconfig.toml");
     let template = Template::read();
     let mut stacks = BTreeSet::new();
     let mut environments: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();

@@ -3,7 +3,7 @@
 //! have given.
 //!
 //! Ten seconds in `cargo test`. For longer, with the figures:
-//! `SOAK_SECONDS=600 cargo test -p portfolio-tests --test soak -- --nocapture`.
+//! `SOAK_SECONDS=600 cargo test --workspace --test it soak:: -- --nocapture`.
 //! `SOAK_SEED` takes another course.
 
 mod check;
