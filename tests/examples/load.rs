@@ -20,7 +20,7 @@ use portfolio::{
     domain::scope::Scope,
     lambda::QueryFunction,
 };
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{
     World, positions, rows,
     table::{FaultyTable, TableFault},
@@ -80,7 +80,7 @@ impl Load {
             let tokens = first..first + held(wallet, epoch);
             let rows = tokens.map(|it| rows::token(u32::try_from(it).unwrap_or(0) + 1));
             self.world
-                .standins()
+                .fakes()
                 .set_wallet(&address(wallet), rows.collect());
         }
     }
@@ -204,7 +204,7 @@ impl Load {
         for (offset, upstream) in upstreams.into_iter().enumerate() {
             let fault = faults[(round + 3 * offset) % faults.len()].clone();
             self.world
-                .standins()
+                .fakes()
                 .set_fault(upstream, Some(Fault { every, ..fault }));
         }
         let faults = [
@@ -235,12 +235,12 @@ async fn main() -> ExitCode {
     ];
     let (mut world, table) = World::with_faulty_table(&variables).await;
     for number in 1..=2400 {
-        world.standins().set_coin(rows::listed(number));
+        world.fakes().set_coin(rows::listed(number));
     }
     world.restart();
     let update = portfolio::app::registry_update(world.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     table.sometimes(u64::from(EVERY));
     let process = |_| world.real_process(Scope::Aggregate);
     let functions = (0..PROCESSES).map(process).collect();

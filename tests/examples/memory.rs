@@ -71,7 +71,7 @@ async fn measure(positions: u32, chains: u32) {
     };
     let held: Vec<_> = (1..=positions).map(row).collect();
     let bytes: usize = held.iter().map(|row| row.to_string().len()).sum();
-    world.standins().set_wallet(address, held);
+    world.fakes().set_wallet(address, held);
     let table = world.config().dynamodb_endpoint.as_ref().expect("a table");
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .arg(SERVE)

@@ -38,7 +38,7 @@ async fn main() {
     println!("positions  answer           bytes   median ms   only reading   ratio");
     for positions in [30, 300, 3000] {
         world
-            .standins()
+            .fakes()
             .set_wallet(ADDRESS, (1..=positions).map(rows::token).collect());
         for encoding in ["identity", "zstd", "gzip"] {
             measure(&world, positions, encoding).await;

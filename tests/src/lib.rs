@@ -1,4 +1,4 @@
-//! The world that end-to-end tests run in: an embedded DynamoDB, stand-ins of
+//! The world that end-to-end tests run in: an embedded DynamoDB, fakes of
 //! the upstreams, the real handlers, and a clock that is moved by hand.
 
 mod answer;
@@ -28,8 +28,8 @@ use portfolio::{
     lambda::{Invocation, QueryFunction},
 };
 use portfolio_local::{
+    fakes::{FakeProviders, SAMPLES, Stats},
     services::{Ports, Services, start},
-    standins::{SAMPLES, StandIns, Stats},
 };
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -71,7 +71,7 @@ impl World {
         };
         let services = start(ports, &lookup).await.expect("services");
         // Starting costs requests of its own (the registry's map).
-        services.standins.reset_stats();
+        services.fakes.reset_stats();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
         let mut world = Self {
             services,
@@ -135,11 +135,11 @@ impl World {
     /// When the registry cannot be updated.
     pub async fn list(&self, tokens: impl IntoIterator<Item = u32>) {
         for number in tokens {
-            self.standins().set_coin(rows::listed(number));
+            self.fakes().set_coin(rows::listed(number));
         }
         let update = app::registry_update(self.config()).expect("an update");
         update.run().await.expect("a filled registry");
-        self.standins().reset_stats();
+        self.fakes().reset_stats();
     }
 
     /// New processes of all functions: nothing in memory survives.
@@ -181,14 +181,14 @@ impl World {
         Answer::from_envelope(reply.expect("an HTTP event is always answered"))
     }
 
-    /// The stand-ins.
-    pub fn standins(&self) -> &StandIns {
-        &self.services.standins
+    /// The fakes.
+    pub fn fakes(&self) -> &FakeProviders {
+        &self.services.fakes
     }
 
     /// What the upstreams were asked since the start or the last reset.
     pub fn stats(&self) -> Stats {
-        self.standins().stats()
+        self.fakes().stats()
     }
 
     /// The configuration of the functions.

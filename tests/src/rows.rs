@@ -1,6 +1,6 @@
 //! Rows as Zerion gives them, for wallets that a test makes up.
 
-use portfolio_local::standins::{Coin, Platform};
+use portfolio_local::fakes::{Coin, Platform};
 use serde_json::{Value, json};
 
 /// A plain balance of token number `number` on Ethereum, contract and price

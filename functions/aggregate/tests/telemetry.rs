@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use portfolio_local::standins::{Fault, SAMPLES, Upstream};
+use portfolio_local::fakes::{Fault, SAMPLES, Upstream};
 use portfolio_tests::{
     World,
     runtime::{Runtime, TRACE},
@@ -122,7 +122,7 @@ async fn every_outcome_is_told_once() {
         status: Some(500),
         ..Fault::default()
     };
-    world.standins().set_fault(Upstream::Zerion, Some(broken));
+    world.fakes().set_fault(Upstream::Zerion, Some(broken));
     assert_eq!(ask(&mut runtime, "stale", wallet(0), "").await, 200);
     assert_eq!(ask(&mut runtime, "failed", wallet(3), "").await, 503);
     let direct = json!({"address": wallet(3)});
@@ -225,8 +225,8 @@ async fn neither_keys_nor_wallets_are_written() {
         ..Fault::default()
     };
     for (at, fault) in [(0, None), (1, Some(refused))] {
-        world.standins().set_fault(Upstream::Zerion, fault.clone());
-        world.standins().set_fault(Upstream::CoinMarketCap, fault);
+        world.fakes().set_fault(Upstream::Zerion, fault.clone());
+        world.fakes().set_fault(Upstream::CoinMarketCap, fault);
         ask(&mut runtime, &format!("http-{at}"), wallet(at), "").await;
         let direct = json!({"address": wallet(at), "currency": "eur"});
         let _ = runtime.invoke(&format!("direct-{at}"), direct).await;

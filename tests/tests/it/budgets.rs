@@ -37,14 +37,14 @@ async fn budgets_hold() {
     // One batch holds all of the ids.
     let world = World::with(&[("CMC_MAX_IDS", "5000")]).await;
     for number in 1..=3000 {
-        world.standins().set_coin(rows::listed(number));
+        world.fakes().set_coin(rows::listed(number));
     }
     app::registry_update(world.config())
         .unwrap()
         .run()
         .await
         .unwrap();
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     println!("tokens what            round trips      RRU      WRU  upstream");
     for (tokens, read_budget) in [(30, 1.5), (300, 4.0), (3000, 24.0)] {
         let address = format!("0x{tokens:040}");
@@ -52,7 +52,7 @@ async fn budgets_hold() {
         let twin = format!("0x1{tokens:039}");
         for address in [&address, &twin] {
             let held = (1..=tokens).map(rows::token).collect();
-            world.standins().set_wallet(address, held);
+            world.fakes().set_wallet(address, held);
         }
         let new_process = || app::service(world.config(), world.clock.clone()).unwrap();
         let service = new_process();
@@ -71,7 +71,7 @@ async fn budgets_hold() {
         let noted = cost(&service, &world, &twin).await;
         row(tokens, "another miss", noted);
         assert!(noted.write_units < miss.write_units);
-        world.standins().reset_stats();
+        world.fakes().reset_stats();
 
         world.clock.advance(Duration::from_secs(61));
         let refresh = cost(&service, &world, &address).await;
@@ -93,7 +93,7 @@ async fn budgets_hold() {
         let after = cost(&service, &world, &address).await;
         row(tokens, "fresh again", after);
         assert!(after.read_units <= read_budget, "{} RRU", after.read_units);
-        world.standins().reset_stats();
+        world.fakes().reset_stats();
     }
     drop(Arc::new(world));
 }

@@ -64,7 +64,7 @@ async fn expired_prices_cost_one_batch_and_no_structure() {
     world.get(farmer, "aggregate").await.ok();
     assert_eq!(world.stats().coinmarketcap.requests, 0);
 
-    world.standins().remove_coin(AERO);
+    world.fakes().remove_coin(AERO);
     world.advance(2);
     let answer = world.get(farmer, "aggregate").await;
     assert_eq!(
@@ -114,7 +114,7 @@ async fn expired_prices_cost_one_batch_and_no_structure() {
 async fn every_listed_token_is_asked_for_once() {
     let world = World::new().await;
     for number in 1..=40 {
-        world.standins().set_coin(rows::listed(number));
+        world.fakes().set_coin(rows::listed(number));
     }
     refill_registry(&world).await;
     let mut holdings: Vec<Value> = (1..=40).map(rows::token).collect();
@@ -126,7 +126,7 @@ async fn every_listed_token_is_asked_for_once() {
         protocol: Some("pool".to_owned()),
         ..rows::Row::default()
     }));
-    world.standins().set_wallet(WALLET, holdings);
+    world.fakes().set_wallet(WALLET, holdings);
     world.get(WALLET, "aggregate").await.ok();
     world.advance(61);
     world.get(WALLET, "aggregate").await.ok();
@@ -144,7 +144,7 @@ async fn unanswered_ids_keep_their_price_and_are_not_asked_again_at_once() {
     let world = World::new().await;
     let small = sample("small");
     let before = world.get(small, "wallet").await.ok();
-    world.standins().remove_coin(1027);
+    world.fakes().remove_coin(1027);
     world.advance(61);
     let after = world.get(small, "wallet").await.ok();
     let ether = |body: &Value| {
@@ -236,7 +236,7 @@ async fn unlisted_tokens_have_a_price_in_any_currency() {
         ..rows::Row::default()
     });
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, vec![listed, rows::token(5)]);
     let dollars = world.get(WALLET, "wallet").await.ok();
     let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
@@ -307,5 +307,5 @@ async fn simultaneous_misses_cost_one_request() {
 async fn refill_registry(world: &World) {
     let update = portfolio::app::registry_update(world.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
 }

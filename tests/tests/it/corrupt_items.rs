@@ -177,8 +177,8 @@ async fn a_damaged_header_is_mended() {
         bench.world.advance(301);
         // Somewhat else than before: a chunk has to be written.
         let rows = vec![portfolio_tests::rows::token(7)];
-        bench.world.standins().set_wallet(small, rows);
-        bench.world.standins().reset_stats();
+        bench.world.fakes().set_wallet(small, rows);
+        bench.world.fakes().reset_stats();
         for round in 0..3 {
             let body = bench.world.get(small, "wallet").await.ok();
             assert_eq!(

@@ -28,7 +28,7 @@ fn wordy(world: &World) {
         row
     };
     let held = (1..=WORDY_ROWS).map(row).collect();
-    world.standins().set_wallet(WORDY, held);
+    world.fakes().set_wallet(WORDY, held);
 }
 
 /// A request for the whale's whole portfolio.

@@ -7,7 +7,7 @@ use portfolio::{
     domain::scope::Scope,
     lambda::Invocation,
 };
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{Answer, World, event, positions, sample};
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -134,7 +134,7 @@ async fn events_without_http_are_answered_in_kind() {
         // The others have the wallet warmed.
         for kind in ["sns", "eventbridge", "schedule"] {
             world.advance(301);
-            world.standins().reset_stats();
+            world.fakes().reset_stats();
             let summary = invoke(kind).await;
             let expected = json!({
                 "payloads": 1, "fetched": 1, "fresh": 0, "failed": 0, "upstream_calls": 1,
@@ -174,7 +174,7 @@ async fn a_direct_invocation_fails_with_the_problems_code() {
         assert_eq!(refused.error_type, code, "{payload}");
     }
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::Zerion, Some(Fault::status(500)));
     for event in [
         json!({"address": sample("farmer")}),
@@ -205,7 +205,7 @@ async fn a_batch_hands_back_what_should_come_back() {
         path: Some(broken),
         ..Fault::status(500)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(fault));
+    world.fakes().set_fault(Upstream::Zerion, Some(fault));
     // Eight wallets: one of them twice, one that fails; and what is no payload.
     let mut bodies: Vec<String> = (0..8).map(payload).collect();
     bodies.insert(4, "{".to_owned());
@@ -227,7 +227,7 @@ async fn a_batch_hands_back_what_should_come_back() {
 async fn what_trying_again_would_not_mend_does_not_come_back() {
     let world = World::new().await;
     let fault = Some(Fault::status(400));
-    world.standins().set_fault(Upstream::Zerion, fault);
+    world.fakes().set_fault(Upstream::Zerion, fault);
     let answer = world.try_invoke(Scope::Wallet, &batch(&[payload(1)])).await;
     let none = json!({"batchItemFailures": []});
     assert_eq!(answer.expect("an answer"), none);
@@ -239,7 +239,7 @@ async fn old_holdings_are_no_success_for_a_message() {
     world.get(&format!("0x{:040}", 1), "aggregate").await.ok();
     world.advance(400);
     let fault = Some(Fault::status(503));
-    world.standins().set_fault(Upstream::Zerion, fault);
+    world.fakes().set_fault(Upstream::Zerion, fault);
     let answer = world
         .try_invoke(Scope::Aggregate, &batch(&[payload(1)]))
         .await;
@@ -254,7 +254,7 @@ async fn a_batch_ends_before_lambda_ends_it() {
         delay_ms: Some(400),
         ..Fault::default()
     };
-    world.standins().set_fault(Upstream::Zerion, Some(slow));
+    world.fakes().set_fault(Upstream::Zerion, Some(slow));
     let bodies: Vec<String> = (0..10).map(payload).collect();
     let function = world.real_process(Scope::Aggregate);
     let invocation = Invocation {

@@ -8,7 +8,7 @@ use portfolio::{
     service::{Request, Service},
     usage::UsageTotals,
 };
-use portfolio_local::standins::{Coin, Fault, Upstream};
+use portfolio_local::fakes::{Coin, Fault, Upstream};
 use portfolio_tests::{Answer, World, get, max_age, positions, rows, units};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 const OTHER: &str = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 /// Tether, USD Coin and Dai at CoinMarketCap.
 const DOLLARS: [(u32, &str); 3] = [(825, "USDT"), (3408, "USDC"), (4943, "DAI")];
-/// What a dollar costs at the stand-ins, in ten-thousandths of a euro.
+/// What a dollar costs at the fakes, in ten-thousandths of a euro.
 const EURO: i128 = 8632;
 const CURRENCIES: [&str; 16] = [
     "usd", "eur", "krw", "rub", "gbp", "aud", "cad", "inr", "jpy", "nzd", "try", "zar", "cny",
@@ -29,7 +29,7 @@ fn quote_dollars(world: &World) {
     for (id, symbol) in DOLLARS {
         let mut coin = Coin::new(id, symbol, symbol, 1.0);
         coin.last_updated = Some(world.now().to_string());
-        world.standins().set_coin(coin);
+        world.fakes().set_coin(coin);
     }
 }
 
@@ -46,14 +46,14 @@ async fn world() -> World {
     quote_dollars(&world);
     for address in [WALLET, OTHER] {
         let held = (1..=3).map(only_zerion).collect();
-        world.standins().set_wallet(address, held);
+        world.fakes().set_wallet(address, held);
     }
     world
 }
 
 fn fail(world: &World, upstream: Upstream) {
     let down = Some(Fault::status(500));
-    world.standins().set_fault(upstream, down);
+    world.fakes().set_fault(upstream, down);
 }
 
 fn net_worth(body: &Value) -> i128 {
@@ -183,7 +183,7 @@ async fn without_a_rate_an_answer_says_so() {
     assert_eq!(body["coverage"]["complete"], false);
     assert!(max_age(&answer) <= 5);
     // As soon as there is one, it is used.
-    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.fakes().set_fault(Upstream::CoinMarketCap, None);
     world.advance(31);
     let dollars = world.get(WALLET, "aggregate").await.ok();
     let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
@@ -195,7 +195,7 @@ async fn an_expired_rate_is_used_and_marked_within_its_limit() {
     let world = World::with(&[("STRUCTURE_TTL_SECONDS", "3600")]).await;
     quote_dollars(&world);
     let held = (1..=3).map(only_zerion).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     let dollars = world.get(WALLET, "aggregate").await.ok();
     let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
     assert_converted(&dollars, &euros);
@@ -239,7 +239,7 @@ async fn an_answer_without_a_known_value_is_never_complete() {
                 let world = World::listing([1, 2], &[("PRICE_FALLBACK", "none")]).await;
                 quote_dollars(&world);
                 let held = (1..=4).map(rows::token).collect();
-                world.standins().set_wallet(WALLET, held);
+                world.fakes().set_wallet(WALLET, held);
                 let query = |currency| format!("aggregate?currency={currency}");
                 world.get(WALLET, &query(first)).await.ok();
                 world.advance(seconds);
@@ -290,7 +290,7 @@ async fn other_currencies_cost_a_fresh_answer_nothing() {
     let world = World::listing(1..=300, &[]).await;
     quote_dollars(&world);
     let held = (1..=300).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     let process = || app::service(world.config(), world.clock.clone()).expect("a service");
     cost(&process(), &world, "usd").await;
     let before = cost(&process(), &world, "usd").await;

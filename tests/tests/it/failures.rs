@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, Router, extract::Request, routing::get};
-use portfolio_local::standins::{Coin, Fault, Upstream};
+use portfolio_local::fakes::{Coin, Fault, Upstream};
 use portfolio_tests::{World, positions, rows, sample};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -31,14 +31,14 @@ async fn a_failure_is_never_an_empty_wallet() {
             body: body.map(str::to_owned),
             ..Fault::status(status)
         };
-        world.standins().set_fault(Upstream::Zerion, Some(fault));
+        world.fakes().set_fault(Upstream::Zerion, Some(fault));
         let answer = world.get(sample("small"), "aggregate").await;
         assert_eq!(answer.status, expected, "{status} {body:?}");
         assert_eq!(answer.json()["code"], code);
         let waits = matches!(expected, 429 | 503);
         assert_eq!(!answer.header("retry-after").is_empty(), waits, "{status}");
         // Nothing of it is kept for longer than a moment.
-        world.standins().set_fault(Upstream::Zerion, None);
+        world.fakes().set_fault(Upstream::Zerion, None);
         world.advance(31);
         let body = world.get(sample("small"), "aggregate").await.ok();
         assert!(positions(&body).len() > 5);
@@ -61,7 +61,7 @@ async fn old_holdings_stand_in_for_a_failing_provider() {
     let farmer = sample("farmer");
     let before = world.get(farmer, "aggregate").await.ok();
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::Zerion, Some(Fault::status(500)));
     world.advance(320);
     let answer = world.get(farmer, "aggregate").await;
@@ -91,7 +91,7 @@ async fn old_prices_stand_in_for_a_failing_source() {
     let small = sample("small");
     let before = world.get(small, "wallet").await.ok();
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
     world.advance(90);
     let answer = world.get(small, "wallet").await;
@@ -112,7 +112,7 @@ async fn prices_past_their_limit_are_null_with_a_reason() {
     let small = sample("small");
     let before = world.get(small, "wallet").await.ok();
     // Ether alone keeps an old price: CoinMarketCap answers, but not for it.
-    world.standins().remove_coin(1027);
+    world.fakes().remove_coin(1027);
     world.advance(961);
     let body = world.get(small, "wallet").await.ok();
     let ether: Vec<_> = positions(&body)
@@ -139,7 +139,7 @@ async fn a_wallet_without_any_price_is_a_problem_not_worth_nothing() {
     let small = sample("small");
     world.get(small, "wallet").await.ok();
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
     // In a currency that it was never asked for.
     let answer = world.get(small, "wallet?currency=eur").await;
@@ -150,7 +150,7 @@ async fn a_wallet_without_any_price_is_a_problem_not_worth_nothing() {
     // Past the limit of the old prices.
     world.advance(961);
     assert_eq!(world.get(small, "wallet").await.status, 503);
-    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.fakes().set_fault(Upstream::CoinMarketCap, None);
     world.get(small, "wallet?currency=eur").await.ok();
 }
 
@@ -164,11 +164,11 @@ async fn one_price_is_enough_for_an_answer() {
         ..rows::Row::default()
     });
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, vec![listed, rows::token(1)]);
     let before = world.get(WALLET, "wallet").await.ok();
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
     world.advance(61);
     let after = world.get(WALLET, "wallet").await.ok();
@@ -180,7 +180,7 @@ async fn one_price_is_enough_for_an_answer() {
 async fn unlisted_tokens_keep_their_price_as_long_as_the_holdings() {
     let world = World::with(&[("PRICE_STALE_SECONDS", "0"), ("PRICE_FALLBACK", "none")]).await;
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, vec![rows::token(1), rows::token(2)]);
     let before = world.get(WALLET, "wallet").await.ok();
     world.advance(290);
@@ -196,7 +196,7 @@ async fn quotes_of_long_ago_are_not_taken_for_prices() {
     let before = world.get(small, "wallet").await.ok();
     let mut coin = Coin::new(1027, "Ethereum", "ETH", 12.0);
     coin.last_updated = Some("2024-01-01T00:00:00.000Z".to_owned());
-    world.standins().set_coin(coin);
+    world.fakes().set_coin(coin);
     world.advance(61);
     let after = world.get(small, "wallet").await.ok();
     let ether = |body: &serde_json::Value| {
@@ -221,7 +221,7 @@ async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
         .as_array_mut()
         .expect("a list")
         .push(json!(null));
-    world.standins().set_wallet(WALLET, vec![loan.clone()]);
+    world.fakes().set_wallet(WALLET, vec![loan.clone()]);
     let body = world.get(WALLET, "defi").await.ok();
     assert_eq!(body["totals"]["debt"], "500");
     assert_eq!(body["totals"]["net_worth"], "-500");
@@ -235,7 +235,7 @@ async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
         body: Some(body),
         ..Fault::status(200)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(answered));
+    world.fakes().set_fault(Upstream::Zerion, Some(answered));
     let answer = world.get(other, "defi").await;
     assert!(
         answer

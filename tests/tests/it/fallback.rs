@@ -1,6 +1,6 @@
 //! Prices of tokens that CoinMarketCap does not list.
 
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{World, positions, rows, sample};
 use serde_json::Value;
 
@@ -66,7 +66,7 @@ async fn a_failing_fallback_costs_nothing_else() {
     let farmer = sample("farmer");
     world.get(farmer, "aggregate").await.ok();
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::DefiLlama, Some(Fault::status(502)));
     world.advance(61);
     let answer = world.get(farmer, "aggregate").await;
@@ -82,7 +82,7 @@ async fn a_failing_fallback_costs_nothing_else() {
     // It was tried twice, and is left alone until the prices expire again.
     world.get(farmer, "aggregate").await.ok();
     assert_eq!(world.stats().defillama.requests, 2);
-    world.standins().set_fault(Upstream::DefiLlama, None);
+    world.fakes().set_fault(Upstream::DefiLlama, None);
     world.advance(61);
     let body = world.get(farmer, "aggregate").await.ok();
     assert_eq!(token(&body, "3Crv")["price"]["source"], "defillama");
@@ -100,7 +100,7 @@ async fn spam_is_not_asked_for() {
     for (tokens, keys) in [(100, 100), (101, 0)] {
         let world = World::new().await;
         let held = (1..=tokens).map(spam).collect();
-        world.standins().set_wallet(wallet, held);
+        world.fakes().set_wallet(wallet, held);
         world.get(wallet, "wallet").await.ok();
         world.advance(61);
         world.get(wallet, "wallet").await.ok();
@@ -124,7 +124,7 @@ async fn wallets_share_the_fallbacks_prices() {
         price: serde_json::Value::Null,
         ..rows::Row::default()
     });
-    world.standins().set_wallet(other, vec![row]);
+    world.fakes().set_wallet(other, vec![row]);
     world.get(other, "wallet").await.ok();
     // Its own price is not looked for before the minute is over: by then the
     // book's has expired as well, unless the first wallet renewed it.
@@ -142,7 +142,7 @@ async fn wallets_share_the_fallbacks_prices() {
 async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
     let world = World::with(&[("STRUCTURE_TTL_SECONDS", "600")]).await;
     let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
-    world.standins().set_wallet(wallet, vec![rows::token(1)]);
+    world.fakes().set_wallet(wallet, vec![rows::token(1)]);
     let before = world.get(wallet, "wallet").await.ok();
     world.advance(61);
     world.get(wallet, "wallet").await.ok();
@@ -162,7 +162,7 @@ async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
 
     // The holdings outlive the limit for old prices.
     let down = Some(Fault::status(500));
-    world.standins().set_fault(Upstream::Zerion, down);
+    world.fakes().set_fault(Upstream::Zerion, down);
     world.advance(1300);
     let late = world.get(wallet, "wallet").await.ok();
     let position = token(&late, "TK1");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{Answer, World, positions, sample, table::TableFault};
 
 /// What is cached when the fault strikes.
@@ -35,7 +35,7 @@ async fn prepare(world: &World, cached: Cached) {
         world.get(sample("farmer"), scope).await.ok();
     }
     world.advance(seconds);
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
 }
 
 const ENDPOINTS: [&str; 3] = ["aggregate", "defi", "wallet"];
@@ -171,7 +171,7 @@ async fn faults_of_zerion() {
             let world = World::with(&timeouts()).await;
             prepare(&world, cached).await;
             world
-                .standins()
+                .fakes()
                 .set_fault(Upstream::Zerion, Some(fault.clone()));
             let answer = world.get(sample("farmer"), endpoint).await;
             let stats = world.stats();
@@ -208,7 +208,7 @@ async fn faults_of_zerion() {
             assert!(stats.zerion.requests <= 2, "{case}");
             assert!(stats.coinmarketcap.requests <= 1, "{case}");
             // Nothing of it is kept: soon all is well again.
-            world.standins().set_fault(Upstream::Zerion, None);
+            world.fakes().set_fault(Upstream::Zerion, None);
             world.advance(61);
             let well = world.get(sample("farmer"), endpoint).await.ok();
             assert_eq!(well["structure"]["stale"], false, "{case}");
@@ -225,7 +225,7 @@ async fn faults_of_zerion_under_a_stampede() {
             let world = World::with(&timeouts()).await;
             prepare(&world, cached).await;
             world
-                .standins()
+                .fakes()
                 .set_fault(Upstream::Zerion, Some(fault.clone()));
             let requests = (0..15)
                 .map(|number| world.get(sample("farmer"), ENDPOINTS[number % ENDPOINTS.len()]));
@@ -255,7 +255,7 @@ async fn faults_of_coinmarketcap() {
             let world = World::with(&timeouts()).await;
             prepare(&world, cached).await;
             let fault = Some(fault.clone());
-            world.standins().set_fault(Upstream::CoinMarketCap, fault);
+            world.fakes().set_fault(Upstream::CoinMarketCap, fault);
             let answer = world.get(sample("farmer"), endpoint).await;
             let stats = world.stats();
             print(
@@ -276,7 +276,7 @@ async fn faults_of_coinmarketcap() {
             );
             assert_ne!(body["totals"]["net_worth"], "0", "{case}");
             assert!(stats.coinmarketcap.requests <= 2, "{case}");
-            world.standins().set_fault(Upstream::CoinMarketCap, None);
+            world.fakes().set_fault(Upstream::CoinMarketCap, None);
             world.advance(61);
             let well = world.get(sample("farmer"), endpoint).await.ok();
             assert_eq!(well["prices"]["stale"], false, "{case}");
@@ -289,7 +289,7 @@ async fn faults_of_defillama() {
     for (name, fault) in faults() {
         let world = World::with(&timeouts()).await;
         prepare(&world, Cached::OldPrices).await;
-        world.standins().set_fault(Upstream::DefiLlama, Some(fault));
+        world.fakes().set_fault(Upstream::DefiLlama, Some(fault));
         let answer = world.get(sample("farmer"), "aggregate").await;
         let stats = world.stats();
         print(
@@ -354,7 +354,7 @@ async fn faults_of_the_table() {
             table.set(None, None);
             world.advance(61);
             world.get(sample("farmer"), "aggregate").await.ok();
-            world.standins().reset_stats();
+            world.fakes().reset_stats();
             let again = world.get(sample("farmer"), "aggregate").await;
             assert!(
                 again

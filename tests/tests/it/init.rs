@@ -56,14 +56,14 @@ async fn the_first_request_reads_over_the_connections_that_are_there() {
     let process = started(&world, &config).await;
     let (opened, _) = faulty.counts();
     assert_eq!((opened - before, front.connections()), (2, 2));
-    let standins = world.stats();
+    let fakes = world.stats();
 
     let answer = world.get_from(&process, sample("farmer")).await;
     let status = answer.header("cache-status");
     assert!(status.starts_with("structure; hit"), "{status}");
     let (answered, _) = faulty.counts();
     assert_eq!((answered - opened, front.connections()), (2, 2));
-    assert_eq!(world.stats().zerion.requests, standins.zerion.requests);
+    assert_eq!(world.stats().zerion.requests, fakes.zerion.requests);
     std::fs::remove_file(bundle).expect("a file");
 }
 

@@ -39,7 +39,7 @@ fn set(world: &World, held: &[(u32, u32)]) -> Prices {
     let rows = held
         .iter()
         .map(|(number, dollars)| priced(*number, *dollars));
-    world.standins().set_wallet(WALLET, rows.collect());
+    world.fakes().set_wallet(WALLET, rows.collect());
     let shown = |(number, dollars): &(u32, u32)| {
         (
             *number,
@@ -172,13 +172,13 @@ async fn refreshed_prices_do_not_give_way_to_those_of_a_lagging_replica() {
     let (world, table) = World::with_lagging_table(&[("PRICE_FALLBACK", "none")]).await;
     world.list(1..=3).await;
     let held = (1..=3).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     world.get(WALLET, "aggregate").await.ok();
     world.advance(61);
     table.freeze().await;
     for number in 1..=3 {
         let dollars = f64::from(number * 2);
-        world.standins().set_price(900_000 + number, dollars);
+        world.fakes().set_price(900_000 + number, dollars);
     }
     let new = world.get(WALLET, "aggregate").await.ok();
     let requests = world.stats().coinmarketcap.requests;

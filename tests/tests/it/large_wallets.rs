@@ -6,7 +6,7 @@ use std::{
 };
 
 use portfolio::domain::scope::Scope;
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{World, get, positions, random::Random, rows, units};
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -25,7 +25,7 @@ async fn world(body: String) -> World {
         body: Some(body),
         ..Fault::status(200)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(fault));
+    world.fakes().set_fault(Upstream::Zerion, Some(fault));
     world
 }
 

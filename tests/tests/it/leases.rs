@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portfolio::domain::scope::Scope;
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{World, positions, rows, sample, table::TableFault};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ fn slow(delay_ms: u64) -> Option<Fault> {
 #[tokio::test]
 async fn a_slow_fetch_is_waited_for_however_slow() {
     let world = World::new().await;
-    world.standins().set_fault(Upstream::Zerion, slow(4000));
+    world.fakes().set_fault(Upstream::Zerion, slow(4000));
     let requests = (0..12).map(|_| world.get(sample("farmer"), "aggregate"));
     for answer in futures::future::join_all(requests).await {
         assert!(positions(&answer.ok()).len() > 10);
@@ -34,14 +34,14 @@ async fn all_who_wait_learn_of_a_failure_at_once() {
         delay_ms: Some(300),
         ..Fault::status(401)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(fault));
+    world.fakes().set_fault(Upstream::Zerion, Some(fault));
     let requests = (0..12).map(|_| world.get(sample("farmer"), "aggregate"));
     for answer in futures::future::join_all(requests).await {
         assert_eq!(answer.status, 502);
     }
     assert_eq!(world.stats().zerion.requests, 1);
     // It is forgotten after a moment.
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     world.advance(3);
     world.get(sample("farmer"), "aggregate").await.ok();
 }
@@ -49,10 +49,10 @@ async fn all_who_wait_learn_of_a_failure_at_once() {
 #[tokio::test]
 async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() {
     let world = World::new().await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     world.get(WALLET, "wallet").await.ok();
     let fault = Some(Fault::status(400));
-    world.standins().set_fault(Upstream::Zerion, fault);
+    world.fakes().set_fault(Upstream::Zerion, fault);
     world.advance(301);
     for _ in 0..3 {
         let answer = world.get(WALLET, "wallet").await;
@@ -60,7 +60,7 @@ async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() 
         assert_eq!(answer.json()["code"], "wallet_not_trackable");
     }
     assert_eq!(world.stats().zerion.requests, 2);
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     world.advance(31);
     world.get(WALLET, "wallet").await.ok();
 }
@@ -69,7 +69,7 @@ async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() 
 async fn a_hanging_provider_is_not_waited_for_where_old_data_may_stand_in() {
     let world = World::new().await;
     let before = world.get(sample("small"), "wallet").await.ok();
-    world.standins().set_fault(Upstream::Zerion, slow(60_000));
+    world.fakes().set_fault(Upstream::Zerion, slow(60_000));
     world.advance(301);
     let started = std::time::Instant::now();
     let answer = world.get(sample("small"), "wallet").await;
@@ -89,14 +89,14 @@ async fn a_hanging_provider_is_not_waited_for_where_old_data_may_stand_in() {
 #[tokio::test]
 async fn a_cached_wallet_can_be_forgotten() {
     let world = World::new().await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     world.get(WALLET, "aggregate").await.ok();
     world.get(WALLET, "aggregate?currency=eur").await.ok();
     let path = format!("/v1/wallets/{WALLET}/cache");
     let forgotten = world.request("DELETE", &path, &[]).await;
     assert_eq!((forgotten.status, forgotten.bytes.len()), (204, 0));
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, vec![rows::token(2), rows::token(3)]);
     let body = world.get(WALLET, "aggregate").await.ok();
     assert_eq!(positions(&body).len(), 2);
@@ -144,8 +144,8 @@ async fn a_cached_wallet_can_be_forgotten() {
 #[tokio::test]
 async fn what_was_forgotten_meanwhile_does_not_come_back() {
     let world = World::new().await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
-    world.standins().set_fault(Upstream::Zerion, slow(1500));
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_fault(Upstream::Zerion, slow(1500));
     let path = format!("/v1/wallets/{WALLET}/cache");
     let forget = async {
         while world.stats().zerion.requests == 0 {
@@ -157,9 +157,9 @@ async fn what_was_forgotten_meanwhile_does_not_come_back() {
     assert_eq!(forgotten.status, 204);
     assert!(answer.header("cache-status").contains("detail=uncached"));
     answer.ok();
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, vec![rows::token(2), rows::token(3)]);
     let body = world.get(WALLET, "aggregate").await.ok();
     assert_eq!(positions(&body).len(), 2);
@@ -170,10 +170,10 @@ async fn clients_can_ask_for_newer_holdings_but_not_all_the_time() {
     let world = World::new().await;
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let no_cache = [("cache-control", "max-age=0, no-cache")];
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     world.get(WALLET, "aggregate").await.ok();
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, vec![rows::token(1), rows::token(2)]);
     for (seconds, count, requests) in [(29, 1, 1), (2, 2, 2), (0, 2, 2), (29, 2, 2), (2, 2, 3)] {
         world.advance(seconds);
@@ -188,15 +188,15 @@ async fn whoever_asks_for_newer_holdings_while_the_provider_fails_asks_seldom() 
     let world = World::new().await;
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let no_cache = [("cache-control", "no-cache")];
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     world.get(WALLET, "aggregate").await.ok();
     world.advance(40);
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     let garbage = Fault {
         body: Some("{".to_owned()),
         ..Fault::status(200)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(garbage));
+    world.fakes().set_fault(Upstream::Zerion, Some(garbage));
     for (seconds, requests) in [(0, 1), (0, 1), (10, 1), (10, 1), (11, 2), (10, 2)] {
         world.advance(seconds);
         let body = world.request("GET", &path, &no_cache).await.ok();
@@ -205,7 +205,7 @@ async fn whoever_asks_for_newer_holdings_while_the_provider_fails_asks_seldom() 
     }
     // Holdings that have expired are asked for whenever they are wanted.
     world.advance(220);
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     world.request("GET", &path, &no_cache).await.ok();
     assert_eq!(world.stats().zerion.requests, 3);
 }
@@ -214,7 +214,7 @@ async fn whoever_asks_for_newer_holdings_while_the_provider_fails_asks_seldom() 
 async fn a_provider_that_keeps_failing_is_left_alone() {
     let world = World::new().await;
     let down = Some(Fault::status(500));
-    world.standins().set_fault(Upstream::Zerion, down);
+    world.fakes().set_fault(Upstream::Zerion, down);
     let address = |number: u32| format!("0x{number:040}");
     for number in 0..200 {
         let answer = world.get(&address(number), "aggregate").await;
@@ -222,7 +222,7 @@ async fn a_provider_that_keeps_failing_is_left_alone() {
         assert!(!answer.header("retry-after").is_empty());
     }
     assert_eq!(world.stats().zerion.requests, 10);
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     world.advance(31);
     for number in 0..20 {
         world.get(&address(number), "aggregate").await.ok();
@@ -233,13 +233,13 @@ async fn a_provider_that_keeps_failing_is_left_alone() {
 #[tokio::test]
 async fn when_time_is_over_upstream_requests_are_cancelled() {
     let world = World::with(&[("REQUEST_DEADLINE_MS", "1500")]).await;
-    world.standins().set_fault(Upstream::Zerion, slow(60_000));
+    world.fakes().set_fault(Upstream::Zerion, slow(60_000));
     let requests = (0..5).map(|_| world.get(sample("farmer"), "aggregate"));
     for answer in futures::future::join_all(requests).await {
         assert_eq!(answer.status, 504);
         assert_eq!(answer.json()["code"], "deadline_exceeded");
     }
-    // The stand-in hears of it with the closing of the connection.
+    // The fake hears of it with the closing of the connection.
     let mut left = 0;
     for _ in 0..100 {
         left = world.stats().zerion.left;
@@ -262,9 +262,7 @@ async fn what_cannot_be_kept_is_not_fetched_one_after_the_other() {
         delay_ms: Some(700),
         ..Fault::status(200)
     };
-    world
-        .standins()
-        .set_fault(Upstream::Zerion, Some(incomplete));
+    world.fakes().set_fault(Upstream::Zerion, Some(incomplete));
     let started = std::time::Instant::now();
     let requests = (0..9).map(|_| world.get(WALLET, "aggregate"));
     for answer in futures::future::join_all(requests).await {
@@ -278,8 +276,8 @@ async fn what_cannot_be_kept_is_not_fetched_one_after_the_other() {
 #[tokio::test]
 async fn holdings_that_are_not_whole_are_fetched_again_by_one() {
     let (world, table) = World::with_faulty_table(&[]).await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
-    world.standins().set_fault(Upstream::Zerion, slow(500));
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_fault(Upstream::Zerion, slow(500));
     table.set(Some(TableFault::NoChunks), None);
     let requests = futures::future::join_all((0..9).map(|_| world.get(WALLET, "aggregate")));
     let mend = async {
@@ -298,7 +296,7 @@ async fn holdings_that_are_not_whole_are_fetched_again_by_one() {
 #[tokio::test]
 async fn a_fetch_after_forgetting_writes_everything_again() {
     let world = World::new().await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     world.get(WALLET, "aggregate").await.ok();
     let path = format!("/v1/wallets/{WALLET}/cache");
     world.request("DELETE", &path, &[]).await;
@@ -318,7 +316,7 @@ async fn one_probe_finds_out_that_a_provider_is_back() {
     let world = World::new().await;
     let processes: Vec<_> = (0..8).map(|_| world.process(Scope::Aggregate)).collect();
     let down = Some(Fault::status(500));
-    world.standins().set_fault(Upstream::Zerion, down);
+    world.fakes().set_fault(Upstream::Zerion, down);
     let address = |number: usize| format!("0x{number:040}");
     for number in 0..1000 {
         let answer = world
@@ -339,7 +337,7 @@ async fn one_probe_finds_out_that_a_provider_is_back() {
             .await;
     }
     assert_eq!(world.stats().zerion.requests, 88);
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     world.advance(31);
     for number in 0..100 {
         world

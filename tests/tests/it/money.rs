@@ -141,7 +141,7 @@ async fn extremes_lose_nothing() {
     };
     let tiny = json!(1e-30);
     let large = json!(1e30);
-    world.standins().set_wallet(
+    world.fakes().set_wallet(
         WALLET,
         vec![
             row("a", &huge, json!(1.0), json!("wallet"), "ethereum"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use boon::{Compiler, Schemas};
 use portfolio::{lambda::problem::Code, openapi};
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{Answer, World, positions, sample};
 use serde_json::{Value, json};
 
@@ -156,9 +156,7 @@ async fn answers_are_as_described() {
 
     // Old data, which stands in for what fails.
     for upstream in [Upstream::Zerion, Upstream::CoinMarketCap] {
-        world
-            .standins()
-            .set_fault(upstream, Some(Fault::status(500)));
+        world.fakes().set_fault(upstream, Some(Fault::status(500)));
     }
     world.advance(400);
     let stale = world.get(sample("farmer"), "aggregate").await;
@@ -214,7 +212,7 @@ async fn problems_are_as_described() {
     for status in [401, 429, 500, 503] {
         let world = World::new().await;
         let fault = Some(Fault::status(status));
-        world.standins().set_fault(Upstream::Zerion, fault);
+        world.fakes().set_fault(Upstream::Zerion, fault);
         let answer = world.get(sample("small"), "aggregate").await;
         description.check("get", "aggregate", &answer);
     }
@@ -228,7 +226,7 @@ async fn problems_are_as_described() {
         delay_ms: Some(5000),
         ..Fault::default()
     };
-    hurried.standins().set_fault(Upstream::Zerion, Some(fault));
+    hurried.fakes().set_fault(Upstream::Zerion, Some(fault));
     let answer = hurried.get(sample("small"), "aggregate").await;
     description.check("get", "aggregate", &answer);
 

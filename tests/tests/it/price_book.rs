@@ -22,7 +22,7 @@ use portfolio::{
     service::{Request, Service, Snapshot},
     usage::Usage,
 };
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{World, positions, rows};
 
 const TOKENS: u32 = 9000;
@@ -93,11 +93,11 @@ async fn ask(service: &Service, world: &World, address: &str) -> Snapshot {
 async fn listing(tokens: u32, variables: &[(&str, &str)]) -> World {
     let world = World::with(variables).await;
     for number in 1..=tokens {
-        world.standins().set_coin(rows::listed(number));
+        world.fakes().set_coin(rows::listed(number));
     }
     let update = app::registry_update(world.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     world
 }
 
@@ -131,7 +131,7 @@ async fn requests_do_not_grow_with_the_wallets() {
             credits += held.len().div_ceil(100);
             let address = format!("0x{wallets:020}{number:020}");
             let held_rows = held.iter().map(|token| rows::token(*token)).collect();
-            world.standins().set_wallet(&address, held_rows);
+            world.fakes().set_wallet(&address, held_rows);
             addresses.push(address);
             alive.extend(held);
         }
@@ -140,7 +140,7 @@ async fn requests_do_not_grow_with_the_wallets() {
         assert_eq!(world.stats().coinmarketcap.requests, 0);
 
         world.advance(61);
-        world.standins().reset_stats();
+        world.fakes().reset_stats();
         let answers = ask_all(&world, &processes, &addresses).await;
         let now = world.now();
         for answer in &answers {
@@ -159,7 +159,7 @@ async fn requests_do_not_grow_with_the_wallets() {
         assert!(asked.requests < u64::from(wallets) / 2);
         // What nobody holds any more is forgotten before the next round.
         world.advance(1200);
-        world.standins().reset_stats();
+        world.fakes().reset_stats();
     }
 }
 
@@ -173,7 +173,7 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
         let held = zipf.holdings(&mut random);
         let address = format!("0x{number:040}");
         let held_rows = held.iter().map(|token| rows::token(*token)).collect();
-        world.standins().set_wallet(&address, held_rows);
+        world.fakes().set_wallet(&address, held_rows);
         addresses.push(address);
         alive.extend(held);
     }
@@ -184,11 +184,9 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
         delay_ms: Some(300),
         ..Fault::default()
     };
-    world
-        .standins()
-        .set_fault(Upstream::CoinMarketCap, Some(slow));
+    world.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
     world.advance(61);
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     let answers = ask_all(&world, &processes, &addresses).await;
     assert!(answers.iter().all(|answer| !answer.price_level.stale));
     let asked = world.stats().coinmarketcap;
@@ -223,7 +221,7 @@ const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 async fn what_does_not_fit_is_taken_by_the_next() {
     let world = listing(25, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
     world
-        .standins()
+        .fakes()
         .set_wallet(WALLET, (1..=25).map(rows::token).collect());
     world.get(WALLET, "wallet").await.ok();
     world.advance(61);
@@ -241,7 +239,7 @@ async fn nothing_is_left_behind_for_ever() {
     // Asked for once a price lifetime, with room for a third.
     let world = listing(30, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
     let held = (1..=30).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     world.get(WALLET, "wallet").await.ok();
     let mut refreshed = BTreeSet::new();
     for _ in 0..4 {
@@ -260,15 +258,13 @@ async fn nothing_is_left_behind_for_ever() {
 async fn without_any_price_a_slow_holder_is_waited_for() {
     let world = listing(2, &[("PRICE_FALLBACK", "none")]).await;
     let held = vec![rows::token(1), rows::token(2)];
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     world.get(WALLET, "aggregate").await.ok();
     let slow = Fault {
         delay_ms: Some(3000),
         ..Fault::default()
     };
-    world
-        .standins()
-        .set_fault(Upstream::CoinMarketCap, Some(slow));
+    world.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
     let processes = processes(&world);
     // In a currency that nobody has asked for.
     let asked = processes.iter().map(|service| async {
@@ -290,7 +286,7 @@ async fn without_any_price_a_slow_holder_is_waited_for() {
 async fn clocks_that_differ_cost_no_more() {
     let world = listing(40, &[("PRICE_FALLBACK", "none")]).await;
     let held = (1..=40).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     world.get(WALLET, "aggregate").await.ok();
     world.advance(70);
     let mut requests = Vec::new();
@@ -312,7 +308,7 @@ async fn clocks_that_differ_cost_no_more() {
 #[tokio::test]
 async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
     let world = listing(1, &[("PRICE_FALLBACK", "none")]).await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     let before = world.get(WALLET, "wallet").await.ok();
     world.advance(61);
     let book = Book::new(world.table(), Duration::from_secs(960));

@@ -15,11 +15,11 @@ const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 async fn listing(tokens: u32) -> World {
     let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
     for number in 1..=tokens {
-        world.standins().set_coin(rows::listed(number));
+        world.fakes().set_coin(rows::listed(number));
     }
     let update = app::registry_update(world.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     world
 }
 
@@ -27,10 +27,10 @@ async fn listing(tokens: u32) -> World {
 async fn wrong_mapping(world: &World) -> u32 {
     let mut coin = rows::listed(1);
     coin.price_usd = Some(3000.0);
-    world.standins().set_coin(coin);
+    world.fakes().set_coin(coin);
     let update = app::registry_update(world.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     900_001
 }
 
@@ -38,7 +38,7 @@ async fn wrong_mapping(world: &World) -> u32 {
 async fn a_wrong_mapping_makes_nobody_rich() {
     let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
     let id = wrong_mapping(&world).await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     let before = world.get(WALLET, "aggregate").await.ok();
     assert_eq!(before["coverage"]["complete"], true);
     world.advance(61);
@@ -79,7 +79,7 @@ async fn a_wrong_mapping_makes_nobody_rich() {
     let other = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     let mut unpriced = rows::token(1);
     unpriced["attributes"]["price"] = serde_json::Value::Null;
-    world.standins().set_wallet(other, vec![unpriced]);
+    world.fakes().set_wallet(other, vec![unpriced]);
     world.get(other, "aggregate").await.ok();
     let mut requests = 1;
     for _ in 0..3 {
@@ -99,8 +99,8 @@ async fn a_wrong_mapping_does_not_spoil_the_coin_for_others() {
     let rightful = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     let mut row = rows::token(1);
     row["attributes"]["price"] = 2990.0.into();
-    world.standins().set_wallet(rightful, vec![row]);
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(rightful, vec![row]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     let before = world.get(WALLET, "wallet").await.ok();
     world.get(rightful, "wallet").await.ok();
     world.advance(61);
@@ -127,7 +127,7 @@ async fn two_assets_under_one_id_share_no_price() {
     let everywhere = &mut rightful["attributes"]["fungible_info"]["implementations"];
     everywhere[0]["address"] = rows::contract(1).into();
     let rows = vec![rows::token(1), rightful];
-    world.standins().set_wallet(WALLET, rows);
+    world.fakes().set_wallet(WALLET, rows);
     let before = world.get(WALLET, "wallet").await.ok();
     world.advance(61);
     let after = world.get(WALLET, "wallet").await.ok();
@@ -138,16 +138,16 @@ async fn two_assets_under_one_id_share_no_price() {
 #[tokio::test]
 async fn a_jump_that_zerion_confirms_is_believed() {
     let world = listing(1).await;
-    world.standins().set_wallet(WALLET, vec![rows::token(1)]);
+    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     world.get(WALLET, "wallet").await.ok();
     world.advance(61);
     let before = world.get(WALLET, "wallet").await.ok();
     assert_eq!(positions(&before)[0]["price"]["source"], "coinmarketcap");
     // A crash: both providers say so.
-    world.standins().set_price(900_001, 0.01);
+    world.fakes().set_price(900_001, 0.01);
     let mut crashed = rows::token(1);
     crashed["attributes"]["price"] = 0.0101.into();
-    world.standins().set_wallet(WALLET, vec![crashed]);
+    world.fakes().set_wallet(WALLET, vec![crashed]);
     world.advance(301);
     world.get(WALLET, "wallet").await.ok();
     world.advance(61);
@@ -166,7 +166,7 @@ async fn a_wrong_mapping_shows_in_another_currency_too() {
         let world = listing(5).await;
         wrong_mapping(&world).await;
         let held_rows = (1..=held).map(rows::token).collect();
-        world.standins().set_wallet(WALLET, held_rows);
+        world.fakes().set_wallet(WALLET, held_rows);
         world.get(WALLET, "wallet").await.ok();
         let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
         let gaps = &euros["coverage"]["missing"];
@@ -190,7 +190,7 @@ async fn unlisted_tokens_are_converted_by_what_a_dollar_costs() {
     let world = listing(1).await;
     wrong_mapping(&world).await;
     let held_rows = vec![rows::token(1), rows::token(20)];
-    world.standins().set_wallet(WALLET, held_rows);
+    world.fakes().set_wallet(WALLET, held_rows);
     world.get(WALLET, "wallet").await.ok();
     let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
     let all = positions(&euros);

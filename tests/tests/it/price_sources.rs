@@ -7,7 +7,7 @@ use std::{
 };
 
 use portfolio::domain::scope::Scope;
-use portfolio_local::standins::{ContractPrice, Fault, Upstream};
+use portfolio_local::fakes::{ContractPrice, Fault, Upstream};
 use portfolio_tests::{Answer, World, get, positions, rows, units};
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn set_contract_price(world: &World, number: u32, usd: f64) {
     let key = format!("ethereum:{}", rows::contract(number));
     let timestamp = u64::try_from(world.now().as_secs()).ok();
     let price = ContractPrice { usd, timestamp };
-    world.standins().set_contract_price(&key, Some(price));
+    world.fakes().set_contract_price(&key, Some(price));
 }
 
 /// Sets what both sources quote: dollars by token.
@@ -37,7 +37,7 @@ fn quote(world: &World, dollars: impl Fn(u32) -> f64) {
         let mut coin = rows::listed(number);
         coin.price_usd = Some(dollars(number));
         coin.last_updated = Some(world.now().to_string());
-        world.standins().set_coin(coin);
+        world.fakes().set_coin(coin);
     }
     for number in AT_DEFILLAMA.into_iter().chain(NEVER_ASKED) {
         set_contract_price(world, number, dollars(number));
@@ -74,7 +74,7 @@ async fn expired() -> World {
     let hold = |address: &str, listed: &[u32], unlisted: &[u32]| {
         let mut held: Vec<Value> = listed.iter().map(|it| priced(*it)).collect();
         held.extend(unlisted.iter().map(|it| unpriced(*it)));
-        world.standins().set_wallet(address, held);
+        world.fakes().set_wallet(address, held);
     };
     hold(WALLET, &AT_COINMARKETCAP, &AT_DEFILLAMA);
     hold(LISTED, &AT_COINMARKETCAP, &[]);
@@ -92,7 +92,7 @@ async fn expired() -> World {
     world.get(NEW, "aggregate").await.ok();
     world.advance(61);
     quote(&world, dollars_after);
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     world
 }
 
@@ -139,7 +139,7 @@ fn silent() -> Fault {
 /// the answer goes out.
 async fn one_is_silent(upstream: Upstream, other: &str, new: &[u32], old: &[u32]) {
     let world = expired().await;
-    world.standins().set_fault(upstream, Some(silent()));
+    world.fakes().set_fault(upstream, Some(silent()));
     let asking = world.process(Scope::Aggregate);
     let sharing = world.process(Scope::Aggregate);
     let started = Instant::now();
@@ -214,7 +214,7 @@ async fn every_state_of_the_fallback_has_its_answer() {
         for (name, address) in [("old prices", WALLET), ("none yet", NEW)] {
             let world = expired().await;
             let fault = Some(fault.clone());
-            world.standins().set_fault(Upstream::DefiLlama, fault);
+            world.fakes().set_fault(Upstream::DefiLlama, fault);
             let started = Instant::now();
             let answer = world.get(address, "aggregate").await;
             let took = started.elapsed();
@@ -243,7 +243,7 @@ async fn every_state_of_the_fallback_has_its_answer() {
                 _ => {}
             }
             // All is well again when it is.
-            world.standins().set_fault(Upstream::DefiLlama, None);
+            world.fakes().set_fault(Upstream::DefiLlama, None);
             world.advance(301);
             quote(&world, dollars_after);
             let body = world.get(address, "aggregate").await.ok();
@@ -283,7 +283,7 @@ async fn what_is_not_displayed_is_never_priced_by_us() {
         }
         // Known to DeFiLlama: it would be priced if it were asked for.
         set_contract_price(&world, 201, 1_000_000.0);
-        world.standins().set_wallet(WALLET, held);
+        world.fakes().set_wallet(WALLET, held);
         for query in ["", "", "?hidden=true"] {
             let body = world.get(WALLET, &format!("wallet{query}")).await.ok();
             assert_eq!(body["coverage"]["hidden"], 50);
@@ -300,7 +300,7 @@ async fn what_is_not_displayed_is_never_priced_by_us() {
 async fn that_nobody_knows_a_token_is_shared_for_ten_minutes() {
     let world = lasting().await;
     for address in [WALLET, LISTED] {
-        world.standins().set_wallet(address, unknown(301, 20));
+        world.fakes().set_wallet(address, unknown(301, 20));
     }
     let first = world.process(Scope::Wallet);
     let second = world.process(Scope::Wallet);
@@ -333,7 +333,7 @@ async fn seven_hundred_unlisted_tokens_stay_fresh_for_five_minutes() {
     const COUNT: u32 = 700;
     let world = World::new().await;
     let held = (1001..=1000 + COUNT).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     for number in 1001..=1000 + COUNT {
         set_contract_price(&world, number, f64::from(number));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portfolio_local::standins::{Coin, Fault, Upstream};
+use portfolio_local::fakes::{Coin, Fault, Upstream};
 use portfolio_tests::{Answer, World, positions, sample};
 use serde_json::{Value, json};
 
@@ -62,14 +62,14 @@ async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
         let before = world.get(sample(SMALL), "wallet").await.ok();
         let fault = limited(http, code, retry_after);
         world
-            .standins()
+            .fakes()
             .set_fault(Upstream::CoinMarketCap, Some(fault));
         world.advance(61);
         assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
         assert_eq!(requests(&world), 1, "{case}");
 
         // Neither this process nor a new one asks again until then.
-        world.standins().set_fault(Upstream::CoinMarketCap, None);
+        world.fakes().set_fault(Upstream::CoinMarketCap, None);
         let midnight = 86_400 - world.now().as_secs().rem_euclid(86_400);
         let seconds = seconds.min(midnight.unsigned_abs());
         for step in [0, seconds - 2] {
@@ -82,7 +82,7 @@ async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
         world.advance(3);
         let after = world.get(sample(SMALL), "wallet").await.ok();
         assert_eq!(requests(&world), 2, "{case}");
-        // The stand-in dates its quotes by the machine's clock.
+        // The fake dates its quotes by the machine's clock.
         if seconds < 3000 {
             assert_eq!(price(&after, "ETH")["source"], "coinmarketcap", "{case}");
         }
@@ -95,12 +95,12 @@ async fn a_limit_can_be_lifted_by_hand() {
     let before = world.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1010, None);
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::CoinMarketCap, Some(fault));
     world.advance(61);
     assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
     // The plan was upgraded.
-    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.fakes().set_fault(Upstream::CoinMarketCap, None);
     let table = world.dynamodb();
     let delete = table.client().delete_item().table_name(table.name());
     let key = |text: &str| AttributeValue::S(text.to_owned());
@@ -118,7 +118,7 @@ async fn a_limit_without_any_older_price_is_told_with_its_end() {
     world.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1008, Some("42"));
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::CoinMarketCap, Some(fault));
     for _ in 0..2 {
         let answer = world.get(sample(SMALL), "wallet?currency=eur").await;
@@ -142,7 +142,7 @@ async fn the_books_older_prices_stand_in_before_zerions() {
     assert_eq!(price(&renewed, "ETH")["source"], "coinmarketcap");
     let fault = limited(429, 1010, None);
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::CoinMarketCap, Some(fault));
     world.advance(100);
     let body = world.get(farmer, "aggregate").await.ok();
@@ -159,7 +159,7 @@ async fn a_failure_is_not_repeated_by_everybody_at_once() {
     let world = World::new().await;
     let before = world.get(sample(SMALL), "wallet").await.ok();
     let fault = Some(Fault::status(500));
-    world.standins().set_fault(Upstream::CoinMarketCap, fault);
+    world.fakes().set_fault(Upstream::CoinMarketCap, fault);
     world.advance(61);
     for _ in 0..3 {
         let answer = world.get(sample(SMALL), "wallet").await;
@@ -172,7 +172,7 @@ async fn a_failure_is_not_repeated_by_everybody_at_once() {
     }
     // Two attempts of the first one.
     assert_eq!(requests(&world), 2);
-    world.standins().set_fault(Upstream::CoinMarketCap, None);
+    world.fakes().set_fault(Upstream::CoinMarketCap, None);
     world.advance(6);
     let body = world.get(sample(SMALL), "wallet").await.ok();
     assert_eq!(body["prices"]["stale"], false);
@@ -198,7 +198,7 @@ async fn prices_that_are_none_keep_the_one_before_and_say_why() {
     ] {
         let mut world = World::new().await;
         let before = world.get(sample(SMALL), "wallet").await.ok();
-        world.standins().set_coin(coin);
+        world.fakes().set_coin(coin);
         world.advance(61);
         let after = world.get(sample(SMALL), "wallet").await.ok();
         assert_eq!(price(&before, "ETH"), price(&after, "ETH"), "{reason}");
@@ -234,11 +234,11 @@ async fn ids_without_an_answer_cost_nothing_to_the_others() {
     assert!(ids.len() >= 4);
     let gone = ids.len() / 2;
     for id in ids.iter().take(gone) {
-        world.standins().remove_coin(id.parse().expect("an id"));
+        world.fakes().remove_coin(id.parse().expect("an id"));
     }
     world.advance(240);
     world.get(sample(SMALL), "wallet").await.ok();
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     world.advance(61);
     let body = world.get(sample(SMALL), "wallet").await.ok();
     assert_eq!(requests(&world), 1);

@@ -7,7 +7,7 @@ use portfolio::{
     clock::{Clock, SystemClock},
     lambda::{Invocation, refresh::RefreshFunction},
 };
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{World, event, queue::FakeQueue, rows};
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -36,7 +36,7 @@ async fn watch(world: &World, function: &RefreshFunction, count: usize) {
     for number in 0..count {
         let token = u32::try_from(number).expect("a number") + 1;
         let held = vec![rows::token(token)];
-        world.standins().set_wallet(&address(number), held);
+        world.fakes().set_wallet(&address(number), held);
     }
     let addresses: Vec<String> = (0..count).map(address).collect();
     let command = json!({"action": "watch", "addresses": addresses});
@@ -133,8 +133,8 @@ async fn a_run_fetches_what_is_due_and_nothing_else() {
         path: Some(address(7)),
         ..Fault::status(500)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(fault));
-    world.standins().reset_stats();
+    world.fakes().set_fault(Upstream::Zerion, Some(fault));
+    world.fakes().reset_stats();
     let run = async || {
         ask(&function, &event("refresh-schedule"))
             .await
@@ -154,7 +154,7 @@ async fn a_run_fetches_what_is_due_and_nothing_else() {
     };
     assert_eq!(counts(&run().await), [20, 17, 0, 2, 1, 0, 18]);
     assert_eq!(world.stats().zerion.requests, 18);
-    world.standins().set_fault(Upstream::Zerion, None);
+    world.fakes().set_fault(Upstream::Zerion, None);
     // The one that failed is left alone for a moment, the others are fresh.
     world.advance(3);
     assert_eq!(counts(&run().await), [20, 1, 0, 19, 0, 0, 1]);
@@ -186,12 +186,12 @@ async fn a_run_keeps_to_its_budget_and_to_the_providers_limits() {
     }
     assert_eq!(world.stats().zerion.requests, 12);
     world.advance(301);
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     let limited = Fault {
         headers: [("retry-after".to_owned(), "60".to_owned())].into(),
         ..Fault::status(429)
     };
-    world.standins().set_fault(Upstream::Zerion, Some(limited));
+    world.fakes().set_fault(Upstream::Zerion, Some(limited));
     ask(&function, &json!({"action": "run"}))
         .await
         .expect("a summary");
@@ -212,7 +212,7 @@ async fn a_thousand_wallets_whatever_happens_to_the_runs() {
         delay_ms: Some(20),
         ..Fault::default()
     };
-    world.standins().set_fault(Upstream::Zerion, Some(slow));
+    world.fakes().set_fault(Upstream::Zerion, Some(slow));
     // Killed half-way: the future is dropped, the lease is not ended.
     let run = json!({"action": "run"});
     let killed = ask(&first, &run);
@@ -259,7 +259,7 @@ async fn a_run_ends_before_lambda_ends_it() {
         delay_ms: Some(300),
         ..Fault::default()
     };
-    world.standins().set_fault(Upstream::Zerion, Some(slow));
+    world.fakes().set_fault(Upstream::Zerion, Some(slow));
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: Some(SystemClock.now().plus(Duration::from_millis(4000))),

@@ -13,7 +13,7 @@ use portfolio::{
     lambda::registry::RegistryFunction,
     usage::Usage,
 };
-use portfolio_local::standins::{Coin, Platform};
+use portfolio_local::fakes::{Coin, Platform};
 use portfolio_tests::{World, event, rows};
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -46,7 +46,7 @@ async fn runs_are_idempotent_and_say_what_changed() {
     );
     assert_eq!(again.changes.unchanged, again.assets);
 
-    world.standins().set_coin(coin(800_001, 1));
+    world.fakes().set_coin(coin(800_001, 1));
     let added = update.run().await.unwrap();
     assert_eq!(
         (
@@ -57,8 +57,8 @@ async fn runs_are_idempotent_and_say_what_changed() {
         (1, 0, 1)
     );
 
-    world.standins().remove_coin(800_001);
-    world.standins().set_coin(coin(800_002, 1));
+    world.fakes().remove_coin(800_001);
+    world.fakes().set_coin(coin(800_002, 1));
     let changed = update.run().await.unwrap();
     assert_eq!(
         (
@@ -69,7 +69,7 @@ async fn runs_are_idempotent_and_say_what_changed() {
         (0, 1, 1)
     );
 
-    world.standins().remove_coin(800_002);
+    world.fakes().remove_coin(800_002);
     let removed = update.run().await.unwrap();
     assert_eq!((removed.changes.removed, removed.items_written), (1, 1));
 }
@@ -78,11 +78,9 @@ async fn runs_are_idempotent_and_say_what_changed() {
 async fn reads_every_page_of_the_map() {
     let world = World::new().await;
     for number in 0..5500 {
-        world
-            .standins()
-            .set_coin(coin(700_000 + number, number + 1));
+        world.fakes().set_coin(coin(700_000 + number, number + 1));
     }
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     let update = app::registry_update(world.config()).unwrap();
     let summary = update.run().await.unwrap();
     assert_eq!(world.stats().coinmarketcap.map_requests, 2);
@@ -104,11 +102,10 @@ async fn a_failing_map_changes_nothing() {
     let world = World::new().await;
     let registry = Registry::new(world.table());
     let before = registry.read(&Usage::default()).await.unwrap();
-    let fault = portfolio_local::standins::Fault::status(500);
-    world.standins().set_fault(
-        portfolio_local::standins::Upstream::CoinMarketCap,
-        Some(fault),
-    );
+    let fault = portfolio_local::fakes::Fault::status(500);
+    world
+        .fakes()
+        .set_fault(portfolio_local::fakes::Upstream::CoinMarketCap, Some(fault));
     let update = app::registry_update(world.config()).unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
     assert_eq!(registry.read(&Usage::default()).await.unwrap(), before);
@@ -309,13 +306,13 @@ async fn damaged_items_are_replaced() {
 async fn an_update_that_fails_leaves_the_registry_due() {
     let world = World::new().await;
     rewrite(&world, |item| item.contains_key("b").then_some(item)).await;
-    let fault = portfolio_local::standins::Fault::status(500);
-    let upstream = portfolio_local::standins::Upstream::CoinMarketCap;
-    world.standins().set_fault(upstream, Some(fault));
+    let fault = portfolio_local::fakes::Fault::status(500);
+    let upstream = portfolio_local::fakes::Upstream::CoinMarketCap;
+    world.fakes().set_fault(upstream, Some(fault));
     let event = to_raw_value(&event("registry-schedule")).expect("JSON");
     let failed = function(&world).handle(&event).await;
     assert_eq!(failed.expect_err("failed").error_type, "upstream_error");
-    world.standins().set_fault(upstream, None);
+    world.fakes().set_fault(upstream, None);
     assert_eq!(scheduled(&world).await.1, 1);
 }
 
@@ -336,7 +333,7 @@ async fn a_process_that_found_the_registry_empty_reads_it_again_soon() {
         .get_from(&process, portfolio_tests::sample("farmer"))
         .await
         .ok();
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     world.advance(61);
     world
         .get_from(&process, portfolio_tests::sample("farmer"))

@@ -14,13 +14,13 @@ use portfolio::{
     },
     usage::Usage,
 };
-use portfolio_local::standins::Coin;
+use portfolio_local::fakes::Coin;
 use portfolio_tests::{World, positions, rows, sum, units};
 use serde_json::{Value, json};
 
 const DOLLAR_COINS: [u32; 3] = [825, 3408, 4943];
 const ETHER: u32 = 1027;
-/// What the stand-ins count for a dollar.
+/// What the fakes count for a dollar.
 const EUROS_PER_TEN_THOUSAND_DOLLARS: i128 = 8632;
 /// Tokens that CoinMarketCap lists.
 const LISTED: u32 = 6;
@@ -223,18 +223,18 @@ enum Registered {
 /// A world in which all sources' prices are known.
 async fn world(registered: Registered) -> World {
     let world = World::new().await;
-    let standins = world.standins();
+    let fakes = world.fakes();
     for number in 0..LISTED {
         let mut coin: Coin = rows::listed(number);
         let cents = Asset::Listed(number).cents();
         // A mark of its own: three in the third place.
         coin.price_usd = format!("{}.{:02}3", cents / 100, cents % 100).parse().ok();
-        standins.set_coin(coin);
+        fakes.set_coin(coin);
     }
     for coin in DOLLAR_COINS {
-        standins.set_price(coin, 1.0);
+        fakes.set_price(coin, 1.0);
     }
-    standins.set_price(ETHER, 3000.003);
+    fakes.set_price(ETHER, 3000.003);
     match registered {
         Registered::All => {
             let update = app::registry_update(world.config()).expect("an update");
@@ -365,7 +365,7 @@ async fn ask(registered: Registered, currencies: &[&str], seed: u64) {
         .collect();
     for (address, rows) in &wallets {
         let rows = rows.iter().map(|row| row.json.clone()).collect();
-        world.standins().set_wallet(address, rows);
+        world.fakes().set_wallet(address, rows);
     }
     let mut valued = 0;
     for round in 0..2 {
@@ -416,7 +416,7 @@ async fn prices_stay_right_from_euros_to_dollars_without_a_registry() {
 /// A wallet of one token that CoinMarketCap does not list.
 async fn unlisted(world: &World) -> String {
     let wallet = address(77);
-    world.standins().set_wallet(&wallet, vec![rows::token(77)]);
+    world.fakes().set_wallet(&wallet, vec![rows::token(77)]);
     wallet
 }
 
@@ -451,7 +451,7 @@ async fn an_unlisted_token_is_worth_as_much_in_another_currency() {
 async fn without_an_exchange_rate_an_answer_says_what_it_lacks() {
     let world = world(Registered::Nothing).await;
     for coin in DOLLAR_COINS {
-        world.standins().remove_coin(coin);
+        world.fakes().remove_coin(coin);
     }
     let wallet = unlisted(&world).await;
     world.get(&wallet, "wallet").await.ok();
@@ -470,7 +470,7 @@ async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
         let world = world(Registered::All).await;
         let mut coin = rows::listed(LISTED);
         coin.price_usd = Some(quoted);
-        world.standins().set_coin(coin);
+        world.fakes().set_coin(coin);
         let update = app::registry_update(world.config()).expect("an update");
         update.run().await.expect("a filled registry");
         let row = |id: &str, numeric: &str| {
@@ -484,7 +484,7 @@ async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
         };
         let wallet = address(88);
         let held = vec![row("scaled", "4.0"), row("plain", "1.0")];
-        world.standins().set_wallet(&wallet, held);
+        world.fakes().set_wallet(&wallet, held);
         let price = async |name: &str| {
             let body = world.get(&wallet, "wallet").await.ok();
             let all = positions(&body);

@@ -7,7 +7,7 @@ use std::sync::{
 
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use portfolio::{config::Config, secrets::resolve};
-use portfolio_local::standins::SAMPLES;
+use portfolio_local::fakes::SAMPLES;
 use portfolio_tests::World;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;

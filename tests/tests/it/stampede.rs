@@ -8,7 +8,7 @@ use std::{
 
 use futures::future::join_all;
 use portfolio::{app, clock::SystemClock, domain::scope::Scope, lambda::QueryFunction};
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{Answer, World, ask, get, positions, random::Random, rows};
 use serde_json::Value;
 
@@ -40,7 +40,7 @@ fn expected(endpoint: &str) -> usize {
 
 async fn world() -> World {
     let world = World::listing(1..=8, &[]).await;
-    world.standins().set_wallet(WALLET, holdings());
+    world.fakes().set_wallet(WALLET, holdings());
     world
 }
 
@@ -95,7 +95,7 @@ async fn assert_stored(world: &World, query: &str) {
 /// One endpoint's request is under way when eight for everything arrive.
 async fn first_one_part_then_all(first: &'static str) {
     let world = world().await;
-    world.standins().set_fault(Upstream::Zerion, slow(1000));
+    world.fakes().set_fault(Upstream::Zerion, slow(1000));
     let later = (0..8).map(|_| async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         world.get(WALLET, "aggregate").await
@@ -126,7 +126,7 @@ async fn twelve_cold_requests_over_eight_processes_cost_two_requests() {
     for (turn, first) in ENDPOINTS.into_iter().enumerate() {
         let world = world().await;
         let processes = processes(&world);
-        world.standins().set_fault(Upstream::Zerion, slow(1000));
+        world.fakes().set_fault(Upstream::Zerion, slow(1000));
         let answers = twelve(&processes, turn, |_| "").await;
         let requests = world.stats().zerion.requests;
         for (endpoint, answer) in &answers {
@@ -143,7 +143,7 @@ async fn a_deletion_in_the_middle_costs_two_more_requests() {
     for (turn, millis) in [(0, 300), (1, 400), (2, 500)] {
         let world = world().await;
         let processes = processes(&world);
-        world.standins().set_fault(Upstream::Zerion, slow(1000));
+        world.fakes().set_fault(Upstream::Zerion, slow(1000));
         let path = format!("/v1/wallets/{WALLET}/cache");
         let forget = async {
             tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -169,7 +169,7 @@ async fn two_currencies_at_once_cost_two_requests() {
     for (turn, first) in ENDPOINTS.into_iter().enumerate() {
         let world = world().await;
         let processes = processes(&world);
-        world.standins().set_fault(Upstream::Zerion, slow(1000));
+        world.fakes().set_fault(Upstream::Zerion, slow(1000));
         let query = |number: usize| match number % 2 {
             0 => "?currency=usd",
             _ => "?currency=eur",
@@ -221,15 +221,15 @@ async fn requests_for_a_wallet_too_large_to_keep_go_out_at_the_same_time() {
     let world = World::with(&variables).await;
     let mut fault = huge();
     world
-        .standins()
+        .fakes()
         .set_fault(Upstream::Zerion, Some(fault.clone()));
     // The first one finds out.
     let first = world.get(WALLET, "aggregate?limit=1").await;
     assert_eq!(first.ok()["page"]["total"], 20_000);
     assert!(first.header("cache-status").contains("detail=uncached"));
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     fault.delay_ms = Some(4000);
-    world.standins().set_fault(Upstream::Zerion, Some(fault));
+    world.fakes().set_fault(Upstream::Zerion, Some(fault));
     let others: Vec<_> = (0..AT_ONCE)
         .map(|_| world.process(Scope::Aggregate))
         .collect();
@@ -260,7 +260,7 @@ async fn a_holder_that_dies_does_not_make_everyone_fetch() {
         function().expect("a process"),
         function().expect("a process"),
     );
-    world.standins().set_fault(Upstream::Zerion, slow(1000));
+    world.fakes().set_fault(Upstream::Zerion, slow(1000));
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let died = ask(&dying, "GET", &path, &[]);
     // Dropped in the middle of its request, as a killed process.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
 use portfolio::domain::scope::Scope;
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{
     Answer, World, get, positions, rows,
     table::{FaultyTable, TableFault},
@@ -19,7 +19,7 @@ async fn world() -> (World, FaultyTable) {
     let variables = [("DYNAMODB_TIMEOUT_MS", "500")];
     let (world, table) = World::with_faulty_table(&variables).await;
     let held = (1..=3).map(rows::token).collect();
-    world.standins().set_wallet(WALLET, held);
+    world.fakes().set_wallet(WALLET, held);
     (world, table)
 }
 
@@ -37,7 +37,7 @@ async fn throttled_reads_are_answered_from_the_process_copy() {
     for _ in 0..2 {
         get(&process, WALLET, "aggregate").await.ok();
     }
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     table.set_for(TableFault::Throttled, &READS);
     let mut marked = 0;
     for _ in 0..10 {
@@ -65,11 +65,11 @@ async fn a_process_copy_that_has_expired_is_marked_as_stale() {
     for _ in 0..2 {
         get(&process, WALLET, "aggregate").await.ok();
     }
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     world.advance(301);
     table.set(Some(TableFault::Throttled), None);
     let down = Some(Fault::status(500));
-    world.standins().set_fault(Upstream::Zerion, down);
+    world.fakes().set_fault(Upstream::Zerion, down);
     let body = get(&process, WALLET, "aggregate").await.ok();
     assert_eq!(body["structure"]["stale"], true);
     assert_eq!(positions(&body).len(), 3);
@@ -80,7 +80,7 @@ async fn a_short_throttling_of_reads_costs_no_fetch() {
     let (world, table) = world().await;
     let known = world.process(Scope::Aggregate);
     get(&known, WALLET, "aggregate").await.ok();
-    world.standins().reset_stats();
+    world.fakes().reset_stats();
     let unknown = world.process(Scope::Aggregate);
     table.set_for(TableFault::Throttled, &READS);
     let end = async {
@@ -108,13 +108,13 @@ async fn a_useless_table_bounds_the_requests_of_a_process() {
         let address = |number: u32| format!("0x{number:040}");
         for number in 0..50 {
             let held = (1..=3).map(rows::token).collect();
-            world.standins().set_wallet(&address(number), held);
+            world.fakes().set_wallet(&address(number), held);
         }
         let slow = Fault {
             delay_ms: Some(200),
             ..Fault::default()
         };
-        world.standins().set_fault(Upstream::Zerion, Some(slow));
+        world.fakes().set_fault(Upstream::Zerion, Some(slow));
         table.set(Some(fault), None);
         let process = world.process(Scope::Aggregate);
         let addresses: Vec<String> = (0..50).map(address).collect();

@@ -120,7 +120,7 @@ async fn a_wallet_of_several_megabytes_is_cached_and_answered_in_pages() {
         row
     };
     let held = (1..=ROWS).map(row).collect();
-    world.standins().set_wallet(address, held);
+    world.fakes().set_wallet(address, held);
     for outcome in ["fwd=miss; stored; ttl=300", "hit; ttl=300"] {
         let answer = world.get(address, "aggregate?limit=2").await;
         let status = answer.header("cache-status");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use portfolio::clock::Timestamp;
-use portfolio_local::standins::Upstream;
+use portfolio_local::fakes::Upstream;
 use portfolio_tests::{Answer, positions, sum, units};
 use serde_json::Value;
 

@@ -18,7 +18,7 @@ use std::{
 
 use futures::future::{Either, join_all, select};
 use portfolio::{clock::Timestamp, domain::scope::Scope, lambda::QueryFunction};
-use portfolio_local::standins::{Fault, Upstream};
+use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{World, ask, random::Random, table::TableFault};
 
 use self::{
@@ -164,11 +164,11 @@ impl Soak {
             };
             let failing = self.faults.is_set(upstream);
             if failing && self.random.chance(ends) {
-                self.world.standins().set_fault(upstream, None);
+                self.world.fakes().set_fault(upstream, None);
                 self.faults.clear(upstream, now);
             } else if !failing && self.random.chance(begins) {
                 let fault = self.fault();
-                self.world.standins().set_fault(upstream, Some(fault));
+                self.world.fakes().set_fault(upstream, Some(fault));
                 self.faults.set(upstream);
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use portfolio::clock::Timestamp;
-use portfolio_local::standins::{Coin, ContractPrice};
+use portfolio_local::fakes::{Coin, ContractPrice};
 use portfolio_tests::{World, random::Random, rows};
 use serde_json::{Value, json};
 
@@ -99,12 +99,12 @@ impl Model {
             let mut coin = rows::listed(token);
             coin.price_usd = Some(self.give(token, "coinmarketcap", random));
             coin.last_updated = Some(text.clone());
-            world.standins().set_coin(coin);
+            world.fakes().set_coin(coin);
         }
         for id in DOLLARS {
             let mut coin = Coin::new(id, "A dollar", "USD1", 1.0);
             coin.last_updated = Some(text.clone());
-            world.standins().set_coin(coin);
+            world.fakes().set_coin(coin);
         }
         for token in BOTH.chain(ONLY_DEFILLAMA) {
             let price = ContractPrice {
@@ -112,7 +112,7 @@ impl Model {
                 timestamp: seconds,
             };
             let key = format!("ethereum:{}", rows::contract(token));
-            world.standins().set_contract_price(&key, Some(price));
+            world.fakes().set_contract_price(&key, Some(price));
         }
     }
 
@@ -151,7 +151,7 @@ impl Model {
         }
         let history = &mut self.wallets[wallet];
         history.versions.push(version);
-        world.standins().set_wallet(&address(wallet), held);
+        world.fakes().set_wallet(&address(wallet), held);
         history.versions.len() - 1
     }
 

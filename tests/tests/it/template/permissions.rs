@@ -10,7 +10,7 @@ use portfolio::{
     domain::scope::Scope,
     lambda::{Invocation, refresh::RefreshFunction},
 };
-use portfolio_local::standins::{Coin, Fault, Platform, Upstream};
+use portfolio_local::fakes::{Coin, Fault, Platform, Upstream};
 use portfolio_tests::{
     World, event, queue::FakeQueue, rows, sample, table::FaultyTable, template::Template,
 };
@@ -144,7 +144,7 @@ async fn query(scope: Scope) -> (BTreeSet<String>, bool) {
     world.get(farmer, path).await.ok();
     let limited = Some(Fault::status(429));
     for upstream in [Upstream::Zerion, Upstream::CoinMarketCap] {
-        world.standins().set_fault(upstream, limited.clone());
+        world.fakes().set_fault(upstream, limited.clone());
     }
     world.advance(400);
     world.get(farmer, path).await;
@@ -208,9 +208,9 @@ async fn registry() -> (BTreeSet<String>, bool) {
         slug: "cronos-zkevm".to_owned(),
         token_address: rows::contract(1),
     });
-    world.standins().set_coin(coin);
+    world.fakes().set_coin(coin);
     assert_eq!(update.run().await.expect("a summary").changes.added, 1);
-    world.standins().remove_coin(700_001);
+    world.fakes().remove_coin(700_001);
     assert_eq!(update.run().await.expect("a summary").changes.removed, 1);
     (table.take_operations(), false)
 }

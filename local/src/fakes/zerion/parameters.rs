@@ -1,8 +1,8 @@
 //! The query parameters of the positions endpoint.
 
-use crate::standins::catalog::chains;
-use crate::standins::currencies::Currency;
-use crate::standins::query::Query;
+use crate::fakes::catalog::chains;
+use crate::fakes::currencies::Currency;
+use crate::fakes::query::Query;
 
 /// Which part of a wallet is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use super::catalog::Asset;
 use super::clock;
-use super::random::Random;
+use super::rng::Rng;
 
 /// How far a quote strays from the catalogue's price to either side. Two quotes of one coin,
 /// at two services or in two minutes, are therefore at most 0.4 % apart.
@@ -25,8 +25,8 @@ pub fn usd(asset: &Asset, source: Source) -> f64 {
 
 /// The price around `base` that `source` quotes in a minute.
 pub fn usd_at(symbol: &str, base: f64, source: Source, minute: u64) -> f64 {
-    let mut random = Random::from_text(&format!("{symbol} {source:?} {minute}"));
-    base * (1.0 + SPREAD * (2.0 * random.unit() - 1.0))
+    let mut rng = Rng::from_text(&format!("{symbol} {source:?} {minute}"));
+    base * (1.0 + SPREAD * (2.0 * rng.unit() - 1.0))
 }
 
 /// The value change that makes `value` today `percent` more than a day ago.

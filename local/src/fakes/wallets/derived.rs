@@ -4,8 +4,8 @@
 
 use super::position::{Position, UnknownToken};
 use super::protocols::{AAVE, LIDO, UNISWAP};
-use crate::standins::catalog::{self, Asset};
-use crate::standins::random::Random;
+use crate::fakes::catalog::{self, Asset};
+use crate::fakes::rng::Rng;
 
 const CHAINS: &[&str] = &[
     "ethereum",
@@ -29,13 +29,13 @@ const MOST: usize = 40;
 
 /// Between 5 and 40 positions on at most 6 chains, the same for the same address.
 pub(super) fn positions(address: &str) -> Vec<Position> {
-    let mut random = Random::from_text(address);
-    let target = FEWEST + random.below(MOST - FEWEST + 1);
+    let mut rng = Rng::from_text(address);
+    let target = FEWEST + rng.below(MOST - FEWEST + 1);
     let on_solana = super::is_solana(address);
     let chains = if on_solana {
         vec!["solana"]
     } else {
-        some_chains(&mut random)
+        some_chains(&mut rng)
     };
     let mut candidates: Vec<(&'static Asset, &'static str)> = chains
         .iter()
@@ -50,76 +50,69 @@ pub(super) fn positions(address: &str) -> Vec<Position> {
         .collect();
     let mut held = Vec::new();
     if !on_solana {
-        held.extend(in_protocols(&chains, &mut random));
+        held.extend(in_protocols(&chains, &mut rng));
     }
     while held.len() < target {
         if candidates.is_empty() {
-            held.push(spam(chains[0], &mut random));
+            held.push(spam(chains[0], &mut rng));
             continue;
         }
-        let (asset, chain) = candidates.swap_remove(random.below(candidates.len()));
-        let amount = worth(asset, 20.0 + 4000.0 * random.unit(), &mut random);
+        let (asset, chain) = candidates.swap_remove(rng.below(candidates.len()));
+        let amount = worth(asset, 20.0 + 4000.0 * rng.unit(), &mut rng);
         held.push(Position::wallet(asset.symbol, chain, &amount));
     }
     held
 }
 
 /// 1 to 6 chains.
-fn some_chains(random: &mut Random) -> Vec<&'static str> {
-    let count = 1 + random.below(MOST_CHAINS);
+fn some_chains(rng: &mut Rng) -> Vec<&'static str> {
+    let count = 1 + rng.below(MOST_CHAINS);
     let mut left = CHAINS.to_vec();
     (0..count)
-        .map(|_| left.swap_remove(random.below(left.len())))
+        .map(|_| left.swap_remove(rng.below(left.len())))
         .collect()
 }
 
 /// Two in three addresses also lend, and some stake or provide liquidity.
-fn in_protocols(chains: &[&'static str], random: &mut Random) -> Vec<Position> {
+fn in_protocols(chains: &[&'static str], rng: &mut Rng) -> Vec<Position> {
     let Some(&chain) = chains.iter().find(|chain| DEFI_CHAINS.contains(chain)) else {
         return Vec::new();
     };
     let mut held = Vec::new();
-    let mut add = |symbol: &str, usd: f64, kind, place, name: &str, random: &mut Random| {
+    let mut add = |symbol: &str, usd: f64, kind, place, name: &str, rng: &mut Rng| {
         let Some(asset) = catalog::by_symbol(symbol) else {
             return;
         };
-        let amount = worth(asset, usd, random);
+        let amount = worth(asset, usd, rng);
         held.push(Position::in_protocol(
             symbol, chain, &amount, kind, place, name,
         ));
     };
-    let size = 500.0 + 9000.0 * random.unit();
-    if random.below(3) > 0 {
+    let size = 500.0 + 9000.0 * rng.unit();
+    if rng.below(3) > 0 {
         let lending = (&AAVE, "lending");
-        add("WETH", size, "deposit", lending, "Aave V3 Lending", random);
-        add(
-            "USDC",
-            size * 0.4,
-            "loan",
-            lending,
-            "Aave V3 Lending",
-            random,
-        );
+        add("WETH", size, "deposit", lending, "Aave V3 Lending", rng);
+        add("USDC", size * 0.4, "loan", lending, "Aave V3 Lending", rng);
     }
-    if random.below(3) == 0 && chain == "ethereum" {
+    if rng.below(3) == 0 && chain == "ethereum" {
         add(
             "stETH",
             size * 0.7,
             "staked",
             (&LIDO, "staked"),
             "Lido Staked ETH",
-            random,
+            rng,
         );
     }
-    if random.below(3) == 0 {
-        let id = (100_000 + random.below(4_000_000)).to_string();
+    if rng.below(3) == 0 {
+        let id = (100_000 + rng.below(4_000_000)).to_string();
         let name = format!("Uniswap V3 WETH/USDC Pool (#{id})");
-        let (pool, group) = (random.address(), random.hex(64));
+        let (pool, group) = (rng.address(), rng.hex(64));
         for (symbol, share) in [("WETH", 0.6), ("USDC", 0.4)] {
             let Some(asset) = catalog::by_symbol(symbol) else {
                 continue;
             };
-            let amount = worth(asset, size * share, random);
+            let amount = worth(asset, size * share, rng);
             let place = (&UNISWAP, "liquidity_pool");
             held.push(
                 Position::in_protocol(symbol, chain, &amount, "deposit", place, &name)
@@ -132,13 +125,13 @@ fn in_protocols(chains: &[&'static str], random: &mut Random) -> Vec<Position> {
 }
 
 /// About this many dollars of an asset, as an amount with digits of its own.
-pub(super) fn worth(asset: &Asset, usd: f64, random: &mut Random) -> String {
+pub(super) fn worth(asset: &Asset, usd: f64, rng: &mut Rng) -> String {
     let amount = usd / asset.usd;
-    format!("{amount:.6}{:09}", random.below(1_000_000_000))
+    format!("{amount:.6}{:09}", rng.below(1_000_000_000))
 }
 
 /// A token without a price that somebody sent unasked.
-pub(super) fn spam(chain: &'static str, random: &mut Random) -> Position {
+pub(super) fn spam(chain: &'static str, rng: &mut Rng) -> Position {
     const NAMES: &[(&str, &str)] = &[
         ("Visit usdc-claim.example to claim", "USDC.claim"),
         ("$ 5000 Voucher at eth-gift.example", "VOUCHER"),
@@ -149,25 +142,25 @@ pub(super) fn spam(chain: &'static str, random: &mut Random) -> Position {
         ("Uniswap Fan Token", "UFT"),
         ("Zk Lucky Draw", "ZKLD"),
     ];
-    let (name, symbol) = random.pick(NAMES);
+    let (name, symbol) = rng.pick(NAMES);
     let contract = if chain == "solana" {
-        base58(random)
+        base58(rng)
     } else {
-        random.address()
+        rng.address()
     };
     let token = UnknownToken {
-        id: random.uuid(),
+        id: rng.uuid(),
         name: (*name).to_owned(),
         symbol: (*symbol).to_owned(),
         contract,
-        decimals: *random.pick(&[18, 18, 18, 9, 8, 6, 0]),
+        decimals: *rng.pick(&[18, 18, 18, 9, 8, 6, 0]),
     };
     let zeros = "0".repeat(usize::from(token.decimals));
-    let units = format!("{}{zeros}", 1 + random.below(900_000));
+    let units = format!("{}{zeros}", 1 + rng.below(900_000));
     Position::unknown(token, chain, units)
 }
 
-fn base58(random: &mut Random) -> String {
+fn base58(rng: &mut Rng) -> String {
     const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    (0..43).map(|_| char::from(*random.pick(DIGITS))).collect()
+    (0..43).map(|_| char::from(*rng.pick(DIGITS))).collect()
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::protocols::Protocol;
-use crate::standins::catalog::{self, Asset, Implementation};
+use crate::fakes::catalog::{self, Asset, Implementation};
 
 /// What a position is of.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::standins::clock;
+use crate::fakes::clock;
 
 /// Whether `error_code` is a number, or a text as on the newer endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

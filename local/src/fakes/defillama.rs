@@ -1,4 +1,4 @@
-//! The stand-in of DeFiLlama's coin prices.
+//! The fake of DeFiLlama's coin prices.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::catalog::{self, Asset, chains};
 use super::market::{self, Source};
-use super::random::Random;
+use super::rng::Rng;
 use super::{Shared, clock, lock, query};
 
 /// How many keys fit into a request.
@@ -84,7 +84,7 @@ fn price(key: &str, now: u64) -> Option<Value> {
         let (asset, decimals) = find(chain, address)?;
         (asset, Some(decimals))
     };
-    let age = Random::from_text(key).below(100) as u64;
+    let age = Rng::from_text(key).below(100) as u64;
     let mut entry = json!({
         "symbol": asset.symbol,
         "price": market::usd(asset, Source::DefiLlama),

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::coin::{Coin, Coins, Platform};
 use super::status::Refusal;
-use crate::standins::query::Query;
+use crate::fakes::query::Query;
 
 const PARAMETERS: &[&str] = &["listing_status", "start", "limit", "sort", "symbol", "aux"];
 const AUX: &[&str] = &[

@@ -5,8 +5,8 @@
 use super::derived::{spam, worth};
 use super::position::Position;
 use super::protocols::{AAVE, CURVE, GMX, UNISWAP};
-use crate::standins::catalog;
-use crate::standins::random::Random;
+use crate::fakes::catalog;
+use crate::fakes::rng::Rng;
 
 const COUNT: usize = 10_000;
 /// Each of them makes two rows.
@@ -31,25 +31,25 @@ const POOLED: &[&str] = &[
 
 /// All positions, the same every time.
 pub(super) fn positions() -> Vec<Position> {
-    let mut random = Random::from_text("whale");
-    let mut held = tokens(&mut random);
-    held.extend(pools(&mut random));
-    held.extend(lending_and_staking(&mut random));
+    let mut rng = Rng::from_text("whale");
+    let mut held = tokens(&mut rng);
+    held.extend(pools(&mut rng));
+    held.extend(lending_and_staking(&mut rng));
     while held.len() < COUNT {
         let chain = CHAINS[held.len() % CHAINS.len()];
-        held.push(spam(chain, &mut random));
+        held.push(spam(chain, &mut rng));
     }
     held
 }
 
 /// Every listed token on each of the chains.
-fn tokens(random: &mut Random) -> Vec<Position> {
+fn tokens(rng: &mut Rng) -> Vec<Position> {
     let mut held = Vec::new();
     for &chain in CHAINS {
         for asset in catalog::all() {
             if asset.on(chain).is_some() {
-                let usd = 200.0 + 250_000.0 * random.unit();
-                let amount = worth(asset, usd, random);
+                let usd = 200.0 + 250_000.0 * rng.unit();
+                let amount = worth(asset, usd, rng);
                 held.push(Position::wallet(asset.symbol, chain, &amount));
             }
         }
@@ -58,7 +58,7 @@ fn tokens(random: &mut Random) -> Vec<Position> {
 }
 
 /// Liquidity as NFTs, two rows each.
-fn pools(random: &mut Random) -> Vec<Position> {
+fn pools(rng: &mut Rng) -> Vec<Position> {
     let mut held = Vec::with_capacity(2 * POOL_POSITIONS);
     for n in 0..POOL_POSITIONS {
         let chain = CHAINS[n % CHAINS.len()];
@@ -67,17 +67,17 @@ fn pools(random: &mut Random) -> Vec<Position> {
             .copied()
             .filter(|symbol| catalog::by_symbol(symbol).is_some_and(|a| a.on(chain).is_some()))
             .collect();
-        let first = random.below(here.len());
+        let first = rng.below(here.len());
         // A different one: every chain has at least two of them.
-        let second = (first + 1 + random.below(here.len() - 1)) % here.len();
-        let id = (100_000 + n * 1_307 + random.below(1_307)).to_string();
+        let second = (first + 1 + rng.below(here.len() - 1)) % here.len();
+        let id = (100_000 + n * 1_307 + rng.below(1_307)).to_string();
         let name = format!("Uniswap V3 {}/{} Pool (#{id})", here[first], here[second]);
-        let (pool, group) = (random.address(), random.hex(64));
+        let (pool, group) = (rng.address(), rng.hex(64));
         for symbol in [here[first], here[second]] {
             let Some(asset) = catalog::by_symbol(symbol) else {
                 continue;
             };
-            let amount = worth(asset, 50.0 + 20_000.0 * random.unit(), random);
+            let amount = worth(asset, 50.0 + 20_000.0 * rng.unit(), rng);
             let place = (&UNISWAP, "liquidity_pool");
             held.push(
                 Position::in_protocol(symbol, chain, &amount, "deposit", place, &name)
@@ -89,13 +89,13 @@ fn pools(random: &mut Random) -> Vec<Position> {
     held
 }
 
-fn lending_and_staking(random: &mut Random) -> Vec<Position> {
+fn lending_and_staking(rng: &mut Rng) -> Vec<Position> {
     let mut held = Vec::new();
     let mut add = |symbol: &str, chain, kind, place, name: &str| {
         let Some(asset) = catalog::by_symbol(symbol) else {
             return;
         };
-        let amount = worth(asset, 1_000.0 + 90_000.0 * random.unit(), random);
+        let amount = worth(asset, 1_000.0 + 90_000.0 * rng.unit(), rng);
         held.push(Position::in_protocol(
             symbol, chain, &amount, kind, place, name,
         ));

@@ -1,4 +1,4 @@
-//! The stand-ins as a client sees them: over HTTP.
+//! The fakes as a client sees them: over HTTP.
 
 mod control;
 mod defillama;
@@ -11,11 +11,11 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Options, StandIns};
+use super::{FakeProviders, Options};
 
-/// Stand-ins that listen, and what talks to them.
+/// Fakes that listen, and what talks to them.
 struct Client {
-    stand_ins: StandIns,
+    fakes: FakeProviders,
     address: std::net::SocketAddr,
 }
 
@@ -42,12 +42,12 @@ impl Answer {
 
 impl Client {
     async fn start() -> Self {
-        let stand_ins = StandIns::new(Options::default());
+        let fakes = FakeProviders::new(Options::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let router = stand_ins.router();
+        let router = fakes.router();
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { stand_ins, address }
+        Self { fakes, address }
     }
 
     /// Sends a request with exactly these headers next to `Host`.

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::standins::catalog::{self, Asset};
-use crate::standins::clock;
-use crate::standins::currencies::Currency;
-use crate::standins::market::{self, Source};
-use crate::standins::random::Random;
-use crate::standins::wallets::Entry;
-use crate::standins::wallets::position::{Defi, Position, Pricing, Token};
+use crate::fakes::catalog::{self, Asset};
+use crate::fakes::clock;
+use crate::fakes::currencies::Currency;
+use crate::fakes::market::{self, Source};
+use crate::fakes::rng::Rng;
+use crate::fakes::wallets::Entry;
+use crate::fakes::wallets::position::{Defi, Position, Pricing, Token};
 
 /// The prices of one answer: every row has the same price for the same asset.
 pub struct Quotes {
@@ -261,7 +261,7 @@ impl<'a> PositionRow<'a> {
             .and_then(|asset| Some((quotes.of(asset)?, asset.change_24h)));
         let value = market.map(|(price, _)| price * amount);
         let defi = position.defi.as_ref();
-        let mut random = Random::from_text(&id);
+        let mut rng = Rng::from_text(&id);
         Self {
             kind: "positions",
             attributes: Attributes {
@@ -294,8 +294,8 @@ impl<'a> PositionRow<'a> {
                     is_trash: position.is_trash,
                 },
                 // The balance last changed some time in the two years before 2026.
-                updated_at: clock::iso_seconds(1_704_067_200 + random.below(63_000_000) as u64),
-                updated_at_block: Some(10_000_000 + random.below(90_000_000) as u64),
+                updated_at: clock::iso_seconds(1_704_067_200 + rng.below(63_000_000) as u64),
+                updated_at_block: Some(10_000_000 + rng.below(90_000_000) as u64),
                 application_metadata: defi.map(|defi| Application {
                     name: defi.protocol.name,
                     icon: Icon {

@@ -1,4 +1,4 @@
-//! Stand-ins of Zerion, CoinMarketCap and DeFiLlama: all three on one port, with sample
+//! Fakes of Zerion, CoinMarketCap and DeFiLlama: all three on one port, with sample
 //! wallets, the same shapes and the same refusals, for trying the product and for its tests.
 
 mod catalog;
@@ -10,7 +10,7 @@ mod defillama;
 mod faults;
 mod market;
 mod query;
-mod random;
+mod rng;
 mod stats;
 mod wallets;
 mod zerion;
@@ -35,7 +35,7 @@ pub use faults::Fault;
 pub use stats::{ByFilter, CoinMarketCapStats, DefiLlamaStats, Stats, ZerionStats};
 pub use wallets::{SAMPLES, Sample};
 
-/// The keys the stand-ins accept.
+/// The keys the fakes accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The user name of Zerion's basic authentication.
@@ -77,7 +77,7 @@ impl Upstream {
 
 /// The three services. Clones share their state.
 #[derive(Clone, Debug)]
-pub struct StandIns {
+pub struct FakeProviders {
     shared: Arc<Shared>,
 }
 
@@ -94,8 +94,8 @@ struct Shared {
     wallets: Mutex<HashMap<String, Arc<Vec<wallets::Entry>>>>,
 }
 
-impl StandIns {
-    /// Stand-ins that know the sample wallets and the catalogue.
+impl FakeProviders {
+    /// Fakes that know the sample wallets and the catalogue.
     pub fn new(options: Options) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -109,7 +109,7 @@ impl StandIns {
         }
     }
 
-    /// The routes of the services and of the control of the stand-ins.
+    /// The routes of the services and of the control of the fakes.
     pub fn router(&self) -> Router {
         let shared = &self.shared;
         let observed = |upstream, routes: Router<Arc<Shared>>| {

@@ -35,7 +35,7 @@ async fn known_keys_are_priced_and_others_left_out() {
     assert_eq!(coins[keys[2]]["symbol"], "ETH");
     assert!(coins[keys[7]].get("decimals").is_none());
     assert!(coins[keys[0]]["timestamp"].is_u64());
-    let stats = client.stand_ins.stats().defillama;
+    let stats = client.fakes.stats().defillama;
     assert_eq!((stats.requests, stats.keys), (1, 10));
     assert_eq!(stats.last_keys, keys);
 }
@@ -65,11 +65,11 @@ async fn a_contract_price_is_quoted_as_it_was_set_until_it_is_taken_back() {
         usd: 12.5,
         timestamp: Some(1_795_254_046),
     };
-    client.stand_ins.set_contract_price(key, Some(price));
+    client.fakes.set_contract_price(key, Some(price));
     let coins = client.get(&path).await.json()["coins"].take();
     assert_eq!(coins[key]["price"], 12.5);
     assert_eq!(coins[key]["timestamp"], 1_795_254_046);
-    client.stand_ins.set_contract_price(key, None);
+    client.fakes.set_contract_price(key, None);
     let coins = client.get(&path).await.json()["coins"].take();
     assert_eq!(coins, serde_json::json!({}));
 }

@@ -1,4 +1,4 @@
-//! The tokens the stand-ins know: true names, contracts, decimals and CoinMarketCap ids.
+//! The tokens the fakes know: true names, contracts, decimals and CoinMarketCap ids.
 
 pub mod chains;
 mod derivatives;

@@ -1,4 +1,4 @@
-//! The control of the stand-ins over HTTP: `/__stats` and `/__faults`.
+//! The control of the fakes over HTTP: `/__stats` and `/__faults`.
 
 use std::sync::Arc;
 

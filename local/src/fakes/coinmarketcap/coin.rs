@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
-use crate::standins::catalog::{self, Asset, chains};
-use crate::standins::clock;
-use crate::standins::market::{self, Source};
+use crate::fakes::catalog::{self, Asset, chains};
+use crate::fakes::clock;
+use crate::fakes::market::{self, Source};
 
 /// The primary chain of a token, with its contract there.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The stand-in of CoinMarketCap.
+//! The fake of CoinMarketCap.
 
 pub mod coin;
 mod map;

@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::{Client, basic, close};
-use crate::standins::SAMPLES;
+use crate::fakes::SAMPLES;
 
 const OTHER: &str = "0x00000000219ab540356cBB839Cbe05303d7705Fa";
 
@@ -281,7 +281,7 @@ async fn prices_agree_with_coinmarketcap_and_rows_can_be_replaced() {
     let mut row = rows[0].clone();
     row["attributes"]["value"] = json!(100.0);
     client
-        .stand_ins
+        .fakes
         .set_wallet(&OTHER.to_uppercase().replace("0X", "0x"), vec![row]);
     let replaced = client.rows(OTHER, "currency=gbp").await;
     assert_eq!(replaced.len(), 1);

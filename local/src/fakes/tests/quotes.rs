@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::Client;
-use crate::standins::Coin;
+use crate::fakes::Coin;
 
 const V3: &str = "/v3/cryptocurrency/quotes/latest";
 const V2: &str = "/v2/cryptocurrency/quotes/latest";
@@ -17,7 +17,7 @@ async fn a_key_is_needed() {
     let wrong = client.send("GET", &path, &wrong, "").await;
     assert_eq!(wrong.status, 401);
     assert_eq!(wrong.json()["status"]["error_code"], 1001);
-    assert_eq!(client.stand_ins.stats().coinmarketcap.by_status["401"], 2);
+    assert_eq!(client.fakes.stats().coinmarketcap.by_status["401"], 2);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn credits_follow_the_number_of_coins() {
     let client = Client::start().await;
     for id in 100_000..100_101 {
         let coin = Coin::new(id, "Sample Coin", "SMP", 1.0);
-        client.stand_ins.set_coin(coin);
+        client.fakes.set_coin(coin);
     }
     let ids: Vec<String> = (100_000..100_101).map(|id| id.to_string()).collect();
     let credits = async |path: &str, count: usize| {
@@ -105,7 +105,7 @@ async fn credits_follow_the_number_of_coins() {
     assert_eq!(credits(V3, 100).await, 1);
     assert_eq!(credits(V3, 101).await, 2);
     assert_eq!(credits("/v2/simple/price", 101).await, 1);
-    let stats = client.stand_ins.stats().coinmarketcap;
+    let stats = client.fakes.stats().coinmarketcap;
     assert_eq!((stats.requests, stats.ids, stats.credits), (3, 302, 4));
     assert_eq!(stats.last_ids, ids);
     assert_eq!(stats.last_convert, "USD");
@@ -114,20 +114,20 @@ async fn credits_follow_the_number_of_coins() {
 #[tokio::test]
 async fn prices_can_be_pinned_and_coins_removed() {
     let client = Client::start().await;
-    client.stand_ins.set_price(1027, 1234.5);
+    client.fakes.set_price(1027, 1234.5);
     let path = format!("{V2}?id=1027,5994");
     let data = client.cmc(&path).await.json()["data"].take();
     assert_eq!(data["1027"]["quote"]["USD"]["price"], 1234.5);
     let small = data["5994"]["quote"]["USD"]["price"].to_string();
     assert!(small.contains("e-6"), "{small}");
-    client.stand_ins.remove_coin(1027);
+    client.fakes.remove_coin(1027);
     let data = client.cmc(&path).await.json()["data"].take();
     assert!(data.get("1027").is_none());
     let coin = Coin {
         price_usd: None,
         ..Coin::new(1027, "Ethereum", "ETH", 0.0)
     };
-    client.stand_ins.set_coin(coin);
+    client.fakes.set_coin(coin);
     let data = client.cmc(&path).await.json()["data"].take();
     assert_eq!(data["1027"]["quote"]["USD"]["price"], Value::Null);
 }
@@ -178,7 +178,7 @@ async fn the_map_comes_in_pages() {
         .await
         .json();
     assert_eq!(inactive["data"].as_array().map(Vec::len), Some(0));
-    assert!(client.stand_ins.stats().coinmarketcap.map_requests > 5);
-    assert_eq!(client.stand_ins.stats().coinmarketcap.requests, 0);
+    assert!(client.fakes.stats().coinmarketcap.map_requests > 5);
+    assert_eq!(client.fakes.stats().coinmarketcap.requests, 0);
     assert_eq!(client.cmc("/v1/key/info").await.status, 200);
 }

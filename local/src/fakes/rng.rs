@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 /// `SplitMix64`: one step per number, good enough for sample data.
 #[derive(Clone, Debug)]
-pub struct Random {
+pub struct Rng {
     state: u64,
 }
 
-impl Random {
+impl Rng {
     /// A source that depends on the text alone.
     pub fn from_text(text: &str) -> Self {
         // FNV-1a.
@@ -81,10 +81,10 @@ mod tests {
 
     #[test]
     fn the_same_text_gives_the_same_numbers() {
-        let (mut a, mut b) = (Random::from_text("x"), Random::from_text("x"));
+        let (mut a, mut b) = (Rng::from_text("x"), Rng::from_text("x"));
         assert_eq!(a.next(), b.next());
         assert_eq!(a.hex(40), b.hex(40));
-        assert_ne!(Random::from_text("x").next(), Random::from_text("y").next());
+        assert_ne!(Rng::from_text("x").next(), Rng::from_text("y").next());
         assert_eq!(a.below(0), 0);
         assert!((0..1000).all(|_| (0.0..1.0).contains(&a.unit())));
     }

@@ -1,4 +1,4 @@
-//! The stand-in of Zerion's positions.
+//! The fake of Zerion's positions.
 
 mod parameters;
 mod row;

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::coin::{Coin, Coins, Platform};
 use super::status::{ErrorCodes, Refusal};
-use crate::standins::currencies::Currency;
-use crate::standins::query::Query;
+use crate::fakes::currencies::Currency;
+use crate::fakes::query::Query;
 
 /// Which endpoint writes the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +116,7 @@ fn check_names(query: &Query, form: Form) -> Result<(), Refusal> {
     for (name, _) in query.iter() {
         if matches!(name, "slug" | "symbol") {
             return Err(Refusal::parameter(format!(
-                "\"{name}\" is not served by this stand-in, use \"id\""
+                "\"{name}\" is not served by this fake, use \"id\""
             )));
         }
         if !known(name) {

@@ -1,4 +1,4 @@
-//! What the stand-ins were asked, counted.
+//! What the fakes were asked, counted.
 
 use std::collections::BTreeMap;
 
