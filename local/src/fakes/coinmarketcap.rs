@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::quotes::Form;
 use self::status::{ErrorCodes, Refusal};
 use super::query::Query;
-use super::{Shared, lock};
+use super::state::{Shared, lock};
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()

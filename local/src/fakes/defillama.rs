@@ -11,9 +11,10 @@ use axum::routing::get;
 use serde_json::{Map, Value, json};
 
 use super::catalog::{self, Asset, chains};
-use super::market::{self, Source};
+use super::market::{self, ContractPrice, Source};
 use super::rng::Rng;
-use super::{Shared, clock, lock, query};
+use super::state::{Shared, lock};
+use super::{clock, query};
 
 /// How many keys fit into a request.
 const MAX_KEYS: usize = 258;
@@ -23,15 +24,6 @@ const EXPIRY_DELAY: u64 = 20;
 const ZERO_ADDRESS: &str = "0x0000000000000000000000000000000000000000";
 /// Wrapped SOL, under whose address the chain's own coin is priced.
 const WRAPPED_SOL: &str = "So11111111111111111111111111111111111111112";
-
-/// What is quoted for one contract.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ContractPrice {
-    /// US dollars for one.
-    pub usd: f64,
-    /// When that was, in seconds since 1970; `None` for now.
-    pub timestamp: Option<u64>,
-}
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/prices/current/{coins}", get(current))

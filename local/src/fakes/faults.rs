@@ -1,4 +1,4 @@
-//! Trouble on demand: wrong statuses, broken bodies and slow answers.
+//! Faults on demand: wrong statuses, broken bodies and slow answers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::Upstream;
+use super::coinmarketcap::status::error_body;
+use super::upstream::Upstream;
 
 /// What padding is made of.
 static PADDING: [u8; 65_536] = [b' '; 65_536];
@@ -88,8 +89,8 @@ impl Fault {
         Duration::from_millis(self.delay_ms.unwrap_or(0))
     }
 
-    /// The answer that takes the place of the right one, if one does.
-    pub fn replacement(&self, upstream: Upstream) -> Option<Response> {
+    /// The response that replaces the right one; `None` if the right one is to be sent.
+    pub fn canned_response(&self, upstream: Upstream) -> Option<Response> {
         if self.status.is_none() && self.body.is_none() {
             return None;
         }
@@ -116,7 +117,7 @@ impl Fault {
 
     /// Makes the answer's body too long, or stop, or its connection break off,
     /// if that is the fault.
-    pub async fn spoil(&self, response: Response) -> Response {
+    pub async fn corrupt(&self, response: Response) -> Response {
         let ends = self.cut_after.or(self.stall_after);
         if ends.is_none() && self.padding.is_none() {
             return response;
@@ -168,8 +169,8 @@ impl Faults {
         };
     }
 
-    /// The fault that meets the request at hand, counted down.
-    pub fn take(&mut self, upstream: Upstream, path: &str) -> Option<Fault> {
+    /// The fault for the next request to this path, counted down; `None` for no fault.
+    pub fn next(&mut self, upstream: Upstream, path: &str) -> Option<Fault> {
         let fault = self.set.get_mut(&upstream)?;
         let elsewhere = |part: &String| !path.contains(part);
         if fault.path.as_ref().is_some_and(elsewhere) {
@@ -253,7 +254,7 @@ fn documented_body(upstream: Upstream, status: StatusCode) -> String {
                     status.canonical_reason().unwrap_or("Unknown"),
                 ),
             };
-            super::coinmarketcap::status::error_body(error_code.into(), message).to_string()
+            error_body(error_code.into(), message).to_string()
         }
         Upstream::DefiLlama => status.canonical_reason().unwrap_or("Unknown").to_owned(),
     }
@@ -271,10 +272,10 @@ mod tests {
             ..Fault::status(503)
         };
         faults.set(Upstream::Zerion, Some(twice));
-        assert!(faults.take(Upstream::Zerion, "/").is_some());
-        assert!(faults.take(Upstream::DefiLlama, "/").is_none());
-        assert!(faults.take(Upstream::Zerion, "/").is_some());
-        assert!(faults.take(Upstream::Zerion, "/").is_none());
+        assert!(faults.next(Upstream::Zerion, "/").is_some());
+        assert!(faults.next(Upstream::DefiLlama, "/").is_none());
+        assert!(faults.next(Upstream::Zerion, "/").is_some());
+        assert!(faults.next(Upstream::Zerion, "/").is_none());
     }
 
     #[test]

@@ -10,12 +10,21 @@ use super::rng::Rng;
 /// at two services or in two minutes, are therefore at most 0.4 % apart.
 const SPREAD: f64 = 0.002;
 
-/// Who quotes the price.
+/// The service that quotes the price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     Zerion,
     CoinMarketCap,
     DefiLlama,
+}
+
+/// What DeFiLlama quotes for one contract.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ContractPrice {
+    /// US dollars for one.
+    pub usd: f64,
+    /// When that was, in seconds since 1970; `None` for now.
+    pub timestamp: Option<u64>,
 }
 
 /// The price in US dollars at this minute.

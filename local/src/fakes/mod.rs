@@ -1,79 +1,45 @@
-//! Fakes of Zerion, CoinMarketCap and DeFiLlama: all three on one port, with sample
-//! wallets, the same shapes and the same refusals, for trying the product and for its tests.
+//! Fakes of Zerion, CoinMarketCap and DeFiLlama: all three on one port, with sample wallets,
+//! the same shapes and the same refusals, for trying the product and for its tests.
 
 mod catalog;
 mod clock;
 mod coinmarketcap;
-mod control;
 mod currencies;
 mod defillama;
 mod faults;
 mod market;
 mod query;
 mod rng;
+mod state;
 mod stats;
+mod upstream;
 mod wallets;
 mod zerion;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_http::compression::CompressionLayer;
 
+use state::{Shared, lock};
+
 pub use coinmarketcap::coin::{Coin, Platform};
-pub use defillama::ContractPrice;
 pub use faults::Fault;
+pub use market::ContractPrice;
+pub use state::Options;
 pub use stats::{ByFilter, CoinMarketCapStats, DefiLlamaStats, Stats, ZerionStats};
+pub use upstream::Upstream;
 pub use wallets::{SAMPLES, Sample};
-
-/// The keys the fakes accept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The user name of Zerion's basic authentication.
-    pub zerion_key: String,
-    /// The value of CoinMarketCap's header `X-CMC_PRO_API_KEY`.
-    pub coinmarketcap_key: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            zerion_key: "zk_local".to_owned(),
-            coinmarketcap_key: "cmc_local".to_owned(),
-        }
-    }
-}
-
-/// One of the three services.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
-    /// What wallets hold, with prices.
-    Zerion,
-    /// Prices by coin, and the map of coins.
-    CoinMarketCap,
-    /// Prices by contract, in US dollars only.
-    DefiLlama,
-}
-
-impl Upstream {
-    fn by_name(name: &str) -> Option<Self> {
-        match name {
-            "zerion" => Some(Self::Zerion),
-            "coinmarketcap" => Some(Self::CoinMarketCap),
-            "defillama" => Some(Self::DefiLlama),
-            _ => None,
-        }
-    }
-}
 
 /// The three services. Clones share their state.
 #[derive(Clone, Debug)]
@@ -81,35 +47,16 @@ pub struct FakeProviders {
     shared: Arc<Shared>,
 }
 
-/// What the handlers share.
-#[derive(Debug)]
-struct Shared {
-    options: Options,
-    stats: Mutex<Stats>,
-    faults: Mutex<faults::Faults>,
-    coins: Mutex<coinmarketcap::coin::Coins>,
-    /// Prices at DeFiLlama that replace or add to those of the catalogue, by key.
-    contracts: Mutex<HashMap<String, ContractPrice>>,
-    /// Wallets that replace those made from the address.
-    wallets: Mutex<HashMap<String, Arc<Vec<wallets::Entry>>>>,
-}
-
 impl FakeProviders {
     /// Fakes that know the sample wallets and the catalogue.
     pub fn new(options: Options) -> Self {
         Self {
-            shared: Arc::new(Shared {
-                options,
-                stats: Mutex::default(),
-                faults: Mutex::default(),
-                coins: Mutex::new(coinmarketcap::coin::Coins::from_catalog()),
-                contracts: Mutex::default(),
-                wallets: Mutex::default(),
-            }),
+            shared: Arc::new(Shared::new(options)),
         }
     }
 
-    /// The routes of the services and of the control of the fakes.
+    /// The routes of the services, and those that control the fakes: `/__stats` and
+    /// `/__faults`.
     pub fn router(&self) -> Router {
         let shared = &self.shared;
         let observed = |upstream, routes: Router<Arc<Shared>>| {
@@ -120,7 +67,8 @@ impl FakeProviders {
             .merge(observed(Upstream::Zerion, zerion::routes()))
             .merge(observed(Upstream::CoinMarketCap, coinmarketcap::routes()))
             .merge(observed(Upstream::DefiLlama, defillama::routes()))
-            .merge(control::routes())
+            .route("/__stats", get(stats).delete(reset_stats))
+            .route("/__faults", put(set_faults))
             .fallback(not_found)
             .layer(CompressionLayer::new())
             .with_state(shared.clone())
@@ -156,7 +104,7 @@ impl FakeProviders {
         };
     }
 
-    /// Sets or clears the trouble with a service.
+    /// Sets or clears the fault of a service.
     pub fn set_fault(&self, upstream: Upstream, fault: Option<Fault>) {
         lock(&self.shared.faults).set(upstream, fault);
     }
@@ -172,7 +120,29 @@ impl FakeProviders {
     }
 }
 
-/// Counts a request, and lets the fault that is set for its service, if any, have it.
+async fn stats(State(shared): State<Arc<Shared>>) -> Json<Stats> {
+    Json(lock(&shared.stats).clone())
+}
+
+async fn reset_stats(State(shared): State<Arc<Shared>>) -> StatusCode {
+    *lock(&shared.stats) = Stats::default();
+    StatusCode::NO_CONTENT
+}
+
+async fn set_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    match faults::parse(&body) {
+        Ok(changes) => {
+            let mut faults = lock(&shared.faults);
+            for (upstream, fault) in changes {
+                faults.set(upstream, fault);
+            }
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(problem) => (StatusCode::BAD_REQUEST, Json(json!({"error": problem}))).into_response(),
+    }
+}
+
+/// Counts a request, and applies the fault that is set for its service, if any.
 async fn observe(
     State((shared, upstream)): State<(Arc<Shared>, Upstream)>,
     request: Request,
@@ -180,13 +150,13 @@ async fn observe(
 ) -> Response {
     let uri = request.uri().clone();
     lock(&shared.stats).asked(upstream, &uri);
-    let fault = lock(&shared.faults).take(upstream, uri.path());
+    let fault = lock(&shared.faults).next(upstream, uri.path());
     let fault = fault.unwrap_or_default();
-    let mut left = Left(Some((shared.clone(), upstream)));
+    let mut disconnected = ClientDisconnected(Some((shared.clone(), upstream)));
     if !fault.delay().is_zero() {
         tokio::time::sleep(fault.delay()).await;
     }
-    let mut response = match fault.replacement(upstream) {
+    let mut response = match fault.canned_response(upstream) {
         Some(response) => response,
         None => next.run(request).await,
     };
@@ -195,29 +165,25 @@ async fn observe(
         zerion::add_rate_headers(response.headers_mut(), requests);
     }
     fault.add_headers(response.headers_mut());
-    let response = fault.spoil(response).await;
-    left.0 = None;
+    let response = fault.corrupt(response).await;
+    disconnected.0 = None;
     lock(&shared.stats).answered(upstream, &uri, response.status());
     response
 }
 
-/// Counts a client that leaves before its answer.
-struct Left(Option<(Arc<Shared>, Upstream)>);
+/// Counts a client that disconnects before its answer: the server then drops the handler's
+/// future, and this with it.
+struct ClientDisconnected(Option<(Arc<Shared>, Upstream)>);
 
-impl Drop for Left {
+impl Drop for ClientDisconnected {
     fn drop(&mut self) {
         if let Some((shared, upstream)) = self.0.take() {
-            lock(&shared.stats).left(upstream);
+            lock(&shared.stats).disconnected(upstream);
         }
     }
 }
 
 async fn not_found() -> Response {
     let body = json!({"statusCode": 404, "error": "Not Found", "message": "Not Found"});
-    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
-}
-
-/// Locks, also after a panic elsewhere: every value here is whole at every moment.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
-use super::Upstream;
-use super::query::Query;
+use super::query::{self, Query};
+use super::upstream::Upstream;
 
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,8 +28,8 @@ pub struct ZerionStats {
     pub by_filter: ByFilter,
     /// By the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
-    /// Clients that left before their answer.
-    pub left: u64,
+    /// Clients that disconnected before their answer.
+    pub disconnects: u64,
 }
 
 /// Requests by `filter[positions]`; one without counts as the default, one with an unknown
@@ -62,8 +62,8 @@ pub struct CoinMarketCapStats {
     pub map_requests: u64,
     /// Those for quotes by the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
-    /// Clients that left before their answer.
-    pub left: u64,
+    /// Clients that disconnected before their answer.
+    pub disconnects: u64,
 }
 
 /// Requests to DeFiLlama, refused ones included.
@@ -77,8 +77,8 @@ pub struct DefiLlamaStats {
     pub last_keys: Vec<String>,
     /// By the HTTP status of the answer, such as `200`.
     pub by_status: BTreeMap<String, u64>,
-    /// Clients that left before their answer.
-    pub left: u64,
+    /// Clients that disconnected before their answer.
+    pub disconnects: u64,
 }
 
 impl Stats {
@@ -108,18 +108,18 @@ impl Stats {
             Upstream::DefiLlama => {
                 let stats = &mut self.defillama;
                 stats.requests += 1;
-                stats.last_keys = split(&super::query::decoded_last_segment(uri));
+                stats.last_keys = split(&query::decoded_last_segment(uri));
                 stats.keys += stats.last_keys.len() as u64;
             }
         }
     }
 
-    /// Counts a client that left before its answer.
-    pub fn left(&mut self, upstream: Upstream) {
+    /// Counts a client that disconnected before its answer.
+    pub fn disconnected(&mut self, upstream: Upstream) {
         match upstream {
-            Upstream::Zerion => self.zerion.left += 1,
-            Upstream::CoinMarketCap => self.coinmarketcap.left += 1,
-            Upstream::DefiLlama => self.defillama.left += 1,
+            Upstream::Zerion => self.zerion.disconnects += 1,
+            Upstream::CoinMarketCap => self.coinmarketcap.disconnects += 1,
+            Upstream::DefiLlama => self.defillama.disconnects += 1,
         }
     }
 

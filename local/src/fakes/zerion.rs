@@ -18,9 +18,10 @@ use serde_json::json;
 
 use self::parameters::{Parameters, PositionFilter, Sort, TrashFilter};
 use self::row::{Quotes, Row, Traits};
+use super::clock;
 use super::query::{self, Query};
+use super::state::{Shared, lock};
 use super::wallets::{self, Entry};
-use super::{Shared, clock, lock};
 
 const HOST: &str = "https://api.zerion.io";
 /// A well-known address that burns what it is sent; Zerion does not track it.

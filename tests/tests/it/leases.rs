@@ -242,7 +242,7 @@ async fn when_time_is_over_upstream_requests_are_cancelled() {
     // The fake hears of it with the closing of the connection.
     let mut left = 0;
     for _ in 0..100 {
-        left = world.stats().zerion.left;
+        left = world.stats().zerion.disconnects;
         if left == 1 {
             break;
         }
