@@ -1,41 +1,54 @@
-//! The tokens the fakes know: true names, contracts, decimals and CoinMarketCap ids.
+//! The tokens the fakes know: true names, contracts, decimals and CoinMarketCap ids, read
+//! from `data/assets.json`.
 
 pub mod chains;
-mod derivatives;
-mod ecosystems;
-mod governance;
-mod memes;
-mod natives;
-mod solana;
-mod stablecoins;
-mod unlisted;
 
 use std::sync::LazyLock;
 
+use serde::Deserialize;
+
 /// A token on one chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Implementation {
     /// Zerion's id of the chain.
     pub chain: &'static str,
-    /// The contract; `None` for the chain's own coin.
+    /// The contract, in lower case on every chain that ignores case; `None` for the chain's
+    /// own coin.
     pub address: Option<&'static str>,
     pub decimals: u8,
 }
 
 /// A coin's entry at CoinMarketCap.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Listing {
     pub id: u32,
     pub slug: &'static str,
     /// Zerion's id of the chain CoinMarketCap names as the primary one; `None` for a coin
     /// that has a chain of its own.
     pub chain: Option<&'static str>,
+    /// The contract on that chain where CoinMarketCap writes it with the mixed case of the
+    /// checksum; `None` where it does not.
+    pub checksummed: Option<&'static str>,
     pub supply: f64,
     pub max_supply: Option<f64>,
 }
 
+/// What kind of asset CoinMarketCap's tags say it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Category {
+    #[serde(rename = "layer-1")]
+    Layer1,
+    Stablecoin,
+    Governance,
+    Meme,
+}
+
 /// One asset with all its chains.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Asset {
     pub symbol: &'static str,
     pub name: &'static str,
@@ -43,18 +56,20 @@ pub struct Asset {
     pub zerion_id: &'static str,
     /// The id DeFiLlama accepts after `coingecko:`.
     pub coingecko: Option<&'static str>,
+    /// `None` for what CoinMarketCap does not tag.
+    pub category: Option<Category>,
     /// The price around which every quote moves, in US dollars.
     pub usd: f64,
     /// Change over the last day in percent.
     pub change_24h: f64,
     /// `None` for what CoinMarketCap does not list.
     pub listing: Option<Listing>,
-    pub implementations: &'static [Implementation],
+    pub implementations: Vec<Implementation>,
 }
 
 impl Asset {
     /// The asset as it exists on a chain.
-    pub fn on(&self, chain: &str) -> Option<&'static Implementation> {
+    pub fn on(&self, chain: &str) -> Option<&Implementation> {
         self.implementations.iter().find(|i| i.chain == chain)
     }
 
@@ -64,69 +79,40 @@ impl Asset {
             .or(self.implementations.first())
             .map_or(18, |i| i.decimals)
     }
-}
 
-/// A token contract. Its address is lower case on every chain that ignores case.
-const fn token(chain: &'static str, address: &'static str, decimals: u8) -> Implementation {
-    Implementation {
-        chain,
-        address: Some(address),
-        decimals,
+    /// The tags CoinMarketCap would give, as slug, name and category.
+    pub fn tags(&self) -> &'static [(&'static str, &'static str, &'static str)] {
+        match self.category {
+            Some(Category::Layer1) => &[("layer-1", "Layer 1", "CATEGORY")],
+            Some(Category::Stablecoin) => &[("stablecoin", "Stablecoin", "CATEGORY")],
+            Some(Category::Governance) => &[
+                ("defi", "DeFi", "CATEGORY"),
+                ("governance", "Governance", "CATEGORY"),
+            ],
+            Some(Category::Meme) => &[("memes", "Memes", "INDUSTRY")],
+            None => &[],
+        }
     }
 }
 
-/// The coin of an EVM chain, which Zerion gives without an address.
-const fn native(chain: &'static str) -> Implementation {
-    Implementation {
-        chain,
-        address: None,
-        decimals: 18,
-    }
-}
-
-static ASSETS: LazyLock<Vec<&'static Asset>> = LazyLock::new(|| {
-    [
-        natives::NATIVES,
-        stablecoins::STABLECOINS,
-        derivatives::DERIVATIVES,
-        governance::GOVERNANCE,
-        ecosystems::ECOSYSTEMS,
-        memes::MEMES,
-        solana::SOLANA,
-        unlisted::UNLISTED,
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../data/assets.json"))
+        .unwrap_or_else(|error| panic!("data/assets.json: {error}"))
 });
 
 /// Every asset, the coins that pay for gas first.
-pub fn all() -> &'static [&'static Asset] {
+pub fn all() -> &'static [Asset] {
     &ASSETS
 }
 
 /// The asset with this symbol. The catalogue holds each symbol once.
 pub fn by_symbol(symbol: &str) -> Option<&'static Asset> {
-    all().iter().copied().find(|asset| asset.symbol == symbol)
+    all().iter().find(|asset| asset.symbol == symbol)
 }
 
-/// The tags CoinMarketCap would give, as slug, name and category.
-pub fn tags(asset: &Asset) -> &'static [(&'static str, &'static str, &'static str)] {
-    let has = |list: &[Asset]| list.iter().any(|a| a.symbol == asset.symbol);
-    if has(natives::NATIVES) {
-        &[("layer-1", "Layer 1", "CATEGORY")]
-    } else if has(stablecoins::STABLECOINS) {
-        &[("stablecoin", "Stablecoin", "CATEGORY")]
-    } else if has(governance::GOVERNANCE) {
-        &[
-            ("defi", "DeFi", "CATEGORY"),
-            ("governance", "Governance", "CATEGORY"),
-        ]
-    } else if has(memes::MEMES) {
-        &[("memes", "Memes", "INDUSTRY")]
-    } else {
-        &[]
-    }
+/// The asset with this id at Zerion.
+pub fn by_zerion_id(id: &str) -> Option<&'static Asset> {
+    all().iter().find(|asset| asset.zerion_id == id)
 }
 
 #[cfg(test)]
@@ -143,7 +129,7 @@ mod tests {
             if let Some(listing) = asset.listing {
                 assert!(ids.insert(listing.id), "{}", asset.symbol);
             }
-            for i in asset.implementations {
+            for i in &asset.implementations {
                 if let Some(address) = i.address {
                     assert!(contracts.insert((i.chain, address)), "{}", asset.symbol);
                 }
@@ -154,7 +140,7 @@ mod tests {
 
     #[test]
     fn contracts_have_the_form_of_their_chain() {
-        for i in all().iter().flat_map(|a| a.implementations) {
+        for i in all().iter().flat_map(|a| &a.implementations) {
             assert!(chains::by_zerion_id(i.chain).is_some(), "{}", i.chain);
             let Some(address) = i.address else { continue };
             if i.chain == "solana" {

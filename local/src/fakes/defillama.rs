@@ -71,7 +71,7 @@ fn price(key: &str, now: u64) -> Option<Value> {
         let asset = catalog::all()
             .iter()
             .find(|asset| asset.coingecko == Some(address))?;
-        (*asset, None)
+        (asset, None)
     } else {
         let (asset, decimals) = find(chain, address)?;
         (asset, Some(decimals))
@@ -107,7 +107,7 @@ fn find(slug: &str, address: &str) -> Option<(&'static Asset, u8)> {
             Some(known) => same(known) || (native && is_native_address(known)),
             None => native,
         };
-        matches.then_some((*asset, here.decimals))
+        matches.then_some((asset, here.decimals))
     })
 }
 

@@ -76,7 +76,7 @@ impl FakeProviders {
 
     /// Replaces what a wallet holds by rows as Zerion gives them, with values in US dollars.
     pub fn set_wallet(&self, address: &str, rows: Vec<Value>) {
-        let rows = rows.into_iter().map(wallets::Entry::json).collect();
+        let rows = rows.into_iter().map(wallets::Entry::fixed).collect();
         lock(&self.shared.wallets).insert(wallets::key(address), Arc::new(rows));
     }
 

@@ -1,6 +1,8 @@
 //! The fake of Zerion's positions.
 
 mod parameters;
+mod position_row;
+mod quotes;
 mod row;
 
 use std::sync::Arc;
@@ -17,13 +19,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::parameters::{Parameters, PositionFilter, Sort, TrashFilter};
-use self::row::{Quotes, Row, Traits};
+use self::position_row::HOST;
+use self::quotes::Quotes;
+use self::row::{Row, Traits};
 use super::clock;
 use super::query::{self, Query};
 use super::state::{Shared, lock};
 use super::wallets::{self, Entry};
 
-const HOST: &str = "https://api.zerion.io";
 /// A well-known address that burns what it is sent; Zerion does not track it.
 const BURN_ADDRESS: &str = "0x000000000000000000000000000000000000dead";
 /// Requests allowed per second, day and month.

@@ -92,7 +92,8 @@ impl Coin {
             percent_change_24h: Some(asset.change_24h),
             circulating_supply: listing.supply,
             max_supply: listing.max_supply,
-            tags: catalog::tags(asset)
+            tags: asset
+                .tags()
                 .iter()
                 .map(|&(slug, name, category)| (slug.into(), name.into(), category.into()))
                 .collect(),
@@ -142,7 +143,8 @@ fn listed_at(id: u64) -> u64 {
 }
 
 fn platform(asset: &Asset) -> Option<Platform> {
-    let chain = asset.listing?.chain?;
+    let listing = asset.listing?;
+    let chain = listing.chain?;
     let known = chains::cmc_platform(chain)?;
     let address = asset.on(chain)?.address?;
     Some(Platform {
@@ -150,24 +152,8 @@ fn platform(asset: &Asset) -> Option<Platform> {
         name: known.name.to_owned(),
         symbol: known.symbol.to_owned(),
         slug: known.slug.to_owned(),
-        token_address: checksummed(address).to_owned(),
+        token_address: listing.checksummed.unwrap_or(address).to_owned(),
     })
-}
-
-/// CoinMarketCap writes some addresses with the mixed case of the checksum.
-fn checksummed(address: &str) -> &str {
-    match address {
-        "0x1f9840a85d5af5bf1d1762f925bdaddc4201f984" => {
-            "0x1f9840a85d5aF5bf1D1762F925BDADdC4201F984"
-        }
-        "0x940181a94a35a4569e4529a3cdfb74e38fd98631" => {
-            "0x940181a94A35A4569E4529A3CDfB74e38FD98631"
-        }
-        "0x7f39c581f595b53c5cb19bd0b3f8da6c935e2ca0" => {
-            "0x7f39C581F595B53c5cb19bD0b3f8dA6c935E2Ca0"
-        }
-        other => other,
-    }
 }
 
 /// All coins, with the prices that are pinned.
@@ -183,7 +169,7 @@ impl Coins {
         Self {
             coins: catalog::all()
                 .iter()
-                .filter_map(|asset| Coin::of(asset))
+                .filter_map(Coin::of)
                 .map(|coin| (coin.id, coin))
                 .collect(),
             pinned: HashMap::new(),

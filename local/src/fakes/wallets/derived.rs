@@ -2,7 +2,9 @@
 
 #![expect(clippy::float_arithmetic, reason = "sample amounts need not be exact")]
 
-use super::position::{Position, UnknownToken};
+use super::address::is_solana;
+use super::generate::{amount_worth, spam};
+use super::position::Position;
 use super::protocols::{AAVE, LIDO, UNISWAP};
 use crate::fakes::catalog::{self, Asset};
 use crate::fakes::rng::Rng;
@@ -23,15 +25,15 @@ const CHAINS: &[&str] = &[
 ];
 /// Chains whose wallets may also hold something in a protocol.
 const DEFI_CHAINS: &[&str] = &["ethereum", "base", "arbitrum", "optimism"];
-const MOST_CHAINS: usize = 6;
-const FEWEST: usize = 5;
-const MOST: usize = 40;
+const MAX_CHAINS: usize = 6;
+const MIN_POSITIONS: usize = 5;
+const MAX_POSITIONS: usize = 40;
 
 /// Between 5 and 40 positions on at most 6 chains, the same for the same address.
 pub(super) fn positions(address: &str) -> Vec<Position> {
     let mut rng = Rng::from_text(address);
-    let target = FEWEST + rng.below(MOST - FEWEST + 1);
-    let on_solana = super::is_solana(address);
+    let target = MIN_POSITIONS + rng.below(MAX_POSITIONS - MIN_POSITIONS + 1);
+    let on_solana = is_solana(address);
     let chains = if on_solana {
         vec!["solana"]
     } else {
@@ -43,7 +45,6 @@ pub(super) fn positions(address: &str) -> Vec<Position> {
             let here = move |asset: &&Asset| asset.on(chain).is_some();
             catalog::all()
                 .iter()
-                .copied()
                 .filter(here)
                 .map(move |asset| (asset, chain))
         })
@@ -58,7 +59,7 @@ pub(super) fn positions(address: &str) -> Vec<Position> {
             continue;
         }
         let (asset, chain) = candidates.swap_remove(rng.below(candidates.len()));
-        let amount = worth(asset, 20.0 + 4000.0 * rng.unit(), &mut rng);
+        let amount = amount_worth(asset, 20.0 + 4000.0 * rng.unit(), &mut rng);
         held.push(Position::wallet(asset.symbol, chain, &amount));
     }
     held
@@ -66,7 +67,7 @@ pub(super) fn positions(address: &str) -> Vec<Position> {
 
 /// 1 to 6 chains.
 fn some_chains(rng: &mut Rng) -> Vec<&'static str> {
-    let count = 1 + rng.below(MOST_CHAINS);
+    let count = 1 + rng.below(MAX_CHAINS);
     let mut left = CHAINS.to_vec();
     (0..count)
         .map(|_| left.swap_remove(rng.below(left.len())))
@@ -83,7 +84,7 @@ fn in_protocols(chains: &[&'static str], rng: &mut Rng) -> Vec<Position> {
         let Some(asset) = catalog::by_symbol(symbol) else {
             return;
         };
-        let amount = worth(asset, usd, rng);
+        let amount = amount_worth(asset, usd, rng);
         held.push(Position::in_protocol(
             symbol, chain, &amount, kind, place, name,
         ));
@@ -112,7 +113,7 @@ fn in_protocols(chains: &[&'static str], rng: &mut Rng) -> Vec<Position> {
             let Some(asset) = catalog::by_symbol(symbol) else {
                 continue;
             };
-            let amount = worth(asset, size * share, rng);
+            let amount = amount_worth(asset, size * share, rng);
             let place = (&UNISWAP, "liquidity_pool");
             held.push(
                 Position::in_protocol(symbol, chain, &amount, "deposit", place, &name)
@@ -122,45 +123,4 @@ fn in_protocols(chains: &[&'static str], rng: &mut Rng) -> Vec<Position> {
         }
     }
     held
-}
-
-/// About this many dollars of an asset, as an amount with digits of its own.
-pub(super) fn worth(asset: &Asset, usd: f64, rng: &mut Rng) -> String {
-    let amount = usd / asset.usd;
-    format!("{amount:.6}{:09}", rng.below(1_000_000_000))
-}
-
-/// A token without a price that somebody sent unasked.
-pub(super) fn spam(chain: &'static str, rng: &mut Rng) -> Position {
-    const NAMES: &[(&str, &str)] = &[
-        ("Visit usdc-claim.example to claim", "USDC.claim"),
-        ("$ 5000 Voucher at eth-gift.example", "VOUCHER"),
-        ("Aave Season Airdrop", "aAIR"),
-        ("Baby Pepe Moon", "BPM"),
-        ("Elon Cat", "ECAT"),
-        ("LinkPool Rewards", "LPR"),
-        ("Uniswap Fan Token", "UFT"),
-        ("Zk Lucky Draw", "ZKLD"),
-    ];
-    let (name, symbol) = rng.pick(NAMES);
-    let contract = if chain == "solana" {
-        base58(rng)
-    } else {
-        rng.address()
-    };
-    let token = UnknownToken {
-        id: rng.uuid(),
-        name: (*name).to_owned(),
-        symbol: (*symbol).to_owned(),
-        contract,
-        decimals: *rng.pick(&[18, 18, 18, 9, 8, 6, 0]),
-    };
-    let zeros = "0".repeat(usize::from(token.decimals));
-    let units = format!("{}{zeros}", 1 + rng.below(900_000));
-    Position::unknown(token, chain, units)
-}
-
-fn base58(rng: &mut Rng) -> String {
-    const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    (0..43).map(|_| char::from(*rng.pick(DIGITS))).collect()
 }

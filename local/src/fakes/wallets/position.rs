@@ -12,7 +12,7 @@ pub enum Token {
     Unknown(UnknownToken),
 }
 
-/// A token that only Zerion knows, and without a price.
+/// A token that only Zerion knows, and whose price it gives as 0.
 #[derive(Clone, Debug)]
 pub struct UnknownToken {
     /// Zerion's id of the fungible.
@@ -21,17 +21,6 @@ pub struct UnknownToken {
     pub symbol: String,
     pub contract: String,
     pub decimals: u8,
-}
-
-/// How Zerion prices a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pricing {
-    /// By the market.
-    Market,
-    /// Not at all: price, value and change are null.
-    Null,
-    /// Not at all, with 0 as the price.
-    Zero,
 }
 
 /// Where in a protocol a position is.
@@ -56,17 +45,10 @@ pub struct Position {
     pub chain: &'static str,
     /// The amount in the smallest unit.
     pub units: String,
-    /// For tokens that show more than they count: `units` times this, divided by 10,000.
-    pub scaled_by: Option<u32>,
     /// One of Zerion's position types.
     pub kind: &'static str,
-    pub pricing: Pricing,
-    pub displayable: bool,
-    pub is_trash: bool,
     /// `None` for a token in the wallet itself.
     pub defi: Option<Defi>,
-    /// Tells rows apart that are otherwise the same.
-    pub suffix: &'static str,
 }
 
 impl Position {
@@ -102,10 +84,7 @@ impl Position {
 
     /// An amount, in the smallest unit, of a token without a price in the wallet.
     pub fn unknown(token: UnknownToken, chain: &'static str, units: String) -> Self {
-        Self {
-            pricing: Pricing::Zero,
-            ..Self::of(Token::Unknown(token), chain, units)
-        }
+        Self::of(Token::Unknown(token), chain, units)
     }
 
     fn of(token: Token, chain: &'static str, units: String) -> Self {
@@ -113,13 +92,8 @@ impl Position {
             token,
             chain,
             units,
-            scaled_by: None,
             kind: "wallet",
-            pricing: Pricing::Market,
-            displayable: true,
-            is_trash: false,
             defi: None,
-            suffix: "",
         }
     }
 
@@ -140,24 +114,6 @@ impl Position {
         self
     }
 
-    /// Takes the price away.
-    pub fn unpriced(mut self) -> Self {
-        self.pricing = Pricing::Null;
-        self
-    }
-
-    /// Shows more than the units count, as tokens with a scaled amount do.
-    pub fn scaled(mut self, ten_thousandths: u32) -> Self {
-        self.scaled_by = Some(ten_thousandths);
-        self
-    }
-
-    /// Tells the row apart from one that is otherwise the same.
-    pub fn told_apart(mut self, suffix: &'static str) -> Self {
-        self.suffix = suffix;
-        self
-    }
-
     /// The decimals of the token on this chain.
     pub fn decimals(&self) -> u8 {
         match &self.token {
@@ -168,13 +124,7 @@ impl Position {
 
     /// The amount in whole tokens, exactly.
     pub fn numeric(&self) -> String {
-        match self.scaled_by {
-            None => whole(&self.units, self.decimals()),
-            Some(factor) => {
-                let scaled = self.units.parse::<u128>().unwrap_or(0) * u128::from(factor);
-                whole(&scaled.to_string(), self.decimals() + 4)
-            }
-        }
+        whole(&self.units, self.decimals())
     }
 
     /// The id of the row, in the form Zerion's have.
@@ -195,7 +145,15 @@ impl Position {
             Some(defi) => (defi.name.to_lowercase(), self.kind),
             None => ("asset".to_owned(), "asset"),
         };
-        format!("{token}-{}-{name}-{kind}{}", self.chain, self.suffix)
+        format!("{token}-{}-{name}-{kind}", self.chain)
+    }
+
+    /// Zerion's id of the fungible.
+    pub fn fungible_id(&self) -> &str {
+        match &self.token {
+            Token::Listed(asset) => asset.zerion_id,
+            Token::Unknown(token) => &token.id,
+        }
     }
 }
 
@@ -211,7 +169,7 @@ fn is_native(address: &str) -> bool {
 
 fn listed(symbol: &str) -> &'static Asset {
     catalog::by_symbol(symbol)
-        .unwrap_or_else(|| panic!("the sample wallets only hold what the catalogue has: {symbol}"))
+        .unwrap_or_else(|| panic!("generated wallets only hold what the catalogue has: {symbol}"))
 }
 
 /// Whole tokens as a count of the smallest unit; further digits are cut off.
@@ -259,12 +217,5 @@ mod tests {
             id("USDC", "base"),
             "0x833589fcd6edb6e08f4c7c32d4f71b54bda02913-base-asset-asset"
         );
-    }
-
-    #[test]
-    fn a_scaled_token_shows_more_than_it_counts() {
-        let apple = Position::wallet("AAPLx", "solana", "2").scaled(10_250);
-        assert_eq!(apple.units, "200000000");
-        assert_eq!(apple.numeric(), "2.050000000000");
     }
 }

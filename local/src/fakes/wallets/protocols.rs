@@ -1,4 +1,4 @@
-//! The protocols the sample wallets use.
+//! The protocols the generated wallets use.
 
 /// A protocol as Zerion shows it.
 #[derive(Debug)]
@@ -36,15 +36,7 @@ impl Protocol {
 }
 
 pub static AAVE: Protocol = Protocol::new("Aave V3", "aave-v3", "https://app.aave.com/");
-pub static AERODROME: Protocol =
-    Protocol::new("Aerodrome", "aerodrome", "https://aerodrome.finance/");
-pub static COMPOUND: Protocol = Protocol::new(
-    "Compound V3",
-    "compound-v3",
-    "https://app.compound.finance/",
-);
 pub static CURVE: Protocol = Protocol::new("Curve", "curve", "https://www.curve.finance/");
-pub static ENZYME: Protocol = Protocol::new("Enzyme", "enzyme", "https://enzyme.finance/");
 pub static GMX: Protocol = Protocol::new("GMX", "gmx", "https://app.gmx.io/");
 pub static LIDO: Protocol = Protocol::new("Lido", "lido", "https://stake.lido.fi/");
 pub static UNISWAP: Protocol = Protocol {
@@ -64,4 +56,3 @@ pub static UNISWAP: Protocol = Protocol {
         ("avalanche", "0x655c406ebfa14ee2006250925e54ec43ad184f8b"),
     ],
 };
-pub static YEARN: Protocol = Protocol::new("Yearn V3", "yearn-v3", "https://yearn.fi/");

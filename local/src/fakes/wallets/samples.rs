@@ -1,4 +1,12 @@
-//! The addresses of the wallets made by hand.
+//! The wallets to try. What they hold is in `data/wallets/`, as Zerion's API writes it and
+//! at the prices of `data/assets.json`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::Value;
+
+use super::entry::Entry;
 
 /// A wallet to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,3 +59,67 @@ pub const SAMPLES: &[Sample] = &[
         description: "10,000 positions on ten chains",
     },
 ];
+
+static ROWS: LazyLock<HashMap<&str, Arc<Vec<Entry>>>> = LazyLock::new(|| {
+    [
+        (SMALL, include_str!("../../../data/wallets/small.json")),
+        (FARMER, include_str!("../../../data/wallets/farmer.json")),
+        (SOLANA, include_str!("../../../data/wallets/solana.json")),
+        (EMPTY, "[]"),
+        (DUST, include_str!("../../../data/wallets/dust.json")),
+    ]
+    .into_iter()
+    .map(|(address, rows)| {
+        let rows: Vec<Value> = serde_json::from_str(rows)
+            .unwrap_or_else(|error| panic!("the rows of {address}: {error}"));
+        (
+            address,
+            Arc::new(rows.into_iter().map(Entry::sample).collect()),
+        )
+    })
+    .collect()
+});
+
+/// What a sample other than the whale holds; `None` for any other address.
+pub(super) fn holdings(address: &str) -> Option<Arc<Vec<Entry>>> {
+    ROWS.get(address).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fakes::wallets::position::whole;
+
+    #[test]
+    fn amounts_of_samples_agree_with_their_units() {
+        for entry in ROWS.values().flat_map(|rows| rows.iter()) {
+            let (Entry::Market(_, row) | Entry::Fixed(row)) = entry else {
+                panic!("a generated row");
+            };
+            let quantity = &row["attributes"]["quantity"];
+            let decimals = quantity["decimals"]
+                .as_u64()
+                .and_then(|it| it.try_into().ok());
+            let units = quantity["int"].as_str().expect("units");
+            let numeric = whole(units, decimals.expect("decimals"));
+            // Its shares count more than its units since a dividend.
+            if row["attributes"]["fungible_info"]["symbol"] == "AAPLx" {
+                assert_eq!(units, "200000000");
+                assert_eq!(quantity["numeric"], "2.008400000000");
+            } else {
+                assert_eq!(quantity["numeric"], numeric, "{row}");
+            }
+        }
+    }
+
+    #[test]
+    fn samples_are_written_at_the_prices_of_the_catalogue() {
+        for entry in ROWS.values().flat_map(|rows| rows.iter()) {
+            if let Entry::Market(asset, row) = entry {
+                let attributes = &row["attributes"];
+                assert_eq!(attributes["price"], asset.usd, "{row}");
+                assert_eq!(attributes["changes"]["percent_1d"], asset.change_24h);
+            }
+        }
+    }
+}

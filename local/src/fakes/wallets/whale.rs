@@ -2,7 +2,7 @@
 
 #![expect(clippy::float_arithmetic, reason = "sample amounts need not be exact")]
 
-use super::derived::{spam, worth};
+use super::generate::{amount_worth, spam};
 use super::position::Position;
 use super::protocols::{AAVE, CURVE, GMX, UNISWAP};
 use crate::fakes::catalog;
@@ -49,7 +49,7 @@ fn tokens(rng: &mut Rng) -> Vec<Position> {
         for asset in catalog::all() {
             if asset.on(chain).is_some() {
                 let usd = 200.0 + 250_000.0 * rng.unit();
-                let amount = worth(asset, usd, rng);
+                let amount = amount_worth(asset, usd, rng);
                 held.push(Position::wallet(asset.symbol, chain, &amount));
             }
         }
@@ -77,7 +77,7 @@ fn pools(rng: &mut Rng) -> Vec<Position> {
             let Some(asset) = catalog::by_symbol(symbol) else {
                 continue;
             };
-            let amount = worth(asset, 50.0 + 20_000.0 * rng.unit(), rng);
+            let amount = amount_worth(asset, 50.0 + 20_000.0 * rng.unit(), rng);
             let place = (&UNISWAP, "liquidity_pool");
             held.push(
                 Position::in_protocol(symbol, chain, &amount, "deposit", place, &name)
@@ -95,7 +95,7 @@ fn lending_and_staking(rng: &mut Rng) -> Vec<Position> {
         let Some(asset) = catalog::by_symbol(symbol) else {
             return;
         };
-        let amount = worth(asset, 1_000.0 + 90_000.0 * rng.unit(), rng);
+        let amount = amount_worth(asset, 1_000.0 + 90_000.0 * rng.unit(), rng);
         held.push(Position::in_protocol(
             symbol, chain, &amount, kind, place, name,
         ));

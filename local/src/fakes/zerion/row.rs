@@ -2,42 +2,14 @@
 
 #![expect(clippy::float_arithmetic, reason = "the real service sends doubles")]
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::fakes::catalog::{self, Asset};
-use crate::fakes::clock;
+use super::position_row::PositionRow;
+use super::quotes::{Market, Quotes};
+use crate::fakes::catalog::Asset;
 use crate::fakes::currencies::Currency;
-use crate::fakes::market::{self, Source};
-use crate::fakes::rng::Rng;
 use crate::fakes::wallets::Entry;
-use crate::fakes::wallets::position::{Defi, Position, Pricing, Token};
-
-/// The prices of one answer: every row has the same price for the same asset.
-pub struct Quotes {
-    currency: Currency,
-    prices: HashMap<&'static str, f64>,
-}
-
-impl Quotes {
-    /// The prices of this minute.
-    pub fn new(currency: Currency) -> Self {
-        let price = |asset: &&'static Asset| {
-            let price = market::usd(asset, Source::Zerion) * currency.per_usd;
-            (asset.symbol, price)
-        };
-        Self {
-            currency,
-            prices: catalog::all().iter().map(price).collect(),
-        }
-    }
-
-    fn of(&self, asset: &Asset) -> Option<f64> {
-        self.prices.get(asset.symbol).copied()
-    }
-}
 
 /// What the filters look at.
 #[derive(Clone, Copy, Debug)]
@@ -54,15 +26,15 @@ impl<'a> Traits<'a> {
     /// The traits of a row.
     pub fn of(entry: &'a Entry) -> Self {
         match entry {
-            Entry::Position(position) => Self {
+            Entry::Generated(position) => Self {
                 is_simple: position.defi.is_none(),
-                is_trash: position.is_trash,
+                is_trash: false,
                 position_type: Some(position.kind),
                 chain: Some(position.chain),
-                fungible: Some(fungible_id(position)),
+                fungible: Some(position.fungible_id()),
                 dapp: position.defi.as_ref().map(|defi| defi.protocol.dapp),
             },
-            Entry::Json(row) => {
+            Entry::Market(_, row) | Entry::Fixed(row) => {
                 let related = |name: &str| row["relationships"][name]["data"]["id"].as_str();
                 let attributes = &row["attributes"];
                 let position_type = attributes["position_type"].as_str();
@@ -89,7 +61,7 @@ impl<'a> Traits<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 pub enum Row<'a> {
-    Position(Box<PositionRow<'a>>),
+    Generated(Box<PositionRow<'a>>),
     Json(Box<Value>),
 }
 
@@ -97,25 +69,41 @@ impl<'a> Row<'a> {
     /// Writes a row with the prices of this answer.
     pub fn new(entry: &'a Entry, quotes: &Quotes) -> Self {
         match entry {
-            Entry::Position(position) => {
-                Self::Position(Box::new(PositionRow::new(position, quotes)))
+            Entry::Generated(position) => {
+                Self::Generated(Box::new(PositionRow::new(position, quotes)))
             }
-            Entry::Json(row) => Self::Json(Box::new(converted(row, quotes.currency))),
+            Entry::Market(asset, row) => Self::Json(Box::new(priced(row, asset, quotes))),
+            Entry::Fixed(row) => Self::Json(Box::new(converted(row, quotes.currency))),
         }
     }
 
     /// The value by which rows are sorted.
     pub fn value(&self) -> Option<f64> {
         match self {
-            Self::Position(row) => row.attributes.value,
+            Self::Generated(row) => row.value(),
             Self::Json(row) => row["attributes"]["value"].as_f64(),
         }
     }
 }
 
+/// A row at the market's price.
+fn priced(row: &Value, asset: &Asset, quotes: &Quotes) -> Value {
+    let mut row = linked(row, quotes.currency);
+    let attributes = &mut row["attributes"];
+    let amount = attributes["quantity"]["numeric"].as_str();
+    let amount = amount.and_then(|numeric| numeric.parse().ok());
+    let amount = amount.unwrap_or(0.0);
+    let market = Market::of(asset, amount, quotes);
+    attributes["quantity"]["float"] = json!(amount);
+    attributes["price"] = json!(market.price);
+    attributes["value"] = json!(market.value);
+    attributes["changes"] = json!(market.changes);
+    row
+}
+
 /// A row given in US dollars, in another currency.
 fn converted(row: &Value, currency: Currency) -> Value {
-    let mut row = row.clone();
+    let mut row = linked(row, currency);
     if currency.code != "usd" {
         for path in [
             "/attributes/value",
@@ -132,267 +120,13 @@ fn converted(row: &Value, currency: Currency) -> Value {
     row
 }
 
-#[derive(Serialize)]
-pub struct PositionRow<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    id: String,
-    attributes: Attributes<'a>,
-    relationships: Relationships<'a>,
-}
-
-#[derive(Serialize)]
-struct Attributes<'a> {
-    parent: Option<&'a str>,
-    protocol: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    protocol_module: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pool_address: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group_id: Option<&'a str>,
-    name: &'a str,
-    position_type: &'a str,
-    quantity: Quantity<'a>,
-    value: Option<f64>,
-    price: Option<f64>,
-    changes: Option<Changes>,
-    fungible_info: FungibleInfo<'a>,
-    flags: Flags,
-    updated_at: String,
-    updated_at_block: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    application_metadata: Option<Application<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<Value>,
-}
-
-#[derive(Serialize)]
-struct Quantity<'a> {
-    int: &'a str,
-    decimals: u8,
-    float: f64,
-    numeric: String,
-}
-
-#[derive(Serialize)]
-struct Changes {
-    absolute_1d: f64,
-    percent_1d: f64,
-}
-
-#[derive(Serialize)]
-struct FungibleInfo<'a> {
-    name: &'a str,
-    symbol: &'a str,
-    icon: Option<Icon>,
-    flags: Verified,
-    implementations: Vec<Implementation<'a>>,
-}
-
-#[derive(Serialize)]
-struct Icon {
-    url: String,
-}
-
-#[derive(Serialize)]
-struct Verified {
-    verified: bool,
-}
-
-#[derive(Serialize)]
-struct Implementation<'a> {
-    chain_id: &'a str,
-    address: Option<&'a str>,
-    decimals: u8,
-}
-
-#[derive(Serialize)]
-struct Flags {
-    displayable: bool,
-    is_trash: bool,
-}
-
-#[derive(Serialize)]
-struct Application<'a> {
-    name: &'a str,
-    icon: Icon,
-    url: &'a str,
-}
-
-#[derive(Serialize)]
-struct Relationships<'a> {
-    chain: Related<'a>,
-    fungible: Related<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dapp: Option<Related<'a>>,
-}
-
-#[derive(Serialize)]
-struct Related<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    links: Option<RelatedLinks>,
-    data: Reference<'a>,
-}
-
-#[derive(Serialize)]
-struct RelatedLinks {
-    related: String,
-}
-
-#[derive(Serialize)]
-struct Reference<'a> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    id: &'a str,
-}
-
-impl<'a> PositionRow<'a> {
-    fn new(position: &'a Position, quotes: &Quotes) -> Self {
-        let id = position.id();
-        let numeric = position.numeric();
-        let amount = numeric.parse().unwrap_or(0.0);
-        let asset = match &position.token {
-            Token::Listed(asset) => Some(*asset),
-            Token::Unknown(_) => None,
-        };
-        let market = asset
-            .filter(|_| position.pricing == Pricing::Market)
-            .and_then(|asset| Some((quotes.of(asset)?, asset.change_24h)));
-        let value = market.map(|(price, _)| price * amount);
-        let defi = position.defi.as_ref();
-        let mut rng = Rng::from_text(&id);
-        Self {
-            kind: "positions",
-            attributes: Attributes {
-                parent: None,
-                protocol: defi.map(|defi| defi.protocol.name),
-                protocol_module: defi.map(|defi| defi.module),
-                pool_address: defi.and_then(|defi| defi.pool.as_deref()),
-                group_id: defi.and_then(|defi| defi.group.as_deref()),
-                name: defi.map_or("Asset", |defi| &defi.name),
-                position_type: position.kind,
-                quantity: Quantity {
-                    int: &position.units,
-                    decimals: position.decimals(),
-                    float: amount,
-                    numeric,
-                },
-                value,
-                price: match position.pricing {
-                    Pricing::Market => market.map(|(price, _)| price),
-                    Pricing::Null => None,
-                    Pricing::Zero => Some(0.0),
-                },
-                changes: market.zip(value).map(|((_, percent), value)| Changes {
-                    absolute_1d: market::absolute_change(value, percent),
-                    percent_1d: percent,
-                }),
-                fungible_info: FungibleInfo::of(position),
-                flags: Flags {
-                    displayable: position.displayable,
-                    is_trash: position.is_trash,
-                },
-                // The balance last changed some time in the two years before 2026.
-                updated_at: clock::iso_seconds(1_704_067_200 + rng.below(63_000_000) as u64),
-                updated_at_block: Some(10_000_000 + rng.below(90_000_000) as u64),
-                application_metadata: defi.map(|defi| Application {
-                    name: defi.protocol.name,
-                    icon: Icon {
-                        url: defi.protocol.icon(),
-                    },
-                    url: defi.protocol.url,
-                }),
-                receipt: defi.and_then(|defi| receipt(position.chain, defi)),
-            },
-            relationships: Relationships {
-                chain: Related {
-                    links: Some(RelatedLinks {
-                        related: format!("{}/v1/chains/{}", super::HOST, position.chain),
-                    }),
-                    data: Reference {
-                        kind: "chains",
-                        id: position.chain,
-                    },
-                },
-                fungible: Related {
-                    links: Some(RelatedLinks {
-                        related: format!(
-                            "{}/v1/fungibles/{}?currency={}",
-                            super::HOST,
-                            fungible_id(position),
-                            quotes.currency.code
-                        ),
-                    }),
-                    data: Reference {
-                        kind: "fungibles",
-                        id: fungible_id(position),
-                    },
-                },
-                dapp: defi.map(|defi| Related {
-                    links: None,
-                    data: Reference {
-                        kind: "dapps",
-                        id: defi.protocol.dapp,
-                    },
-                }),
-            },
-            id,
-        }
+/// A copy of a row whose link to the asset names the currency of the answer.
+fn linked(row: &Value, currency: Currency) -> Value {
+    let mut row = row.clone();
+    if let Some(Value::String(link)) = row.pointer_mut("/relationships/fungible/links/related")
+        && let Some(asset) = link.strip_suffix("currency=usd")
+    {
+        *link = format!("{asset}currency={}", currency.code);
     }
-}
-
-impl<'a> FungibleInfo<'a> {
-    fn of(position: &'a Position) -> Self {
-        match &position.token {
-            Token::Listed(asset) => Self {
-                name: asset.name,
-                symbol: asset.symbol,
-                icon: Some(Icon {
-                    url: format!("https://cdn.zerion.io/{}.png", asset.zerion_id),
-                }),
-                flags: Verified {
-                    verified: asset.listing.is_some(),
-                },
-                implementations: asset
-                    .implementations
-                    .iter()
-                    .map(|i| Implementation {
-                        chain_id: i.chain,
-                        address: i.address,
-                        decimals: i.decimals,
-                    })
-                    .collect(),
-            },
-            Token::Unknown(token) => Self {
-                name: &token.name,
-                symbol: &token.symbol,
-                icon: None,
-                flags: Verified { verified: false },
-                implementations: vec![Implementation {
-                    chain_id: position.chain,
-                    address: Some(&token.contract),
-                    decimals: token.decimals,
-                }],
-            },
-        }
-    }
-}
-
-fn fungible_id(position: &Position) -> &str {
-    match &position.token {
-        Token::Listed(asset) => asset.zerion_id,
-        Token::Unknown(token) => &token.id,
-    }
-}
-
-/// The NFT that stands for a position, where one does.
-fn receipt(chain: &str, defi: &Defi) -> Option<Value> {
-    Some(json!({
-        "nft_info": {
-            "chain_id": chain,
-            "contract_address": defi.protocol.nft_contract(chain)?,
-            "token_id": defi.nft.as_ref()?,
-        },
-    }))
+    row
 }
