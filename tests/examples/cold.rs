@@ -28,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portfolio_tests::{World, tls::TlsFront};
+use portfolio_tests::{TestApp, tls::TlsFront};
 
 const ROUNDS: usize = 20;
 /// Times as long as the program that does nothing, by the emulator's clock.
@@ -213,10 +213,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let [emulator, hello, functions @ ..] = &*arguments else {
         return Err("cold EMULATOR HELLO FUNCTION...".into());
     };
-    let world = World::new().await;
-    let plain = world.services.environment.clone();
-    let table = world.config().dynamodb_endpoint.as_ref().expect("a table");
-    let front = TlsFront::before(table).await;
+    let app = TestApp::new().await;
+    let plain = app.services.environment.clone();
+    let table = app.config().dynamodb_endpoint.as_ref().expect("a table");
+    let front = TlsFront::proxying(table).await;
     let bundle = front.bundle(AMAZON_ROOTS);
     let mut starts = starts(hello, functions, &plain, &front, &bundle);
     // It waits; DynamoDB has threads of its own.

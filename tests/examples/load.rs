@@ -22,7 +22,7 @@ use portfolio::{
 };
 use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{
-    World, positions, rows,
+    TestApp, positions, rows,
     table::{FaultyTable, TableFault},
 };
 
@@ -47,9 +47,9 @@ struct Tally {
     cached: HashSet<u64>,
 }
 
-/// A world under load.
+/// An app under load.
 struct Load {
-    world: World,
+    app: TestApp,
     functions: Vec<QueryFunction>,
     wallets: u64,
     /// When each generation of holdings began.
@@ -79,7 +79,7 @@ impl Load {
             let first = (wallet * 17) % 2000;
             let tokens = first..first + held(wallet, epoch);
             let rows = tokens.map(|it| rows::token(u32::try_from(it).unwrap_or(0) + 1));
-            self.world
+            self.app
                 .fakes()
                 .set_wallet(&address(wallet), rows.collect());
         }
@@ -120,7 +120,7 @@ impl Load {
         let process = &self.functions[(number % PROCESSES) as usize];
         let asked = SystemClock.now();
         let started = Instant::now();
-        let answer = self.world.get_from(process, &address(wallet)).await;
+        let answer = self.app.get_from(process, &address(wallet)).await;
         let took = started.elapsed().as_millis();
         let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
         tally.millis.push(took);
@@ -203,7 +203,7 @@ impl Load {
         ];
         for (offset, upstream) in upstreams.into_iter().enumerate() {
             let fault = faults[(round + 3 * offset) % faults.len()].clone();
-            self.world
+            self.app
                 .fakes()
                 .set_fault(upstream, Some(Fault { every, ..fault }));
         }
@@ -233,19 +233,19 @@ async fn main() -> ExitCode {
         ("PRICE_TTL_SECONDS", "10"),
         ("DYNAMODB_TIMEOUT_MS", "1000"),
     ];
-    let (mut world, table) = World::with_faulty_table(&variables).await;
+    let (mut app, table) = TestApp::with_faulty_table(&variables).await;
     for number in 1..=2400 {
-        world.fakes().set_coin(rows::listed(number));
+        app.fakes().set_coin(rows::listed(number));
     }
-    world.restart();
-    let update = portfolio::app::registry_update(world.config()).expect("an update");
+    app.restart();
+    let update = portfolio::app::registry_update(app.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.fakes().reset_stats();
-    table.sometimes(u64::from(EVERY));
-    let process = |_| world.real_process(Scope::Aggregate);
+    app.fakes().reset_stats();
+    table.fail_every(u64::from(EVERY));
+    let process = |_| app.real_process(Scope::Aggregate);
     let functions = (0..PROCESSES).map(process).collect();
     let load = Arc::new(Load {
-        world,
+        app,
         functions,
         wallets,
         epochs: Mutex::default(),
@@ -293,7 +293,7 @@ fn report(load: &Load, table: &FaultyTable, took: Duration) -> ExitCode {
     let count = tally.millis.len();
     let percentile = |share: usize| tally.millis[(count - 1) * share / 100];
     let (calls, met) = table.counts();
-    let stats = load.world.stats();
+    let stats = load.app.stats();
     println!(
         "{count} requests for {} wallets in {} s",
         load.wallets,

@@ -11,7 +11,7 @@ use std::{process::Stdio, sync::Arc, time::Instant};
 
 use portfolio::{app, clock::SystemClock, config::Config, domain::scope::Scope};
 use portfolio_local::gateway::Gateway;
-use portfolio_tests::{World, rows};
+use portfolio_tests::{TestApp, rows};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpListener,
@@ -60,7 +60,7 @@ async fn serve() {
 }
 
 async fn measure(positions: u32, chains: u32) {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let address = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     let row = |number: u32| {
         let chain = format!("chain-{}", number % chains);
@@ -71,11 +71,11 @@ async fn measure(positions: u32, chains: u32) {
     };
     let held: Vec<_> = (1..=positions).map(row).collect();
     let bytes: usize = held.iter().map(|row| row.to_string().len()).sum();
-    world.fakes().set_wallet(address, held);
-    let table = world.config().dynamodb_endpoint.as_ref().expect("a table");
+    app.fakes().set_wallet(address, held);
+    let table = app.config().dynamodb_endpoint.as_ref().expect("a table");
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .arg(SERVE)
-        .envs(world.services.environment.iter().cloned())
+        .envs(app.services.environment.iter().cloned())
         .env("AWS_ENDPOINT_URL_DYNAMODB", table.as_str())
         .env("AWS_REGION", "us-east-1")
         .stdout(Stdio::piped())

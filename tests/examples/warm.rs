@@ -20,7 +20,7 @@ use portfolio::{
     domain::scope::Scope,
     lambda::{Invocation, QueryFunction},
 };
-use portfolio_tests::{World, rows, v2_event};
+use portfolio_tests::{TestApp, rows, v2_event};
 use serde_json::{
     json,
     value::{RawValue, to_raw_value},
@@ -34,23 +34,22 @@ const BUDGET: f64 = 1.5;
 async fn main() {
     // So that nothing expires meanwhile.
     let long = "100000";
-    let world = World::with(&[("STRUCTURE_TTL_SECONDS", long), ("PRICE_TTL_SECONDS", long)]).await;
+    let app = TestApp::with(&[("STRUCTURE_TTL_SECONDS", long), ("PRICE_TTL_SECONDS", long)]).await;
     println!("positions  answer           bytes   median ms   only reading   ratio");
     for positions in [30, 300, 3000] {
-        world
-            .fakes()
+        app.fakes()
             .set_wallet(ADDRESS, (1..=positions).map(rows::token).collect());
         for encoding in ["identity", "zstd", "gzip"] {
-            measure(&world, positions, encoding).await;
+            measure(&app, positions, encoding).await;
         }
         let path = format!("/v1/wallets/{ADDRESS}/cache");
-        world.request("DELETE", &path, &[]).await;
+        app.request("DELETE", &path, &[]).await;
     }
 }
 
-async fn measure(world: &World, positions: u32, encoding: &str) {
-    let function = world.real_process(Scope::Aggregate);
-    let table = world.dynamodb();
+async fn measure(app: &TestApp, positions: u32, encoding: &str) {
+    let function = app.real_process(Scope::Aggregate);
+    let table = app.dynamodb();
     let path = format!("/v1/wallets/{ADDRESS}/aggregate");
     let event = v2_event("GET", &path, "", &[("accept-encoding", encoding)]);
     let event = to_raw_value(&event).expect("JSON");

@@ -7,13 +7,13 @@ use portfolio::{
     },
     usage::Usage,
 };
-use portfolio_tests::{World, runtime::Runtime, sample, v2_event};
+use portfolio_tests::{TestApp, runtime::Runtime, sample, v2_event};
 use serde_json::Value;
 
 /// What `aggregate` writes while it fetches a wallet that nobody has asked for:
 /// how many lines say that the registry is empty, and the metric.
-async fn told(world: &World, wallet: &str) -> (usize, Option<u64>) {
-    let variables = world.services.environment.clone();
+async fn told(app: &TestApp, wallet: &str) -> (usize, Option<u64>) {
+    let variables = app.services.environment.clone();
     let mut runtime = Runtime::start(env!("CARGO_BIN_EXE_aggregate"), variables).await;
     let event = v2_event("GET", &format!("/v1/wallets/{wallet}/aggregate"), "", &[]);
     let answer = runtime.invoke("one", event).await.expect("an answer");
@@ -31,11 +31,11 @@ async fn told(world: &World, wallet: &str) -> (usize, Option<u64>) {
 
 #[tokio::test]
 async fn an_empty_registry_is_told_once_per_read() {
-    let world = World::new().await;
-    assert_eq!(told(&world, sample("farmer")).await, (0, None));
-    let registry = Registry::new(world.table());
+    let app = TestApp::new().await;
+    assert_eq!(told(&app, sample("farmer")).await, (0, None));
+    let registry = Registry::new(app.table());
     let (nothing, usage) = (Assets::default(), Usage::default());
-    let removed = registry.write(&nothing, world.now(), &usage).await;
+    let removed = registry.write(&nothing, app.now(), &usage).await;
     assert!(removed.expect("an empty registry") > 0);
-    assert_eq!(told(&world, sample("small")).await, (1, Some(1)));
+    assert_eq!(told(&app, sample("small")).await, (1, Some(1)));
 }

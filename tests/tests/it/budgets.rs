@@ -9,11 +9,11 @@ use portfolio::{
     service::{Request, Service},
     usage::UsageTotals,
 };
-use portfolio_tests::{World, rows};
+use portfolio_tests::{TestApp, rows};
 
-async fn cost(service: &Service, world: &World, address: &str) -> UsageTotals {
+async fn cost(service: &Service, app: &TestApp, address: &str) -> UsageTotals {
     let request = Request {
-        deadline: world.now().plus(Duration::from_secs(20)),
+        deadline: app.now().plus(Duration::from_secs(20)),
         ..Request::default()
     };
     let query = Query::all(
@@ -35,16 +35,16 @@ fn row(tokens: u32, what: &str, cost: UsageTotals) {
 #[tokio::test]
 async fn budgets_hold() {
     // One batch holds all of the ids.
-    let world = World::with(&[("CMC_MAX_IDS", "5000")]).await;
+    let app = TestApp::with(&[("CMC_MAX_IDS", "5000")]).await;
     for number in 1..=3000 {
-        world.fakes().set_coin(rows::listed(number));
+        app.fakes().set_coin(rows::listed(number));
     }
-    app::registry_update(world.config())
+    app::registry_update(app.config())
         .unwrap()
         .run()
         .await
         .unwrap();
-    world.fakes().reset_stats();
+    app.fakes().reset_stats();
     println!("tokens what            round trips      RRU      WRU  upstream");
     for (tokens, read_budget) in [(30, 1.5), (300, 4.0), (3000, 24.0)] {
         let address = format!("0x{tokens:040}");
@@ -52,48 +52,48 @@ async fn budgets_hold() {
         let twin = format!("0x1{tokens:039}");
         for address in [&address, &twin] {
             let held = (1..=tokens).map(rows::token).collect();
-            world.fakes().set_wallet(address, held);
+            app.fakes().set_wallet(address, held);
         }
-        let new_process = || app::service(world.config(), world.clock.clone()).unwrap();
+        let new_process = || app::service(app.config(), app.clock.clone()).unwrap();
         let service = new_process();
 
-        let miss = cost(&service, &world, &address).await;
+        let miss = cost(&service, &app, &address).await;
         row(tokens, "structure miss", miss);
         assert!(miss.round_trips <= 4);
         assert_eq!(miss.upstream_calls, 1);
-        assert_eq!(world.stats().coinmarketcap.requests, 0);
+        assert_eq!(app.stats().coinmarketcap.requests, 0);
 
-        let hit = cost(&service, &world, &address).await;
+        let hit = cost(&service, &app, &address).await;
         row(tokens, "all fresh", hit);
         assert_eq!((hit.round_trips, hit.upstream_calls), (1, 0));
         assert!(hit.read_units <= read_budget, "{} RRU", hit.read_units);
 
-        let noted = cost(&service, &world, &twin).await;
+        let noted = cost(&service, &app, &twin).await;
         row(tokens, "another miss", noted);
         assert!(noted.write_units < miss.write_units);
-        world.fakes().reset_stats();
+        app.fakes().reset_stats();
 
-        world.clock.advance(Duration::from_secs(61));
-        let refresh = cost(&service, &world, &address).await;
+        app.clock.advance(Duration::from_secs(61));
+        let refresh = cost(&service, &app, &address).await;
         row(tokens, "price miss", refresh);
         assert!(refresh.round_trips <= 3);
         assert_eq!(refresh.upstream_calls, 1);
-        let stats = world.stats();
+        let stats = app.stats();
         assert_eq!(
             (stats.zerion.requests, stats.coinmarketcap.requests),
             (0, 1)
         );
         assert_eq!(stats.coinmarketcap.ids, u64::from(tokens));
 
-        let shared = cost(&new_process(), &world, &twin).await;
+        let shared = cost(&new_process(), &app, &twin).await;
         row(tokens, "from the book", shared);
         assert!(shared.round_trips <= 3);
         assert_eq!(shared.upstream_calls, 0);
 
-        let after = cost(&service, &world, &address).await;
+        let after = cost(&service, &app, &address).await;
         row(tokens, "fresh again", after);
         assert!(after.read_units <= read_budget, "{} RRU", after.read_units);
-        world.fakes().reset_stats();
+        app.fakes().reset_stats();
     }
-    drop(Arc::new(world));
+    drop(Arc::new(app));
 }

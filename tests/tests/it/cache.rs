@@ -1,6 +1,6 @@
 //! How often upstreams are asked, and what for.
 
-use portfolio_tests::{World, positions, rows, sample};
+use portfolio_tests::{TestApp, positions, rows, sample};
 use serde_json::Value;
 
 /// CoinMarketCap's id of Aerodrome's token, which the sample farmer holds.
@@ -9,16 +9,16 @@ const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 
 #[tokio::test]
 async fn one_request_for_everything_answers_all_three_paths() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let aggregate = world.get(farmer, "aggregate").await.ok();
-    let defi = world.get(farmer, "defi").await.ok();
-    let wallet = world.get(farmer, "wallet").await.ok();
+    let aggregate = app.get(farmer, "aggregate").await.ok();
+    let defi = app.get(farmer, "defi").await.ok();
+    let wallet = app.get(farmer, "wallet").await.ok();
     assert_eq!(aggregate["defi"], defi["defi"]);
     assert_eq!(aggregate["wallet"], wallet["wallet"]);
     assert!(defi.get("wallet").is_none() && wallet.get("defi").is_none());
 
-    let stats = world.stats();
+    let stats = app.stats();
     assert_eq!(stats.zerion.requests, 1);
     assert_eq!(stats.zerion.by_filter.no_filter, 1);
     assert_eq!(stats.coinmarketcap.requests, 0);
@@ -26,10 +26,10 @@ async fn one_request_for_everything_answers_all_three_paths() {
 
 #[tokio::test]
 async fn each_path_asks_for_its_part_only() {
-    let world = World::new().await;
-    world.get(sample("farmer"), "defi").await.ok();
-    world.get(sample("small"), "wallet").await.ok();
-    let asked = world.stats().zerion.by_filter;
+    let app = TestApp::new().await;
+    app.get(sample("farmer"), "defi").await.ok();
+    app.get(sample("small"), "wallet").await.ok();
+    let asked = app.stats().zerion.by_filter;
     assert_eq!(
         (asked.only_complex, asked.only_simple, asked.no_filter),
         (1, 1, 0)
@@ -38,11 +38,11 @@ async fn each_path_asks_for_its_part_only() {
 
 #[tokio::test]
 async fn both_parts_fresh_answer_the_aggregate() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let defi = world.get(farmer, "defi").await.ok();
-    let wallet = world.get(farmer, "wallet").await.ok();
-    let aggregate = world.get(farmer, "aggregate").await;
+    let defi = app.get(farmer, "defi").await.ok();
+    let wallet = app.get(farmer, "wallet").await.ok();
+    let aggregate = app.get(farmer, "aggregate").await;
     assert!(
         aggregate
             .header("cache-status")
@@ -51,28 +51,28 @@ async fn both_parts_fresh_answer_the_aggregate() {
     let aggregate = aggregate.ok();
     assert_eq!(aggregate["defi"], defi["defi"]);
     assert_eq!(aggregate["wallet"], wallet["wallet"]);
-    assert_eq!(world.stats().zerion.requests, 2);
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    assert_eq!(app.stats().zerion.requests, 2);
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
 }
 
 #[tokio::test]
 async fn expired_prices_cost_one_batch_and_no_structure() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let before = world.get(farmer, "aggregate").await.ok();
-    world.advance(59);
-    world.get(farmer, "aggregate").await.ok();
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    let before = app.get(farmer, "aggregate").await.ok();
+    app.advance(59);
+    app.get(farmer, "aggregate").await.ok();
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
 
-    world.fakes().remove_coin(AERO);
-    world.advance(2);
-    let answer = world.get(farmer, "aggregate").await;
+    app.fakes().remove_coin(AERO);
+    app.advance(2);
+    let answer = app.get(farmer, "aggregate").await;
     assert_eq!(
         answer.header("cache-status"),
         "structure; hit; ttl=239, prices; fwd=stale; stored; ttl=60; detail=coinmarketcap"
     );
     let after = answer.ok();
-    let stats = world.stats();
+    let stats = app.stats();
     assert_eq!(stats.zerion.requests, 1);
     assert_eq!(stats.coinmarketcap.requests, 1);
     assert_eq!(stats.coinmarketcap.last_convert, "USD");
@@ -97,7 +97,7 @@ async fn expired_prices_cost_one_batch_and_no_structure() {
         .filter(|one| one["price"]["source"] == "coinmarketcap")
         .collect();
     assert!(refreshed.len() > 10);
-    let now = world.now().to_string();
+    let now = app.now().to_string();
     assert!(refreshed.iter().all(|one| one["price"]["as_of"] == now));
     // What CoinMarketCap does not answer keeps the older price, marked.
     let kept = positions(&after)
@@ -106,17 +106,17 @@ async fn expired_prices_cost_one_batch_and_no_structure() {
         .expect("an unanswered token");
     assert_eq!(kept["price"]["as_of"], before["structure"]["as_of"]);
 
-    world.get(farmer, "defi").await.ok();
-    assert_eq!(world.stats().coinmarketcap.requests, 1);
+    app.get(farmer, "defi").await.ok();
+    assert_eq!(app.stats().coinmarketcap.requests, 1);
 }
 
 #[tokio::test]
 async fn every_listed_token_is_asked_for_once() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for number in 1..=40 {
-        world.fakes().set_coin(rows::listed(number));
+        app.fakes().set_coin(rows::listed(number));
     }
-    refill_registry(&world).await;
+    refill_registry(&app).await;
     let mut holdings: Vec<Value> = (1..=40).map(rows::token).collect();
     // The same token again, in a protocol.
     holdings.push(rows::row(rows::Row {
@@ -126,11 +126,11 @@ async fn every_listed_token_is_asked_for_once() {
         protocol: Some("pool".to_owned()),
         ..rows::Row::default()
     }));
-    world.fakes().set_wallet(WALLET, holdings);
-    world.get(WALLET, "aggregate").await.ok();
-    world.advance(61);
-    world.get(WALLET, "aggregate").await.ok();
-    let mut asked = world.stats().coinmarketcap.last_ids;
+    app.fakes().set_wallet(WALLET, holdings);
+    app.get(WALLET, "aggregate").await.ok();
+    app.advance(61);
+    app.get(WALLET, "aggregate").await.ok();
+    let mut asked = app.stats().coinmarketcap.last_ids;
     asked.sort();
     let mut expected: Vec<String> = (1..=40)
         .map(|number| (900_000 + number).to_string())
@@ -141,33 +141,33 @@ async fn every_listed_token_is_asked_for_once() {
 
 #[tokio::test]
 async fn unanswered_ids_keep_their_price_and_are_not_asked_again_at_once() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let small = sample("small");
-    let before = world.get(small, "wallet").await.ok();
-    world.fakes().remove_coin(1027);
-    world.advance(61);
-    let after = world.get(small, "wallet").await.ok();
+    let before = app.get(small, "wallet").await.ok();
+    app.fakes().remove_coin(1027);
+    app.advance(61);
+    let after = app.get(small, "wallet").await.ok();
     let ether = |body: &Value| {
         let all = positions(body);
         let found = all.iter().find(|one| one["token"]["symbol"] == "ETH");
         found.expect("ether")["price"].clone()
     };
     assert_eq!(ether(&before), ether(&after));
-    world.advance(30);
-    world.get(small, "wallet").await.ok();
-    assert_eq!(world.stats().coinmarketcap.requests, 1);
+    app.advance(30);
+    app.get(small, "wallet").await.ok();
+    assert_eq!(app.stats().coinmarketcap.requests, 1);
 }
 
 #[tokio::test]
 async fn wallets_keep_their_prices_apart() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let (small, solana) = (sample("small"), sample("solana"));
-    world.get(small, "wallet").await.ok();
-    world.get(solana, "wallet").await.ok();
-    world.advance(61);
-    world.get(small, "wallet").await.ok();
-    world.get(solana, "wallet").await.ok();
-    let again = world.get(small, "wallet").await;
+    app.get(small, "wallet").await.ok();
+    app.get(solana, "wallet").await.ok();
+    app.advance(61);
+    app.get(small, "wallet").await.ok();
+    app.get(solana, "wallet").await.ok();
+    let again = app.get(small, "wallet").await;
     assert!(again.header("cache-status").contains("prices; hit;"));
     let again = again.ok();
     let fresh = positions(&again)
@@ -175,39 +175,39 @@ async fn wallets_keep_their_prices_apart() {
         .filter(|one| one["price"]["source"] == "coinmarketcap")
         .count();
     assert!(fresh > 5);
-    assert_eq!(world.stats().coinmarketcap.requests, 2);
+    assert_eq!(app.stats().coinmarketcap.requests, 2);
 }
 
 #[tokio::test]
 async fn parts_do_not_lose_each_others_prices() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let before = world.get(farmer, "wallet").await.ok();
-    world.get(farmer, "defi").await.ok();
-    let after = world.get(farmer, "wallet").await.ok();
+    let before = app.get(farmer, "wallet").await.ok();
+    app.get(farmer, "defi").await.ok();
+    let after = app.get(farmer, "wallet").await.ok();
     assert_eq!(before["wallet"], after["wallet"]);
     assert_eq!(before["prices"]["unpriced"], 2);
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
 }
 
 #[tokio::test]
 async fn expired_structure_costs_one_request() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let small = sample("small");
-    world.get(small, "aggregate").await.ok();
-    world.advance(299);
-    world.get(small, "aggregate").await.ok();
-    assert_eq!(world.stats().zerion.requests, 1);
-    world.advance(2);
-    let answer = world.get(small, "aggregate").await;
+    app.get(small, "aggregate").await.ok();
+    app.advance(299);
+    app.get(small, "aggregate").await.ok();
+    assert_eq!(app.stats().zerion.requests, 1);
+    app.advance(2);
+    let answer = app.get(small, "aggregate").await;
     assert!(
         answer
             .header("cache-status")
             .starts_with("structure; fwd=stale; stored; ttl=300,")
     );
     answer.ok();
-    world.get(small, "aggregate").await.ok();
-    let stats = world.stats();
+    app.get(small, "aggregate").await.ok();
+    let stats = app.stats();
     assert_eq!(stats.zerion.requests, 2);
     // One refresh while the structure was fresh; the fetch brought prices.
     assert_eq!(stats.coinmarketcap.requests, 1);
@@ -215,12 +215,12 @@ async fn expired_structure_costs_one_request() {
 
 #[tokio::test]
 async fn a_second_currency_shares_the_structure() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let small = sample("small");
-    world.get(small, "wallet").await.ok();
-    let euro = world.get(small, "wallet?currency=eur").await.ok();
+    app.get(small, "wallet").await.ok();
+    let euro = app.get(small, "wallet?currency=eur").await.ok();
     assert_eq!(euro["currency"], "eur");
-    let stats = world.stats();
+    let stats = app.stats();
     assert_eq!(stats.zerion.requests, 1);
     assert_eq!(stats.coinmarketcap.requests, 1);
     assert_eq!(stats.coinmarketcap.last_convert, "EUR");
@@ -228,18 +228,16 @@ async fn a_second_currency_shares_the_structure() {
 
 #[tokio::test]
 async fn unlisted_tokens_have_a_price_in_any_currency() {
-    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     let listed = rows::row(rows::Row {
         id: "base-ethereum-asset-asset".to_owned(),
         contract: "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2".to_owned(),
         price: serde_json::json!(3000.0),
         ..rows::Row::default()
     });
-    world
-        .fakes()
-        .set_wallet(WALLET, vec![listed, rows::token(5)]);
-    let dollars = world.get(WALLET, "wallet").await.ok();
-    let euros = world.get(WALLET, "wallet?currency=eur").await.ok();
+    app.fakes().set_wallet(WALLET, vec![listed, rows::token(5)]);
+    let dollars = app.get(WALLET, "wallet").await.ok();
+    let euros = app.get(WALLET, "wallet?currency=eur").await.ok();
     let price = |body: &Value, symbol: &str| -> f64 {
         let all = positions(body);
         let found = all.iter().find(|one| one["token"]["symbol"] == symbol);
@@ -253,19 +251,19 @@ async fn unlisted_tokens_have_a_price_in_any_currency() {
     assert!((rate - unlisted).abs() < 0.03, "{rate} {unlisted}");
     assert!((0.5..1.5).contains(&unlisted), "{unlisted}");
     // And back: a fetch in euros does not blank the dollars.
-    world.advance(301);
-    world.get(WALLET, "wallet?currency=eur").await.ok();
-    let dollars = world.get(WALLET, "wallet").await.ok();
+    app.advance(301);
+    app.get(WALLET, "wallet?currency=eur").await.ok();
+    let dollars = app.get(WALLET, "wallet").await.ok();
     assert_eq!(dollars["prices"]["unpriced"], 0);
-    assert_eq!(world.stats().zerion.requests, 2);
+    assert_eq!(app.stats().zerion.requests, 2);
 }
 
 #[tokio::test]
 async fn empty_wallets_are_cached_like_any_other() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let empty = sample("empty");
     for _ in 0..2 {
-        let body = world.get(empty, "aggregate").await.ok();
+        let body = app.get(empty, "aggregate").await.ok();
         assert_eq!(body["totals"]["net_worth"], "0");
         assert_eq!(body["totals"]["change_24h"]["percent"], "0");
         assert_eq!(
@@ -275,37 +273,37 @@ async fn empty_wallets_are_cached_like_any_other() {
         assert_eq!(body["defi"]["protocols"].as_array().map(Vec::len), Some(0));
         assert_eq!(body["page"]["total"], 0);
     }
-    assert_eq!(world.stats().zerion.requests, 1);
-    world.advance(61);
-    world.get(empty, "aggregate").await.ok();
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    assert_eq!(app.stats().zerion.requests, 1);
+    app.advance(61);
+    app.get(empty, "aggregate").await.ok();
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
 }
 
 #[tokio::test]
 async fn new_processes_find_what_others_stored() {
-    let mut world = World::new().await;
-    let first = world.get(sample("farmer"), "aggregate").await.ok();
-    world.restart();
-    let second = world.get(sample("farmer"), "aggregate").await.ok();
+    let mut app = TestApp::new().await;
+    let first = app.get(sample("farmer"), "aggregate").await.ok();
+    app.restart();
+    let second = app.get(sample("farmer"), "aggregate").await.ok();
     assert_eq!(first, second);
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }
 
 #[tokio::test]
 async fn simultaneous_misses_cost_one_request() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let requests: Vec<_> = (0..8).map(|_| world.get(farmer, "aggregate")).collect();
+    let requests: Vec<_> = (0..8).map(|_| app.get(farmer, "aggregate")).collect();
     let mut bodies = Vec::new();
     for answer in futures::future::join_all(requests).await {
         bodies.push(answer.ok()["totals"].clone());
     }
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }
 
-async fn refill_registry(world: &World) {
-    let update = portfolio::app::registry_update(world.config()).expect("an update");
+async fn refill_registry(app: &TestApp) {
+    let update = portfolio::app::registry_update(app.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.fakes().reset_stats();
+    app.fakes().reset_stats();
 }

@@ -6,21 +6,21 @@ use portfolio::{
     domain::{address::Address, currency::Currency, scope::Part},
     usage::Usage,
 };
-use portfolio_tests::{World, sample};
+use portfolio_tests::{TestApp, sample};
 
 struct Bench {
-    world: World,
+    app: TestApp,
     wallets: Wallets,
     address: Address,
 }
 
 impl Bench {
     async fn new() -> Self {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         Self {
-            wallets: world.wallets(),
+            wallets: app.wallets(),
             address: Address::parse(sample("small")).expect("an address"),
-            world,
+            app,
         }
     }
 
@@ -33,7 +33,7 @@ impl Bench {
 
     /// The sort key of the wallet's first item whose sort key starts so.
     async fn sort(&self, prefix: &str) -> String {
-        let table = self.world.dynamodb();
+        let table = self.app.dynamodb();
         let found = table
             .client()
             .query()
@@ -51,7 +51,7 @@ impl Bench {
     /// Sets an attribute of the first item whose sort key starts with `prefix`.
     async fn set(&self, prefix: &str, attribute: &str, value: AttributeValue) {
         let sort = &self.sort(prefix).await;
-        let table = self.world.dynamodb();
+        let table = self.app.dynamodb();
         table
             .client()
             .update_item()
@@ -71,23 +71,23 @@ impl Bench {
 async fn prices_of_another_format_are_replaced() {
     let bench = Bench::new().await;
     let small = sample("small");
-    bench.world.get(small, "wallet").await.ok();
-    bench.world.advance(61);
-    bench.world.get(small, "wallet").await.ok();
+    bench.app.get(small, "wallet").await.ok();
+    bench.app.advance(61);
+    bench.app.get(small, "wallet").await.ok();
     for (attribute, value) in [
         ("v", AttributeValue::N("99".to_owned())),
         ("b", AttributeValue::B(Blob::new(b"garbage".to_vec()))),
         ("h", AttributeValue::S("none".to_owned())),
     ] {
         bench.set("E#usd", attribute, value).await;
-        let answer = bench.world.get(small, "wallet").await;
+        let answer = bench.app.get(small, "wallet").await;
         assert!(
             answer
                 .header("cache-status")
                 .contains("prices; fwd=stale; stored"),
             "{attribute}"
         );
-        let again = bench.world.get(small, "wallet").await;
+        let again = bench.app.get(small, "wallet").await;
         assert!(
             again.header("cache-status").contains("prices; hit"),
             "{attribute}"
@@ -123,12 +123,12 @@ async fn damaged_or_foreign_items_count_as_missing() {
     ] {
         let bench = Bench::new().await;
         let small = sample("small");
-        bench.world.get(small, "wallet").await.ok();
+        bench.app.get(small, "wallet").await.ok();
         bench.set(sort, attribute, value).await;
-        bench.world.advance(10);
+        bench.app.advance(10);
         assert!(bench.load().await.parts.is_empty(), "{sort} {attribute}");
         // The next request mends it.
-        let answer = bench.world.get(small, "wallet").await;
+        let answer = bench.app.get(small, "wallet").await;
         assert!(
             answer.header("cache-status").contains("fwd=miss"),
             "{sort} {attribute}"
@@ -138,7 +138,7 @@ async fn damaged_or_foreign_items_count_as_missing() {
             bench.load().await.parts.contains_key(&Part::Wallet),
             "{sort} {attribute}"
         );
-        assert_eq!(bench.world.stats().zerion.requests, 2);
+        assert_eq!(bench.app.stats().zerion.requests, 2);
     }
 }
 
@@ -172,27 +172,27 @@ async fn a_damaged_header_is_mended() {
         let case = format!("{sort} {attribute} {value:?}");
         let bench = Bench::new().await;
         let small = sample("small");
-        bench.world.get(small, "wallet").await.ok();
+        bench.app.get(small, "wallet").await.ok();
         bench.set(sort, attribute, value).await;
-        bench.world.advance(301);
+        bench.app.advance(301);
         // Somewhat else than before: a chunk has to be written.
         let rows = vec![portfolio_tests::rows::token(7)];
-        bench.world.fakes().set_wallet(small, rows);
-        bench.world.fakes().reset_stats();
+        bench.app.fakes().set_wallet(small, rows);
+        bench.app.fakes().reset_stats();
         for round in 0..3 {
-            let body = bench.world.get(small, "wallet").await.ok();
+            let body = bench.app.get(small, "wallet").await.ok();
             assert_eq!(
                 body["wallet"]["positions"].as_array().map(Vec::len),
                 Some(1)
             );
             assert_eq!(body["structure"]["stale"], false, "{case} {round}");
         }
-        assert_eq!(bench.world.stats().zerion.requests, 1, "{case}");
+        assert_eq!(bench.app.stats().zerion.requests, 1, "{case}");
         let path = format!("/v1/wallets/{small}/cache");
-        let forgotten = bench.world.request("DELETE", &path, &[]).await;
+        let forgotten = bench.app.request("DELETE", &path, &[]).await;
         assert_eq!(forgotten.status, 204, "{case}");
         assert!(bench.load().await.parts.is_empty(), "{case}");
-        bench.world.get(small, "wallet").await.ok();
+        bench.app.get(small, "wallet").await.ok();
         assert!(
             bench.load().await.parts.contains_key(&Part::Wallet),
             "{case}"
@@ -204,11 +204,11 @@ async fn a_damaged_header_is_mended() {
 async fn a_damaged_header_can_be_forgotten() {
     let bench = Bench::new().await;
     let small = sample("small");
-    bench.world.get(small, "wallet").await.ok();
+    bench.app.get(small, "wallet").await.ok();
     bench
         .set("H", "w_gen", AttributeValue::S("oops".to_owned()))
         .await;
     let path = format!("/v1/wallets/{small}/cache");
-    assert_eq!(bench.world.request("DELETE", &path, &[]).await.status, 204);
+    assert_eq!(bench.app.request("DELETE", &path, &[]).await.status, 204);
     assert!(bench.load().await.parts.is_empty());
 }

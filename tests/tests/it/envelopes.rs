@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use portfolio::domain::scope::Scope;
-use portfolio_tests::{Answer, World, positions, rows, sample, v2_event};
+use portfolio_tests::{Answer, TestApp, positions, rows, sample, v2_event};
 use serde_json::{Value, json};
 
 /// What carries a request: a name, and the most that its answer may be.
@@ -18,7 +18,7 @@ const CARRIERS: [(&str, usize); 3] = [
 const WORDY: &str = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f904321";
 const WORDY_ROWS: u32 = 5200;
 
-fn wordy(world: &World) {
+fn wordy(app: &TestApp) {
     let row = |number: u32| {
         let mut row = rows::token(number);
         let name: String = (0..20)
@@ -28,7 +28,7 @@ fn wordy(world: &World) {
         row
     };
     let held = (1..=WORDY_ROWS).map(row).collect();
-    world.fakes().set_wallet(WORDY, held);
+    app.fakes().set_wallet(WORDY, held);
 }
 
 /// A request for the whale's whole portfolio.
@@ -76,9 +76,9 @@ fn request_of(
     }
 }
 
-async fn ask(world: &World, carrier: &str, query: &[(&str, &str)], accepted: &str) -> Answer {
+async fn ask(app: &TestApp, carrier: &str, query: &[(&str, &str)], accepted: &str) -> Answer {
     let event = request(carrier, "GET", query, accepted);
-    world.invoke(Scope::Aggregate, &event).await
+    app.invoke(Scope::Aggregate, &event).await
 }
 
 /// How large the answer was when it left.
@@ -88,11 +88,11 @@ fn size(answer: &Answer) -> usize {
 
 #[tokio::test]
 async fn a_page_fits_into_each_envelope() {
-    let world = World::with(&[("REST_API_BINARY", "true")]).await;
+    let app = TestApp::with(&[("REST_API_BINARY", "true")]).await;
     for (carrier, most) in CARRIERS {
         let mut listed = Vec::new();
         for accepted in ["identity", "gzip", "zstd"] {
-            let answer = ask(&world, carrier, &[("limit", "5000")], accepted).await;
+            let answer = ask(&app, carrier, &[("limit", "5000")], accepted).await;
             let expected = accepted.trim_start_matches("identity");
             assert_eq!(answer.header("content-encoding"), expected, "{carrier}");
             assert_eq!(answer.envelope["isBase64Encoded"], !expected.is_empty());
@@ -122,12 +122,12 @@ async fn a_page_fits_into_each_envelope() {
 /// However large positions are, and however badly they compress.
 #[tokio::test]
 async fn wordy_pages_are_cut_to_what_goes_into_the_envelope() {
-    let world = World::with(&[("REST_API_BINARY", "true"), ("PRICE_FALLBACK", "none")]).await;
-    wordy(&world);
+    let app = TestApp::with(&[("REST_API_BINARY", "true"), ("PRICE_FALLBACK", "none")]).await;
+    wordy(&app);
     for (carrier, most) in CARRIERS {
         for accepted in ["identity", "gzip", "zstd"] {
             let event = request_of(WORDY, carrier, "GET", &[("limit", "5000")], accepted);
-            let answer = world.invoke(Scope::Aggregate, &event).await;
+            let answer = app.invoke(Scope::Aggregate, &event).await;
             let (size, body) = (size(&answer), answer.ok());
             let (length, listed) = (answer.bytes.len(), positions(&body).len());
             println!("{carrier} {accepted}: {listed} positions, {length} bytes, {size} in all");
@@ -138,14 +138,14 @@ async fn wordy_pages_are_cut_to_what_goes_into_the_envelope() {
         }
     }
     let payload = json!({"address": WORDY, "limit": 5000});
-    let body = world.try_invoke(Scope::Aggregate, &payload).await;
+    let body = app.try_invoke(Scope::Aggregate, &payload).await;
     let length = body.expect("a body").to_string().len();
     assert!((3_500_000..=5_000_000).contains(&length), "{length}");
 }
 
 #[tokio::test]
 async fn pages_cut_for_a_balancer_cover_every_position_once() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let (mut seen, mut cursor) = (HashSet::new(), String::new());
     let mut totals = None;
     loop {
@@ -153,7 +153,7 @@ async fn pages_cut_for_a_balancer_cover_every_position_once() {
         if !cursor.is_empty() {
             query.push(("cursor", &cursor));
         }
-        let answer = ask(&world, "balancer", &query, "identity").await;
+        let answer = ask(&app, "balancer", &query, "identity").await;
         assert!(size(&answer) <= 1_000_000, "{}", size(&answer));
         let body = answer.ok();
         for one in positions(&body) {
@@ -172,28 +172,28 @@ async fn pages_cut_for_a_balancer_cover_every_position_once() {
 
 #[tokio::test]
 async fn a_rest_api_gets_text_unless_it_has_binary_media_types() {
-    let world = World::new().await;
-    let answer = ask(&world, "rest-api", &[("limit", "3")], "gzip, zstd").await;
+    let app = TestApp::new().await;
+    let answer = ask(&app, "rest-api", &[("limit", "3")], "gzip, zstd").await;
     assert_eq!(answer.header("content-encoding"), "");
     assert_eq!(answer.envelope["isBase64Encoded"], false);
     answer.ok();
     // The others decode base64 by themselves.
     for carrier in ["http-api", "balancer"] {
-        let answer = ask(&world, carrier, &[("limit", "3")], "gzip").await;
+        let answer = ask(&app, carrier, &[("limit", "3")], "gzip").await;
         assert_eq!(answer.header("content-encoding"), "gzip", "{carrier}");
     }
 }
 
 #[tokio::test]
 async fn head_is_get_without_a_body_in_every_envelope() {
-    let world = World::with(&[("REST_API_BINARY", "true")]).await;
-    ask(&world, "http-api", &[], "gzip").await.ok();
+    let app = TestApp::with(&[("REST_API_BINARY", "true")]).await;
+    ask(&app, "http-api", &[], "gzip").await.ok();
     for (carrier, _) in CARRIERS {
         for accepted in ["identity", "gzip"] {
             let query = [("limit", "40")];
-            let get = ask(&world, carrier, &query, accepted).await;
+            let get = ask(&app, carrier, &query, accepted).await;
             let head = request(carrier, "HEAD", &query, accepted);
-            let head = world.invoke(Scope::Aggregate, &head).await;
+            let head = app.invoke(Scope::Aggregate, &head).await;
             assert_eq!((get.status, head.status), (200, 200), "{carrier}");
             assert!(head.envelope["body"].is_null(), "{carrier}");
             assert_eq!(head.envelope["isBase64Encoded"], false, "{carrier}");

@@ -8,25 +8,25 @@ use portfolio::{
     lambda::Invocation,
 };
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{Answer, World, event, positions, sample};
+use portfolio_tests::{Answer, TestApp, event, positions, sample};
 use serde_json::{Value, json, value::to_raw_value};
 
-async fn invoke(world: &World, name: &str) -> Answer {
+async fn invoke(app: &TestApp, name: &str) -> Answer {
     let scope = name
         .split('-')
         .next()
         .and_then(Scope::parse)
         .expect("a scope");
-    world.invoke(scope, &event(name)).await
+    app.invoke(scope, &event(name)).await
 }
 
 #[tokio::test]
 async fn every_origin_gets_the_same_portfolio() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for scope in ["defi", "wallet"] {
         let mut bodies = Vec::new();
         for origin in ["apigw-v2", "apigw-v1", "alb", "function-url"] {
-            bodies.push(invoke(&world, &format!("{scope}-{origin}")).await.ok());
+            bodies.push(invoke(&app, &format!("{scope}-{origin}")).await.ok());
         }
         assert_eq!(bodies[0]["scope"], scope);
         assert_eq!(bodies[0]["address"], bodies[1]["address"]);
@@ -40,13 +40,13 @@ async fn every_origin_gets_the_same_portfolio() {
 
 #[tokio::test]
 async fn parameters_and_headers_arrive_whatever_the_envelope() {
-    let world = World::new().await;
-    let v2 = invoke(&world, "aggregate-apigw-v2").await;
+    let app = TestApp::new().await;
+    let v2 = invoke(&app, "aggregate-apigw-v2").await;
     assert_eq!(v2.header("content-encoding"), "gzip");
     assert_eq!(v2.envelope["isBase64Encoded"], true);
     assert_eq!(v2.ok()["address"], sample("farmer"));
 
-    let v1 = invoke(&world, "aggregate-apigw-v1").await;
+    let v1 = invoke(&app, "aggregate-apigw-v1").await;
     assert_eq!(v1.ok()["currency"], "eur");
     assert!(
         v1.envelope["headers"]
@@ -55,7 +55,7 @@ async fn parameters_and_headers_arrive_whatever_the_envelope() {
     );
     assert!(v1.envelope["multiValueHeaders"]["etag"].is_array());
 
-    let alb = invoke(&world, "aggregate-alb").await;
+    let alb = invoke(&app, "aggregate-alb").await;
     assert_eq!(alb.envelope["statusDescription"], "200 OK");
     let body = alb.ok();
     assert!(
@@ -68,21 +68,21 @@ async fn parameters_and_headers_arrive_whatever_the_envelope() {
 
 #[tokio::test]
 async fn the_request_id_is_the_gateways() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for name in ["defi-apigw-v2", "defi-apigw-v1"] {
         let expected = event(name)["requestContext"]["requestId"].clone();
-        assert_eq!(invoke(&world, name).await.header("x-request-id"), expected);
+        assert_eq!(invoke(&app, name).await.header("x-request-id"), expected);
     }
     // A load balancer gives none: Lambda's own stands in.
     assert_eq!(
-        invoke(&world, "defi-alb").await.header("x-request-id"),
+        invoke(&app, "defi-alb").await.header("x-request-id"),
         "invocation-1"
     );
 }
 
 #[tokio::test]
 async fn other_events_are_refused() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for other in [
         json!({}),
         json!([1, 2]),
@@ -90,14 +90,14 @@ async fn other_events_are_refused() {
         json!({"requestContext": 5, "httpMethod": "GET"}),
         json!({"Records": [{"eventSource": "aws:s3", "s3": {}}]}),
     ] {
-        let refused = world.try_invoke(Scope::Defi, &other).await.unwrap_err();
+        let refused = app.try_invoke(Scope::Defi, &other).await.unwrap_err();
         assert_eq!(refused.error_type, "unknown_event", "{other}");
     }
 }
 
 #[tokio::test]
 async fn strange_requests_are_answered_not_crashed_on() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for path in [
         "",
         "/",
@@ -111,7 +111,7 @@ async fn strange_requests_are_answered_not_crashed_on() {
         for query in ["", "&&&", "limit", "=", "limit=%FF", "a=b=c", "\u{1f600}=1"] {
             let event =
                 portfolio_tests::v2_event("GET", path, query, &[("accept-encoding", "\u{ff}")]);
-            let answer = world.invoke(Scope::Defi, &event).await;
+            let answer = app.invoke(Scope::Defi, &event).await;
             assert!((400..500).contains(&answer.status), "{path} {query}");
         }
     }
@@ -121,10 +121,10 @@ async fn strange_requests_are_answered_not_crashed_on() {
 #[tokio::test]
 async fn events_without_http_are_answered_in_kind() {
     for scope in Scope::ALL {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         let invoke = async |kind: &str| {
             let event = event(&format!("{}-{kind}", scope.as_str()));
-            world.try_invoke(scope, &event).await.expect("an answer")
+            app.try_invoke(scope, &event).await.expect("an answer")
         };
         // Whoever invokes the function itself gets the body.
         let body = invoke("direct").await;
@@ -133,15 +133,15 @@ async fn events_without_http_are_answered_in_kind() {
         assert!(!positions(&body).is_empty());
         // The others have the wallet warmed.
         for kind in ["sns", "eventbridge", "schedule"] {
-            world.advance(301);
-            world.fakes().reset_stats();
+            app.advance(301);
+            app.fakes().reset_stats();
             let summary = invoke(kind).await;
             let expected = json!({
                 "payloads": 1, "fetched": 1, "fresh": 0, "failed": 0, "upstream_calls": 1,
             });
             assert_eq!(summary, expected, "{kind}");
             assert_eq!(invoke(kind).await["fresh"], 1);
-            assert_eq!(world.stats().zerion.requests, 1);
+            assert_eq!(app.stats().zerion.requests, 1);
         }
         let malformed = event(&format!("{}-sqs", scope.as_str()))["Records"][1].clone();
         let answer = invoke("sqs").await;
@@ -150,14 +150,14 @@ async fn events_without_http_are_answered_in_kind() {
         });
         assert_eq!(answer, expected);
         // The other wallet of the batch.
-        assert_eq!(world.stats().zerion.requests, 2);
+        assert_eq!(app.stats().zerion.requests, 2);
     }
 }
 
 #[tokio::test]
 async fn a_direct_invocation_fails_with_the_problems_code() {
-    let world = World::new().await;
-    let invoke = async |payload: Value| world.try_invoke(Scope::Aggregate, &payload).await;
+    let app = TestApp::new().await;
+    let invoke = async |payload: Value| app.try_invoke(Scope::Aggregate, &payload).await;
     for (payload, code) in [
         (json!({"address": "0x12"}), "invalid_address"),
         (
@@ -173,8 +173,7 @@ async fn a_direct_invocation_fails_with_the_problems_code() {
         let refused = invoke(payload.clone()).await.expect_err("refused");
         assert_eq!(refused.error_type, code, "{payload}");
     }
-    world
-        .fakes()
+    app.fakes()
         .set_fault(Upstream::Zerion, Some(Fault::status(500)));
     for event in [
         json!({"address": sample("farmer")}),
@@ -199,48 +198,48 @@ fn payload(wallet: u32) -> String {
 
 #[tokio::test]
 async fn a_batch_hands_back_what_should_come_back() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let broken = format!("{:040}", 3);
     let fault = Fault {
         path: Some(broken),
         ..Fault::status(500)
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Upstream::Zerion, Some(fault));
     // Eight wallets: one of them twice, one that fails; and what is no payload.
     let mut bodies: Vec<String> = (0..8).map(payload).collect();
     bodies.insert(4, "{".to_owned());
     bodies.push(payload(6));
-    let answer = world.try_invoke(Scope::Aggregate, &batch(&bodies)).await;
+    let answer = app.try_invoke(Scope::Aggregate, &batch(&bodies)).await;
     let expected = json!({"batchItemFailures": [
         {"itemIdentifier": "m3"}, {"itemIdentifier": "m4"},
     ]});
     assert_eq!(answer.expect("an answer"), expected);
-    assert_eq!(world.stats().zerion.requests, 8);
+    assert_eq!(app.stats().zerion.requests, 8);
     for wallet in [0, 1, 2, 4, 5, 6, 7] {
-        let answer = world.get(&format!("0x{wallet:040}"), "aggregate").await;
+        let answer = app.get(&format!("0x{wallet:040}"), "aggregate").await;
         assert!(answer.header("cache-status").starts_with("structure; hit"));
     }
-    assert_eq!(world.stats().zerion.requests, 8);
+    assert_eq!(app.stats().zerion.requests, 8);
 }
 
 #[tokio::test]
 async fn what_trying_again_would_not_mend_does_not_come_back() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let fault = Some(Fault::status(400));
-    world.fakes().set_fault(Upstream::Zerion, fault);
-    let answer = world.try_invoke(Scope::Wallet, &batch(&[payload(1)])).await;
+    app.fakes().set_fault(Upstream::Zerion, fault);
+    let answer = app.try_invoke(Scope::Wallet, &batch(&[payload(1)])).await;
     let none = json!({"batchItemFailures": []});
     assert_eq!(answer.expect("an answer"), none);
 }
 
 #[tokio::test]
 async fn old_holdings_are_no_success_for_a_message() {
-    let world = World::new().await;
-    world.get(&format!("0x{:040}", 1), "aggregate").await.ok();
-    world.advance(400);
+    let app = TestApp::new().await;
+    app.get(&format!("0x{:040}", 1), "aggregate").await.ok();
+    app.advance(400);
     let fault = Some(Fault::status(503));
-    world.fakes().set_fault(Upstream::Zerion, fault);
-    let answer = world
+    app.fakes().set_fault(Upstream::Zerion, fault);
+    let answer = app
         .try_invoke(Scope::Aggregate, &batch(&[payload(1)]))
         .await;
     let expected = json!({"batchItemFailures": [{"itemIdentifier": "m0"}]});
@@ -249,14 +248,14 @@ async fn old_holdings_are_no_success_for_a_message() {
 
 #[tokio::test]
 async fn a_batch_ends_before_lambda_ends_it() {
-    let world = World::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
+    let app = TestApp::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
     let slow = Fault {
         delay_ms: Some(400),
         ..Fault::default()
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(slow));
+    app.fakes().set_fault(Upstream::Zerion, Some(slow));
     let bodies: Vec<String> = (0..10).map(payload).collect();
-    let function = world.real_process(Scope::Aggregate);
+    let function = app.real_process(Scope::Aggregate);
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: Some(SystemClock.now().plus(Duration::from_millis(2000))),
@@ -275,6 +274,6 @@ async fn a_batch_ends_before_lambda_ends_it() {
         .len();
     assert!((1..10).contains(&failures), "{failures}");
     // What comes back is done the next time.
-    let answer = world.try_invoke(Scope::Aggregate, &batch(&bodies)).await;
+    let answer = app.try_invoke(Scope::Aggregate, &batch(&bodies)).await;
     assert_eq!(answer.expect("an answer"), json!({"batchItemFailures": []}));
 }

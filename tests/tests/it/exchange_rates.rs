@@ -9,7 +9,7 @@ use portfolio::{
     usage::UsageTotals,
 };
 use portfolio_local::fakes::{Coin, Fault, Upstream};
-use portfolio_tests::{Answer, World, get, max_age, positions, rows, units};
+use portfolio_tests::{Answer, TestApp, get, max_age, positions, rows, units};
 use serde_json::{Value, json};
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -23,13 +23,13 @@ const CURRENCIES: [&str; 16] = [
     "chf", "eth", "btc",
 ];
 
-/// Coins that are worth a dollar are worth exactly that, as of the world's
+/// Coins that are worth a dollar are worth exactly that, as of the app's
 /// time.
-fn quote_dollars(world: &World) {
+fn quote_dollars(app: &TestApp) {
     for (id, symbol) in DOLLARS {
         let mut coin = Coin::new(id, symbol, symbol, 1.0);
-        coin.last_updated = Some(world.now().to_string());
-        world.fakes().set_coin(coin);
+        coin.last_updated = Some(app.now().to_string());
+        app.fakes().set_coin(coin);
     }
 }
 
@@ -40,20 +40,20 @@ fn only_zerion(number: u32) -> Value {
     row
 }
 
-/// A world whose two wallets hold what only Zerion prices.
-async fn world() -> World {
-    let world = World::new().await;
-    quote_dollars(&world);
+/// An app whose two wallets hold what only Zerion prices.
+async fn app() -> TestApp {
+    let app = TestApp::new().await;
+    quote_dollars(&app);
     for address in [WALLET, OTHER] {
         let held = (1..=3).map(only_zerion).collect();
-        world.fakes().set_wallet(address, held);
+        app.fakes().set_wallet(address, held);
     }
-    world
+    app
 }
 
-fn fail(world: &World, upstream: Upstream) {
+fn fail(app: &TestApp, upstream: Upstream) {
     let down = Some(Fault::status(500));
-    world.fakes().set_fault(upstream, down);
+    app.fakes().set_fault(upstream, down);
 }
 
 fn net_worth(body: &Value) -> i128 {
@@ -100,26 +100,26 @@ fn assert_honest(answer: &Answer) {
 
 #[tokio::test]
 async fn what_only_the_provider_prices_is_converted() {
-    let world = world().await;
-    let dollars = world.get(WALLET, "aggregate").await.ok();
-    let answer = world.get(WALLET, "aggregate?currency=eur").await;
+    let app = app().await;
+    let dollars = app.get(WALLET, "aggregate").await.ok();
+    let answer = app.get(WALLET, "aggregate?currency=eur").await;
     assert_honest(&answer);
     let euros = answer.ok();
     assert_converted(&dollars, &euros);
     assert_eq!(euros["coverage"]["complete"], true);
-    let stats = world.stats();
+    let stats = app.stats();
     assert_eq!(stats.zerion.requests, 1);
     assert!(stats.coinmarketcap.requests <= 1);
 }
 
 #[tokio::test]
 async fn what_was_fetched_in_another_currency_is_converted_into_dollars() {
-    let world = world().await;
-    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
-    let answer = world.get(WALLET, "aggregate").await;
+    let app = app().await;
+    let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
+    let answer = app.get(WALLET, "aggregate").await;
     assert_honest(&answer);
     assert_converted(&answer.ok(), &euros);
-    let stats = world.stats();
+    let stats = app.stats();
     assert_eq!(stats.zerion.requests, 1);
     assert!(stats.coinmarketcap.requests <= 1);
 }
@@ -128,45 +128,45 @@ async fn what_was_fetched_in_another_currency_is_converted_into_dollars() {
 /// first one may lack a rate.
 #[tokio::test]
 async fn what_was_fetched_in_euros_is_converted_into_francs() {
-    let world = world().await;
-    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
-    let first = world.get(WALLET, "aggregate?currency=chf").await;
+    let app = app().await;
+    let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
+    let first = app.get(WALLET, "aggregate?currency=chf").await;
     assert_honest(&first);
-    assert_eq!(world.stats().coinmarketcap.requests, 1);
-    let answer = world.get(WALLET, "aggregate?currency=chf").await;
+    assert_eq!(app.stats().coinmarketcap.requests, 1);
+    let answer = app.get(WALLET, "aggregate?currency=chf").await;
     assert_honest(&answer);
-    assert!(world.stats().coinmarketcap.requests <= 2);
+    assert!(app.stats().coinmarketcap.requests <= 2);
     let expected = net_worth(&euros) / EURO * 8049;
     let shown = net_worth(&answer.ok());
     let off = (shown - expected).abs();
     assert!(off <= expected / 1000, "{shown} is not {expected}");
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }
 
 #[tokio::test]
 async fn the_rate_is_shared_for_a_minute() {
-    let world = world().await;
+    let app = app().await;
     for address in [WALLET, OTHER] {
-        world.get(address, "aggregate").await.ok();
+        app.get(address, "aggregate").await.ok();
     }
-    world.get(WALLET, "aggregate?currency=eur").await.ok();
-    let requests = world.stats().coinmarketcap.requests;
-    world.advance(30);
-    let process = world.process(Scope::Aggregate);
+    app.get(WALLET, "aggregate?currency=eur").await.ok();
+    let requests = app.stats().coinmarketcap.requests;
+    app.advance(30);
+    let process = app.process(Scope::Aggregate);
     let answer = get(&process, OTHER, "aggregate?currency=eur").await;
     let dollars = get(&process, OTHER, "aggregate").await.ok();
     assert_converted(&dollars, &answer.ok());
     assert_honest(&answer);
-    assert_eq!(world.stats().coinmarketcap.requests, requests);
+    assert_eq!(app.stats().coinmarketcap.requests, requests);
     assert!(requests <= 1);
 }
 
 #[tokio::test]
 async fn without_a_rate_an_answer_says_so() {
-    let world = world().await;
-    world.get(WALLET, "aggregate").await.ok();
-    fail(&world, Upstream::CoinMarketCap);
-    let answer = world.get(WALLET, "aggregate?currency=eur").await;
+    let app = app().await;
+    app.get(WALLET, "aggregate").await.ok();
+    fail(&app, Upstream::CoinMarketCap);
+    let answer = app.get(WALLET, "aggregate?currency=eur").await;
     let body = answer.ok();
     let reasons: BTreeSet<&str> = positions(&body)
         .iter()
@@ -183,26 +183,26 @@ async fn without_a_rate_an_answer_says_so() {
     assert_eq!(body["coverage"]["complete"], false);
     assert!(max_age(&answer) <= 5);
     // As soon as there is one, it is used.
-    world.fakes().set_fault(Upstream::CoinMarketCap, None);
-    world.advance(31);
-    let dollars = world.get(WALLET, "aggregate").await.ok();
-    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
+    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.advance(31);
+    let dollars = app.get(WALLET, "aggregate").await.ok();
+    let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
     assert_converted(&dollars, &euros);
 }
 
 #[tokio::test]
 async fn an_expired_rate_is_used_and_marked_within_its_limit() {
-    let world = World::with(&[("STRUCTURE_TTL_SECONDS", "3600")]).await;
-    quote_dollars(&world);
+    let app = TestApp::with(&[("STRUCTURE_TTL_SECONDS", "3600")]).await;
+    quote_dollars(&app);
     let held = (1..=3).map(only_zerion).collect();
-    world.fakes().set_wallet(WALLET, held);
-    let dollars = world.get(WALLET, "aggregate").await.ok();
-    let euros = world.get(WALLET, "aggregate?currency=eur").await.ok();
+    app.fakes().set_wallet(WALLET, held);
+    let dollars = app.get(WALLET, "aggregate").await.ok();
+    let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
     assert_converted(&dollars, &euros);
-    fail(&world, Upstream::CoinMarketCap);
+    fail(&app, Upstream::CoinMarketCap);
     for seconds in [61, 120, 600] {
-        world.advance(seconds);
-        let process = world.process(Scope::Aggregate);
+        app.advance(seconds);
+        let process = app.process(Scope::Aggregate);
         let answer = get(&process, WALLET, "aggregate?currency=eur").await;
         let euros = answer.ok();
         assert_honest(&answer);
@@ -210,8 +210,8 @@ async fn an_expired_rate_is_used_and_marked_within_its_limit() {
         assert_eq!(euros["prices"]["stale"], true);
     }
     // A minute and fifteen more are over.
-    world.advance(300);
-    let process = world.process(Scope::Aggregate);
+    app.advance(300);
+    let process = app.process(Scope::Aggregate);
     let answer = get(&process, WALLET, "aggregate?currency=eur").await;
     let body = answer.ok();
     assert_honest(&answer);
@@ -236,20 +236,20 @@ async fn an_answer_without_a_known_value_is_never_complete() {
                 ("nobody, later", false, false, 700),
                 ("nobody, much later", false, false, 1400),
             ] {
-                let world = World::listing([1, 2], &[("PRICE_FALLBACK", "none")]).await;
-                quote_dollars(&world);
+                let app = TestApp::listing([1, 2], &[("PRICE_FALLBACK", "none")]).await;
+                quote_dollars(&app);
                 let held = (1..=4).map(rows::token).collect();
-                world.fakes().set_wallet(WALLET, held);
+                app.fakes().set_wallet(WALLET, held);
                 let query = |currency| format!("aggregate?currency={currency}");
-                world.get(WALLET, &query(first)).await.ok();
-                world.advance(seconds);
+                app.get(WALLET, &query(first)).await.ok();
+                app.advance(seconds);
                 if !coinmarketcap {
-                    fail(&world, Upstream::CoinMarketCap);
+                    fail(&app, Upstream::CoinMarketCap);
                 }
                 if !zerion {
-                    fail(&world, Upstream::Zerion);
+                    fail(&app, Upstream::Zerion);
                 }
-                let answer = world.get(WALLET, &query(then)).await;
+                let answer = app.get(WALLET, &query(then)).await;
                 // A refusal is honest as well.
                 if answer.status != 200 {
                     assert_eq!(answer.status, 503, "{name}, {first}, {then}");
@@ -271,9 +271,9 @@ async fn an_answer_without_a_known_value_is_never_complete() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-async fn cost(service: &Service, world: &World, currency: &str) -> UsageTotals {
+async fn cost(service: &Service, app: &TestApp, currency: &str) -> UsageTotals {
     let request = Request {
-        deadline: world.now().plus(Duration::from_secs(20)),
+        deadline: app.now().plus(Duration::from_secs(20)),
         ..Request::default()
     };
     let address = Address::parse(WALLET).expect("an address");
@@ -287,25 +287,25 @@ async fn cost(service: &Service, world: &World, currency: &str) -> UsageTotals {
 /// Prices in other currencies are not read where they are not needed.
 #[tokio::test]
 async fn other_currencies_cost_a_fresh_answer_nothing() {
-    let world = World::listing(1..=300, &[]).await;
-    quote_dollars(&world);
+    let app = TestApp::listing(1..=300, &[]).await;
+    quote_dollars(&app);
     let held = (1..=300).map(rows::token).collect();
-    world.fakes().set_wallet(WALLET, held);
-    let process = || app::service(world.config(), world.clock.clone()).expect("a service");
-    cost(&process(), &world, "usd").await;
-    let before = cost(&process(), &world, "usd").await;
+    app.fakes().set_wallet(WALLET, held);
+    let process = || app::service(app.config(), app.clock.clone()).expect("a service");
+    cost(&process(), &app, "usd").await;
+    let before = cost(&process(), &app, "usd").await;
     for currency in CURRENCIES {
         let service = process();
-        cost(&service, &world, currency).await;
-        let again = cost(&process(), &world, currency).await;
+        cost(&service, &app, currency).await;
+        let again = cost(&process(), &app, currency).await;
         assert_eq!(again.upstream_calls, 0, "{currency}");
     }
-    let after = cost(&process(), &world, "usd").await;
+    let after = cost(&process(), &app, "usd").await;
     println!(
         "a fresh answer, 300 tokens: {} RRU, after 16 currencies {} RRU; {} round trips",
         before.read_units, after.read_units, after.round_trips
     );
     assert_eq!((after.round_trips, after.upstream_calls), (1, 0));
     assert_eq!(after.read_units.to_string(), before.read_units.to_string());
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }

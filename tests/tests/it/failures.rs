@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::{Json, Router, extract::Request, routing::get};
 use portfolio_local::fakes::{Coin, Fault, Upstream};
-use portfolio_tests::{World, positions, rows, sample};
+use portfolio_tests::{TestApp, positions, rows, sample, server::serve};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 
@@ -26,29 +25,29 @@ async fn a_failure_is_never_an_empty_wallet() {
         (200, Some("<html>busy</html>"), 502, "upstream_error"),
         (200, Some(""), 502, "upstream_error"),
     ] {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         let fault = Fault {
             body: body.map(str::to_owned),
             ..Fault::status(status)
         };
-        world.fakes().set_fault(Upstream::Zerion, Some(fault));
-        let answer = world.get(sample("small"), "aggregate").await;
+        app.fakes().set_fault(Upstream::Zerion, Some(fault));
+        let answer = app.get(sample("small"), "aggregate").await;
         assert_eq!(answer.status, expected, "{status} {body:?}");
         assert_eq!(answer.json()["code"], code);
         let waits = matches!(expected, 429 | 503);
         assert_eq!(!answer.header("retry-after").is_empty(), waits, "{status}");
         // Nothing of it is kept for longer than a moment.
-        world.fakes().set_fault(Upstream::Zerion, None);
-        world.advance(31);
-        let body = world.get(sample("small"), "aggregate").await.ok();
+        app.fakes().set_fault(Upstream::Zerion, None);
+        app.advance(31);
+        let body = app.get(sample("small"), "aggregate").await.ok();
         assert!(positions(&body).len() > 5);
     }
 }
 
 #[tokio::test]
 async fn untrackable_wallets_are_told_apart() {
-    let world = World::new().await;
-    let answer = world
+    let app = TestApp::new().await;
+    let answer = app
         .get("0x000000000000000000000000000000000000dead", "aggregate")
         .await;
     assert_eq!(answer.status, 422);
@@ -57,14 +56,13 @@ async fn untrackable_wallets_are_told_apart() {
 
 #[tokio::test]
 async fn old_holdings_stand_in_for_a_failing_provider() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let before = world.get(farmer, "aggregate").await.ok();
-    world
-        .fakes()
+    let before = app.get(farmer, "aggregate").await.ok();
+    app.fakes()
         .set_fault(Upstream::Zerion, Some(Fault::status(500)));
-    world.advance(320);
-    let answer = world.get(farmer, "aggregate").await;
+    app.advance(320);
+    let answer = app.get(farmer, "aggregate").await;
     assert!(
         answer
             .header("cache-status")
@@ -81,20 +79,19 @@ async fn old_holdings_stand_in_for_a_failing_provider() {
     assert_eq!(positions(&after).len(), positions(&before).len());
 
     // Past the limit there is no answer.
-    world.advance(86_400);
-    assert_eq!(world.get(farmer, "aggregate").await.status, 503);
+    app.advance(86_400);
+    assert_eq!(app.get(farmer, "aggregate").await.status, 503);
 }
 
 #[tokio::test]
 async fn old_prices_stand_in_for_a_failing_source() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let small = sample("small");
-    let before = world.get(small, "wallet").await.ok();
-    world
-        .fakes()
+    let before = app.get(small, "wallet").await.ok();
+    app.fakes()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
-    world.advance(90);
-    let answer = world.get(small, "wallet").await;
+    app.advance(90);
+    let answer = app.get(small, "wallet").await;
     assert!(
         answer
             .header("cache-status")
@@ -108,13 +105,13 @@ async fn old_prices_stand_in_for_a_failing_source() {
 
 #[tokio::test]
 async fn prices_past_their_limit_are_null_with_a_reason() {
-    let world = World::with(&[("STRUCTURE_TTL_SECONDS", "100000")]).await;
+    let app = TestApp::with(&[("STRUCTURE_TTL_SECONDS", "100000")]).await;
     let small = sample("small");
-    let before = world.get(small, "wallet").await.ok();
+    let before = app.get(small, "wallet").await.ok();
     // Ether alone keeps an old price: CoinMarketCap answers, but not for it.
-    world.fakes().remove_coin(1027);
-    world.advance(961);
-    let body = world.get(small, "wallet").await.ok();
+    app.fakes().remove_coin(1027);
+    app.advance(961);
+    let body = app.get(small, "wallet").await.ok();
     let ether: Vec<_> = positions(&body)
         .into_iter()
         .filter(|one| one["token"]["symbol"] == "ETH")
@@ -131,74 +128,69 @@ async fn prices_past_their_limit_are_null_with_a_reason() {
 
 #[tokio::test]
 async fn a_wallet_without_any_price_is_a_problem_not_worth_nothing() {
-    let world = World::with(&[
+    let app = TestApp::with(&[
         ("STRUCTURE_TTL_SECONDS", "100000"),
         ("PRICE_FALLBACK", "none"),
     ])
     .await;
     let small = sample("small");
-    world.get(small, "wallet").await.ok();
-    world
-        .fakes()
+    app.get(small, "wallet").await.ok();
+    app.fakes()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
     // In a currency that it was never asked for.
-    let answer = world.get(small, "wallet?currency=eur").await;
+    let answer = app.get(small, "wallet?currency=eur").await;
     assert_eq!(
         (answer.status, &answer.json()["code"]),
         (503, &json!("upstream_unavailable"))
     );
     // Past the limit of the old prices.
-    world.advance(961);
-    assert_eq!(world.get(small, "wallet").await.status, 503);
-    world.fakes().set_fault(Upstream::CoinMarketCap, None);
-    world.get(small, "wallet?currency=eur").await.ok();
+    app.advance(961);
+    assert_eq!(app.get(small, "wallet").await.status, 503);
+    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.get(small, "wallet?currency=eur").await.ok();
 }
 
 #[tokio::test]
 async fn one_price_is_enough_for_an_answer() {
-    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     let listed = rows::row(rows::Row {
         id: "listed".to_owned(),
         contract: "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2".to_owned(),
         price: json!(null),
         ..rows::Row::default()
     });
-    world
-        .fakes()
-        .set_wallet(WALLET, vec![listed, rows::token(1)]);
-    let before = world.get(WALLET, "wallet").await.ok();
-    world
-        .fakes()
+    app.fakes().set_wallet(WALLET, vec![listed, rows::token(1)]);
+    let before = app.get(WALLET, "wallet").await.ok();
+    app.fakes()
         .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
-    world.advance(61);
-    let after = world.get(WALLET, "wallet").await.ok();
+    app.advance(61);
+    let after = app.get(WALLET, "wallet").await.ok();
     assert_eq!(after["totals"], before["totals"]);
     assert_eq!(after["prices"]["stale"], true);
 }
 
 #[tokio::test]
 async fn unlisted_tokens_keep_their_price_as_long_as_the_holdings() {
-    let world = World::with(&[("PRICE_STALE_SECONDS", "0"), ("PRICE_FALLBACK", "none")]).await;
-    world
-        .fakes()
+    let app = TestApp::with(&[("PRICE_STALE_SECONDS", "0"), ("PRICE_FALLBACK", "none")]).await;
+    app.fakes()
         .set_wallet(WALLET, vec![rows::token(1), rows::token(2)]);
-    let before = world.get(WALLET, "wallet").await.ok();
-    world.advance(290);
-    let after = world.get(WALLET, "wallet").await.ok();
+    let before = app.get(WALLET, "wallet").await.ok();
+    app.advance(290);
+    let after = app.get(WALLET, "wallet").await.ok();
     assert_eq!(before["totals"], after["totals"]);
     assert_eq!(after["prices"]["stale"], false);
 }
 
 #[tokio::test]
 async fn quotes_of_long_ago_are_not_taken_for_prices() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let small = sample("small");
-    let before = world.get(small, "wallet").await.ok();
+    let before = app.get(small, "wallet").await.ok();
     let mut coin = Coin::new(1027, "Ethereum", "ETH", 12.0);
     coin.last_updated = Some("2024-01-01T00:00:00.000Z".to_owned());
-    world.fakes().set_coin(coin);
-    world.advance(61);
-    let after = world.get(small, "wallet").await.ok();
+    app.fakes().set_coin(coin);
+    app.advance(61);
+    let after = app.get(small, "wallet").await.ok();
     let ether = |body: &serde_json::Value| {
         let all = positions(body);
         let found = all.iter().find(|one| one["token"]["symbol"] == "ETH");
@@ -209,7 +201,7 @@ async fn quotes_of_long_ago_are_not_taken_for_prices() {
 
 #[tokio::test]
 async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut loan = rows::row(rows::Row {
         kind: json!("loan"),
         price: json!(null),
@@ -221,8 +213,8 @@ async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
         .as_array_mut()
         .expect("a list")
         .push(json!(null));
-    world.fakes().set_wallet(WALLET, vec![loan.clone()]);
-    let body = world.get(WALLET, "defi").await.ok();
+    app.fakes().set_wallet(WALLET, vec![loan.clone()]);
+    let body = app.get(WALLET, "defi").await.ok();
     assert_eq!(body["totals"]["debt"], "500");
     assert_eq!(body["totals"]["net_worth"], "-500");
     assert_eq!(positions(&body)[0]["token"]["address"], rows::contract(1));
@@ -235,8 +227,8 @@ async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
         body: Some(body),
         ..Fault::status(200)
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(answered));
-    let answer = world.get(other, "defi").await;
+    app.fakes().set_fault(Upstream::Zerion, Some(answered));
+    let answer = app.get(other, "defi").await;
     assert!(
         answer
             .header("cache-control")
@@ -265,22 +257,20 @@ async fn further_pages_are_followed_on_the_same_host_only() {
         let number = if query.contains("after") { 2 } else { 1 };
         Json(json!({"links": {"self": "", "next": next}, "data": [rows::token(number)]}))
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
     let router = Router::new().route("/v1/wallets/{address}/positions/", pages);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let url = format!("http://{}", serve(router).await);
 
-    let world = World::with(&[("ZERION_BASE_URL", &url), ("ZERION_API_KEY", "zk_test")]).await;
-    let body = world.get(WALLET, "wallet").await.ok();
+    let app = TestApp::with(&[("ZERION_BASE_URL", &url), ("ZERION_API_KEY", "zk_test")]).await;
+    let body = app.get(WALLET, "wallet").await.ok();
     assert_eq!(positions(&body).len(), 2);
     assert_eq!(body["coverage"]["complete"], true);
-    world.get(WALLET, "wallet").await.ok();
+    app.get(WALLET, "wallet").await.ok();
     assert_eq!(hits.lock().unwrap().len(), 2);
 
     // A page on another host is not fetched: the key would go with it. What is
     // there is shown, marked, and not kept.
     let other = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
-    let answer = world.get(other, "wallet").await;
+    let answer = app.get(other, "wallet").await;
     assert!(
         answer
             .header("cache-control")
@@ -293,7 +283,7 @@ async fn further_pages_are_followed_on_the_same_host_only() {
         "fetched_incompletely"
     );
     let count = hits.lock().unwrap().len();
-    world.get(other, "wallet").await.ok();
+    app.get(other, "wallet").await.ok();
     assert_eq!(hits.lock().unwrap().len(), count + 3);
     assert!(
         hits.lock()
@@ -305,8 +295,8 @@ async fn further_pages_are_followed_on_the_same_host_only() {
 
 #[tokio::test]
 async fn without_the_cache_requests_are_still_answered() {
-    let world = World::with(&[("TABLE_NAME", "another-table")]).await;
-    let table = world.dynamodb();
+    let app = TestApp::with(&[("TABLE_NAME", "another-table")]).await;
+    let table = app.dynamodb();
     table
         .client()
         .delete_table()
@@ -314,7 +304,7 @@ async fn without_the_cache_requests_are_still_answered() {
         .send()
         .await
         .unwrap();
-    let answer = world.get(sample("small"), "aggregate").await;
+    let answer = app.get(sample("small"), "aggregate").await;
     assert!(
         answer
             .header("cache-status")

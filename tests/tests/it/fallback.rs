@@ -1,7 +1,7 @@
 //! Prices of tokens that CoinMarketCap does not list.
 
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{World, positions, rows, sample};
+use portfolio_tests::{TestApp, positions, rows, sample};
 use serde_json::Value;
 
 fn token<'b>(body: &'b Value, symbol: &str) -> &'b Value {
@@ -13,20 +13,20 @@ fn token<'b>(body: &'b Value, symbol: &str) -> &'b Value {
 
 #[tokio::test]
 async fn unlisted_tokens_are_priced_by_the_fallback() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    let before = world.get(farmer, "aggregate").await.ok();
+    let before = app.get(farmer, "aggregate").await.ok();
     assert!(token(&before, "3Crv")["price"].is_null());
     // The structure brought prices: nobody else is asked.
-    assert_eq!(world.stats().defillama.requests, 0);
+    assert_eq!(app.stats().defillama.requests, 0);
 
-    world.advance(61);
-    let after = world.get(farmer, "aggregate").await.ok();
+    app.advance(61);
+    let after = app.get(farmer, "aggregate").await.ok();
     let priced = token(&after, "3Crv");
     assert_eq!(priced["price"]["source"], "defillama");
     assert!(!priced["value"].is_null());
     assert_eq!(token(&after, "cUSDTv3")["unpriced_reason"], "no_price");
-    let stats = world.stats();
+    let stats = app.stats();
     assert_eq!(
         (stats.coinmarketcap.requests, stats.defillama.requests),
         (1, 1)
@@ -34,42 +34,41 @@ async fn unlisted_tokens_are_priced_by_the_fallback() {
     assert!(stats.defillama.keys >= 2);
 
     // What nobody knows is not asked for again with every refresh.
-    world.get(farmer, "aggregate").await.ok();
-    assert_eq!(world.stats().defillama.requests, 1);
-    world.advance(61);
-    world.get(farmer, "aggregate").await.ok();
-    assert_eq!(world.stats().defillama.requests, 1);
+    app.get(farmer, "aggregate").await.ok();
+    assert_eq!(app.stats().defillama.requests, 1);
+    app.advance(61);
+    app.get(farmer, "aggregate").await.ok();
+    assert_eq!(app.stats().defillama.requests, 1);
     // What it does know lives five minutes.
-    world.advance(240);
-    world.get(farmer, "aggregate").await.ok();
-    world.advance(61);
-    world.get(farmer, "aggregate").await.ok();
-    let again = world.stats().defillama;
+    app.advance(240);
+    app.get(farmer, "aggregate").await.ok();
+    app.advance(61);
+    app.get(farmer, "aggregate").await.ok();
+    let again = app.stats().defillama;
     assert_eq!(again.requests, 2);
     assert!(again.last_keys.len() < usize::try_from(stats.defillama.keys).unwrap());
 }
 
 #[tokio::test]
 async fn the_fallback_can_be_turned_off() {
-    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     let farmer = sample("farmer");
-    world.get(farmer, "aggregate").await.ok();
-    world.advance(61);
-    let body = world.get(farmer, "aggregate").await.ok();
+    app.get(farmer, "aggregate").await.ok();
+    app.advance(61);
+    let body = app.get(farmer, "aggregate").await.ok();
     assert!(token(&body, "3Crv")["price"].is_null());
-    assert_eq!(world.stats().defillama.requests, 0);
+    assert_eq!(app.stats().defillama.requests, 0);
 }
 
 #[tokio::test]
 async fn a_failing_fallback_costs_nothing_else() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    world.get(farmer, "aggregate").await.ok();
-    world
-        .fakes()
+    app.get(farmer, "aggregate").await.ok();
+    app.fakes()
         .set_fault(Upstream::DefiLlama, Some(Fault::status(502)));
-    world.advance(61);
-    let answer = world.get(farmer, "aggregate").await;
+    app.advance(61);
+    let answer = app.get(farmer, "aggregate").await;
     assert!(
         answer
             .header("cache-status")
@@ -80,11 +79,11 @@ async fn a_failing_fallback_costs_nothing_else() {
     assert_eq!(token(&body, "ETH")["price"]["source"], "coinmarketcap");
     assert_eq!(body["prices"]["stale"], false);
     // It was tried twice, and is left alone until the prices expire again.
-    world.get(farmer, "aggregate").await.ok();
-    assert_eq!(world.stats().defillama.requests, 2);
-    world.fakes().set_fault(Upstream::DefiLlama, None);
-    world.advance(61);
-    let body = world.get(farmer, "aggregate").await.ok();
+    app.get(farmer, "aggregate").await.ok();
+    assert_eq!(app.stats().defillama.requests, 2);
+    app.fakes().set_fault(Upstream::DefiLlama, None);
+    app.advance(61);
+    let body = app.get(farmer, "aggregate").await.ok();
     assert_eq!(token(&body, "3Crv")["price"]["source"], "defillama");
 }
 
@@ -98,23 +97,23 @@ async fn spam_is_not_asked_for() {
     };
     let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     for (tokens, keys) in [(100, 100), (101, 0)] {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         let held = (1..=tokens).map(spam).collect();
-        world.fakes().set_wallet(wallet, held);
-        world.get(wallet, "wallet").await.ok();
-        world.advance(61);
-        world.get(wallet, "wallet").await.ok();
-        assert_eq!(world.stats().defillama.keys, keys);
+        app.fakes().set_wallet(wallet, held);
+        app.get(wallet, "wallet").await.ok();
+        app.advance(61);
+        app.get(wallet, "wallet").await.ok();
+        assert_eq!(app.stats().defillama.keys, keys);
     }
 }
 
 #[tokio::test]
 async fn wallets_share_the_fallbacks_prices() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let farmer = sample("farmer");
-    world.get(farmer, "aggregate").await.ok();
-    world.advance(61);
-    let body = world.get(farmer, "aggregate").await.ok();
+    app.get(farmer, "aggregate").await.ok();
+    app.advance(61);
+    let body = app.get(farmer, "aggregate").await.ok();
     let shared = token(&body, "3Crv");
     let other = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     let contract = shared["token"]["address"].as_str().expect("a contract");
@@ -124,32 +123,32 @@ async fn wallets_share_the_fallbacks_prices() {
         price: serde_json::Value::Null,
         ..rows::Row::default()
     });
-    world.fakes().set_wallet(other, vec![row]);
-    world.get(other, "wallet").await.ok();
+    app.fakes().set_wallet(other, vec![row]);
+    app.get(other, "wallet").await.ok();
     // Its own price is not looked for before the minute is over: by then the
     // book's has expired as well, unless the first wallet renewed it.
-    world.advance(51);
-    world.get(farmer, "aggregate").await.ok();
-    world.advance(10);
-    world.get(farmer, "aggregate").await.ok();
-    let requests = world.stats().defillama.requests;
-    let body = world.get(other, "wallet").await.ok();
+    app.advance(51);
+    app.get(farmer, "aggregate").await.ok();
+    app.advance(10);
+    app.get(farmer, "aggregate").await.ok();
+    let requests = app.stats().defillama.requests;
+    let body = app.get(other, "wallet").await.ok();
     assert_eq!(token(&body, "3Crv")["price"]["source"], "defillama");
-    assert_eq!(world.stats().defillama.requests, requests);
+    assert_eq!(app.stats().defillama.requests, requests);
 }
 
 #[tokio::test]
 async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
-    let world = World::with(&[("STRUCTURE_TTL_SECONDS", "600")]).await;
+    let app = TestApp::with(&[("STRUCTURE_TTL_SECONDS", "600")]).await;
     let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
-    world.fakes().set_wallet(wallet, vec![rows::token(1)]);
-    let before = world.get(wallet, "wallet").await.ok();
-    world.advance(61);
-    world.get(wallet, "wallet").await.ok();
-    assert_eq!(world.stats().defillama.requests, 0);
-    world.advance(240);
-    let after = world.get(wallet, "wallet").await.ok();
-    let stats = world.stats();
+    app.fakes().set_wallet(wallet, vec![rows::token(1)]);
+    let before = app.get(wallet, "wallet").await.ok();
+    app.advance(61);
+    app.get(wallet, "wallet").await.ok();
+    assert_eq!(app.stats().defillama.requests, 0);
+    app.advance(240);
+    let after = app.get(wallet, "wallet").await.ok();
+    let stats = app.stats();
     assert_eq!(
         (stats.coinmarketcap.requests, stats.defillama.requests),
         (0, 1)
@@ -162,9 +161,9 @@ async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
 
     // The holdings outlive the limit for old prices.
     let down = Some(Fault::status(500));
-    world.fakes().set_fault(Upstream::Zerion, down);
-    world.advance(1300);
-    let late = world.get(wallet, "wallet").await.ok();
+    app.fakes().set_fault(Upstream::Zerion, down);
+    app.advance(1300);
+    let late = app.get(wallet, "wallet").await.ok();
     let position = token(&late, "TK1");
     assert!(position["value"].is_null() && position["price"].is_null());
     assert_eq!(position["unpriced_reason"], "price_too_old");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{Answer, World, positions, sample, table::TableFault};
+use portfolio_tests::{Answer, TestApp, positions, sample, table::TableFault};
 
 /// What is cached when the fault strikes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ const ALL: [Cached; 4] = [
     Cached::OldPrices,
 ];
 
-async fn prepare(world: &World, cached: Cached) {
+async fn prepare(app: &TestApp, cached: Cached) {
     let seconds = match cached {
         Cached::Nothing => return,
         Cached::Everything => 0,
@@ -32,10 +32,10 @@ async fn prepare(world: &World, cached: Cached) {
         Cached::OldPrices => 61,
     };
     for scope in ["aggregate", "aggregate?currency=eur"] {
-        world.get(sample("farmer"), scope).await.ok();
+        app.get(sample("farmer"), scope).await.ok();
     }
-    world.advance(seconds);
-    world.fakes().reset_stats();
+    app.advance(seconds);
+    app.fakes().reset_stats();
 }
 
 const ENDPOINTS: [&str; 3] = ["aggregate", "defi", "wallet"];
@@ -168,13 +168,11 @@ fn faults() -> Vec<(&'static str, Fault)> {
 async fn faults_of_zerion() {
     for (name, fault) in faults() {
         for (cached, endpoint) in cases() {
-            let world = World::with(&timeouts()).await;
-            prepare(&world, cached).await;
-            world
-                .fakes()
-                .set_fault(Upstream::Zerion, Some(fault.clone()));
-            let answer = world.get(sample("farmer"), endpoint).await;
-            let stats = world.stats();
+            let app = TestApp::with(&timeouts()).await;
+            prepare(&app, cached).await;
+            app.fakes().set_fault(Upstream::Zerion, Some(fault.clone()));
+            let answer = app.get(sample("farmer"), endpoint).await;
+            let stats = app.stats();
             print(
                 "zerion",
                 name,
@@ -208,9 +206,9 @@ async fn faults_of_zerion() {
             assert!(stats.zerion.requests <= 2, "{case}");
             assert!(stats.coinmarketcap.requests <= 1, "{case}");
             // Nothing of it is kept: soon all is well again.
-            world.fakes().set_fault(Upstream::Zerion, None);
-            world.advance(61);
-            let well = world.get(sample("farmer"), endpoint).await.ok();
+            app.fakes().set_fault(Upstream::Zerion, None);
+            app.advance(61);
+            let well = app.get(sample("farmer"), endpoint).await.ok();
             assert_eq!(well["structure"]["stale"], false, "{case}");
             assert!(positions(&well).len() > 3, "{case}");
         }
@@ -222,15 +220,13 @@ async fn faults_of_zerion() {
 async fn faults_of_zerion_under_a_stampede() {
     for (name, fault) in faults() {
         for cached in [Cached::Nothing, Cached::Old] {
-            let world = World::with(&timeouts()).await;
-            prepare(&world, cached).await;
-            world
-                .fakes()
-                .set_fault(Upstream::Zerion, Some(fault.clone()));
+            let app = TestApp::with(&timeouts()).await;
+            prepare(&app, cached).await;
+            app.fakes().set_fault(Upstream::Zerion, Some(fault.clone()));
             let requests = (0..15)
-                .map(|number| world.get(sample("farmer"), ENDPOINTS[number % ENDPOINTS.len()]));
+                .map(|number| app.get(sample("farmer"), ENDPOINTS[number % ENDPOINTS.len()]));
             let answers = futures::future::join_all(requests).await;
-            let requests = world.stats().zerion.requests;
+            let requests = app.stats().zerion.requests;
             let statuses: BTreeSet<u16> = answers.iter().map(|answer| answer.status).collect();
             println!("{name:<28} 15 at once, {cached:?}: {statuses:?} {requests}");
             let case = format!("{name} {cached:?}");
@@ -252,12 +248,12 @@ async fn faults_of_zerion_under_a_stampede() {
 async fn faults_of_coinmarketcap() {
     for (name, fault) in faults() {
         for (cached, endpoint) in cases() {
-            let world = World::with(&timeouts()).await;
-            prepare(&world, cached).await;
+            let app = TestApp::with(&timeouts()).await;
+            prepare(&app, cached).await;
             let fault = Some(fault.clone());
-            world.fakes().set_fault(Upstream::CoinMarketCap, fault);
-            let answer = world.get(sample("farmer"), endpoint).await;
-            let stats = world.stats();
+            app.fakes().set_fault(Upstream::CoinMarketCap, fault);
+            let answer = app.get(sample("farmer"), endpoint).await;
+            let stats = app.stats();
             print(
                 "coinmarketcap",
                 name,
@@ -276,9 +272,9 @@ async fn faults_of_coinmarketcap() {
             );
             assert_ne!(body["totals"]["net_worth"], "0", "{case}");
             assert!(stats.coinmarketcap.requests <= 2, "{case}");
-            world.fakes().set_fault(Upstream::CoinMarketCap, None);
-            world.advance(61);
-            let well = world.get(sample("farmer"), endpoint).await.ok();
+            app.fakes().set_fault(Upstream::CoinMarketCap, None);
+            app.advance(61);
+            let well = app.get(sample("farmer"), endpoint).await.ok();
             assert_eq!(well["prices"]["stale"], false, "{case}");
         }
     }
@@ -287,11 +283,11 @@ async fn faults_of_coinmarketcap() {
 #[tokio::test]
 async fn faults_of_defillama() {
     for (name, fault) in faults() {
-        let world = World::with(&timeouts()).await;
-        prepare(&world, Cached::OldPrices).await;
-        world.fakes().set_fault(Upstream::DefiLlama, Some(fault));
-        let answer = world.get(sample("farmer"), "aggregate").await;
-        let stats = world.stats();
+        let app = TestApp::with(&timeouts()).await;
+        prepare(&app, Cached::OldPrices).await;
+        app.fakes().set_fault(Upstream::DefiLlama, Some(fault));
+        let answer = app.get(sample("farmer"), "aggregate").await;
+        let stats = app.stats();
         print(
             "defillama",
             name,
@@ -330,11 +326,11 @@ async fn faults_of_the_table() {
     ] {
         for (cached, endpoint) in cases() {
             let variables = [("DYNAMODB_TIMEOUT_MS", "500")];
-            let (world, table) = World::with_faulty_table(&variables).await;
-            prepare(&world, cached).await;
+            let (app, table) = TestApp::with_faulty_table(&variables).await;
+            prepare(&app, cached).await;
             table.set(Some(fault), operation);
-            let answer = world.get(sample("farmer"), endpoint).await;
-            let stats = world.stats();
+            let answer = app.get(sample("farmer"), endpoint).await;
+            let stats = app.stats();
             let calls = stats.zerion.requests + stats.coinmarketcap.requests;
             print("dynamodb", name, (cached, endpoint), &answer, calls);
             let case = format!("{name} {cached:?} {endpoint}");
@@ -342,7 +338,7 @@ async fn faults_of_the_table() {
             assert!(positions(&body).len() > 3, "{case}");
             assert_ne!(body["totals"]["net_worth"], "0", "{case}");
             // Marked by what is there, whatever the marks say.
-            let now = world.now().to_string();
+            let now = app.now().to_string();
             for level in ["structure", "prices"] {
                 let until = body[level]["fresh_until"].as_str().expect("a time");
                 let old = until <= now.as_str();
@@ -352,10 +348,10 @@ async fn faults_of_the_table() {
             assert!(stats.coinmarketcap.requests <= 1, "{case}");
             // The cache is used again without a restart.
             table.set(None, None);
-            world.advance(61);
-            world.get(sample("farmer"), "aggregate").await.ok();
-            world.fakes().reset_stats();
-            let again = world.get(sample("farmer"), "aggregate").await;
+            app.advance(61);
+            app.get(sample("farmer"), "aggregate").await.ok();
+            app.fakes().reset_stats();
+            let again = app.get(sample("farmer"), "aggregate").await;
             assert!(
                 again
                     .header("cache-status")
@@ -364,7 +360,7 @@ async fn faults_of_the_table() {
                 again.header("cache-status")
             );
             again.ok();
-            assert_eq!(world.stats().zerion.requests, 0, "{case}");
+            assert_eq!(app.stats().zerion.requests, 0, "{case}");
         }
     }
 }

@@ -4,18 +4,18 @@
 use std::time::{Duration, Instant};
 
 use portfolio::{app, cache::Table, config::Config, domain::scope::Scope};
-use portfolio_tests::{World, sample, table::TableFault, tls::TlsFront};
+use portfolio_tests::{TestApp, sample, table::TableFault, tls::TlsFront};
 
 /// The world's configuration with a table elsewhere.
-fn at(world: &World, url: &str) -> Config {
-    let mut config = world.config().clone();
+fn at(app: &TestApp, url: &str) -> Config {
+    let mut config = app.config().clone();
     config.dynamodb_endpoint = Some(url.parse().expect("a URL"));
     config
 }
 
 /// A process as Lambda starts it.
-async fn started(world: &World, config: &Config) -> portfolio::lambda::QueryFunction {
-    let table = Table::connect(config, world.clock.clone());
+async fn started(app: &TestApp, config: &Config) -> portfolio::lambda::QueryFunction {
+    let table = Table::connect(config, app.clock.clone());
     table.open().await;
     app::query_function_on(&table, config, Scope::Aggregate).expect("a function")
 }
@@ -26,16 +26,16 @@ fn with_bundle(path: &str) -> Result<Config, portfolio::config::ConfigError> {
 
 #[tokio::test]
 async fn a_function_starts_without_a_table() {
-    let (world, faulty) = World::with_faulty_table(&[]).await;
+    let (app, faulty) = TestApp::with_faulty_table(&[]).await;
     faulty.set(Some(TableFault::Slow(60_000)), None);
     // Nobody listens at the second one.
     for url in [faulty.url.as_str(), "http://127.0.0.1:9"] {
-        let mut config = at(&world, url);
+        let mut config = at(&app, url);
         config.dynamodb_timeout = Duration::from_millis(300);
         let began = Instant::now();
-        let process = started(&world, &config).await;
+        let process = started(&app, &config).await;
         assert!(began.elapsed() < Duration::from_secs(2), "{url}");
-        let answer = world.get_from(&process, sample("farmer")).await;
+        let answer = app.get_from(&process, sample("farmer")).await;
         assert_eq!(answer.status, 200);
         let status = answer.header("cache-status");
         assert!(status.contains("detail=uncached"), "{status}");
@@ -44,40 +44,43 @@ async fn a_function_starts_without_a_table() {
 
 #[tokio::test]
 async fn the_first_request_reads_over_the_connections_that_are_there() {
-    let (world, faulty) = World::with_faulty_table(&[]).await;
-    world.get(sample("farmer"), "aggregate").await.ok();
-    let front = TlsFront::before(&faulty.url).await;
-    let mut config = at(&world, front.url.as_str());
+    let (app, faulty) = TestApp::with_faulty_table(&[]).await;
+    app.get(sample("farmer"), "aggregate").await.ok();
+    let front = TlsFront::proxying(&faulty.url).await;
+    let mut config = at(&app, front.url.as_str());
     let bundle = front.bundle("");
     let read = with_bundle(bundle.to_str().expect("a path of text"));
     config.ca_bundle = read.expect("certificates").ca_bundle;
     let (before, _) = faulty.counts();
 
-    let process = started(&world, &config).await;
+    let process = started(&app, &config).await;
     let (opened, _) = faulty.counts();
     assert_eq!((opened - before, front.connections()), (2, 2));
-    let fakes = world.stats();
+    let fakes = app.stats();
 
-    let answer = world.get_from(&process, sample("farmer")).await;
+    let answer = app.get_from(&process, sample("farmer")).await;
     let status = answer.header("cache-status");
     assert!(status.starts_with("structure; hit"), "{status}");
     let (answered, _) = faulty.counts();
     assert_eq!((answered - opened, front.connections()), (2, 2));
-    assert_eq!(world.stats().zerion.requests, fakes.zerion.requests);
+    assert_eq!(app.stats().zerion.requests, fakes.zerion.requests);
     std::fs::remove_file(bundle).expect("a file");
 }
 
 #[tokio::test]
 async fn a_certificate_of_nobody_known_is_refused() {
-    let world = World::new().await;
-    let table = world.config().dynamodb_endpoint.as_ref().expect("a table");
-    let (front, other) = (TlsFront::before(table).await, TlsFront::before(table).await);
+    let app = TestApp::new().await;
+    let table = app.config().dynamodb_endpoint.as_ref().expect("a table");
+    let (front, other) = (
+        TlsFront::proxying(table).await,
+        TlsFront::proxying(table).await,
+    );
     let bundle = other.bundle("");
     let read = with_bundle(bundle.to_str().expect("a path of text"));
-    let mut config = at(&world, front.url.as_str());
+    let mut config = at(&app, front.url.as_str());
     config.ca_bundle = read.expect("certificates").ca_bundle;
-    let process = started(&world, &config).await;
-    let answer = world.get_from(&process, sample("farmer")).await;
+    let process = started(&app, &config).await;
+    let answer = app.get_from(&process, sample("farmer")).await;
     let status = answer.header("cache-status");
     assert!(status.contains("detail=uncached"), "{status}");
     std::fs::remove_file(bundle).expect("a file");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portfolio::domain::scope::Scope;
-use portfolio_tests::{World, by_id, get, lagging::LaggingTable, rows, units};
+use portfolio_tests::{TestApp, by_id, get, lagging::LaggingTable, rows, units};
 use serde_json::Value;
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -35,11 +35,11 @@ fn shown(body: &Value) -> Prices {
         .collect()
 }
 
-fn set(world: &World, held: &[(u32, u32)]) -> Prices {
+fn set(app: &TestApp, held: &[(u32, u32)]) -> Prices {
     let rows = held
         .iter()
         .map(|(number, dollars)| priced(*number, *dollars));
-    world.fakes().set_wallet(WALLET, rows.collect());
+    app.fakes().set_wallet(WALLET, rows.collect());
     let shown = |(number, dollars): &(u32, u32)| {
         (
             *number,
@@ -49,32 +49,32 @@ fn set(world: &World, held: &[(u32, u32)]) -> Prices {
     held.iter().map(shown).collect()
 }
 
-async fn world() -> (World, LaggingTable) {
-    World::with_lagging_table(&[("PRICE_FALLBACK", "none")]).await
+async fn app() -> (TestApp, LaggingTable) {
+    TestApp::with_lagging_table(&[("PRICE_FALLBACK", "none")]).await
 }
 
 #[tokio::test]
 async fn what_was_forgotten_is_not_answered_from_a_lagging_replica() {
     for (other, name) in [(false, "the same process"), (true, "another process")] {
         for endpoint in ["aggregate", "wallet"] {
-            let (world, table) = world().await;
-            set(&world, &[(1, 10)]);
+            let (app, table) = app().await;
+            set(&app, &[(1, 10)]);
             for _ in 0..2 {
-                world.get(WALLET, endpoint).await.ok();
+                app.get(WALLET, endpoint).await.ok();
             }
             let scope = Scope::parse(endpoint).expect("a scope");
-            let process = world.process(scope);
+            let process = app.process(scope);
             if other {
                 get(&process, WALLET, endpoint).await.ok();
             }
             table.freeze().await;
             let path = format!("/v1/wallets/{WALLET}/cache");
-            assert_eq!(world.request("DELETE", &path, &[]).await.status, 204);
-            let new = set(&world, &[(2, 20), (3, 30)]);
+            assert_eq!(app.request("DELETE", &path, &[]).await.status, 204);
+            let new = set(&app, &[(2, 20), (3, 30)]);
             for _ in 0..2 {
                 let answer = match other {
                     true => get(&process, WALLET, endpoint).await,
-                    false => world.get(WALLET, endpoint).await,
+                    false => app.get(WALLET, endpoint).await,
                 };
                 assert_eq!(shown(&answer.ok()), new, "{name}, {endpoint}");
             }
@@ -85,18 +85,18 @@ async fn what_was_forgotten_is_not_answered_from_a_lagging_replica() {
 /// The replica has never heard of the wallet.
 #[tokio::test]
 async fn a_replica_without_the_wallet_costs_no_fetch() {
-    let (world, table) = world().await;
-    let held = set(&world, &[(1, 10), (2, 20)]);
+    let (app, table) = app().await;
+    let held = set(&app, &[(1, 10), (2, 20)]);
     table.freeze().await;
-    world.get(WALLET, "aggregate").await.ok();
+    app.get(WALLET, "aggregate").await.ok();
     for endpoint in ["aggregate", "wallet", "defi"] {
-        let process = world.process(Scope::parse(endpoint).expect("a scope"));
+        let process = app.process(Scope::parse(endpoint).expect("a scope"));
         let body = get(&process, WALLET, endpoint).await.ok();
         if endpoint != "defi" {
             assert_eq!(shown(&body), held, "{endpoint}");
         }
     }
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }
 
 /// A replica that stands anywhere between the writes of a fetch: another
@@ -119,39 +119,39 @@ async fn holdings_and_prices_of_different_fetches_are_never_mixed() {
     ] {
         for behind in ["P#", "D#", "H", "all"] {
             let case = format!("{name}, a replica without {behind}");
-            let (world, table) = world().await;
+            let (app, table) = app().await;
             let mut whole = Vec::new();
             if !before.is_empty() {
-                set(&world, &before);
-                whole.push(told(&world.get(WALLET, "aggregate").await.ok()));
-                world.advance(301);
+                set(&app, &before);
+                whole.push(told(&app.get(WALLET, "aggregate").await.ok()));
+                app.advance(301);
             }
             match behind {
                 "all" => table.freeze().await,
                 prefix => table.freeze_before(prefix),
             }
-            let new = set(&world, &after);
-            whole.push(told(&world.get(WALLET, "aggregate").await.ok()));
+            let new = set(&app, &after);
+            whole.push(told(&app.get(WALLET, "aggregate").await.ok()));
             assert_eq!(whole.last().map(|it| &it.1), Some(&new));
             if !table.is_frozen() {
                 // Nothing was written under that name.
                 table.freeze().await;
             }
             for seconds in [0, 1, 10] {
-                world.advance(seconds);
-                let process = world.process(Scope::Aggregate);
+                app.advance(seconds);
+                let process = app.process(Scope::Aggregate);
                 let seen = told(&get(&process, WALLET, "aggregate").await.ok());
                 if !whole.contains(&seen) {
                     wrong.push(format!("{case}, {seconds} s later: {seen:?}"));
                 }
             }
-            let requests = world.stats().zerion.requests;
+            let requests = app.stats().zerion.requests;
             if requests != whole.len() as u64 {
                 wrong.push(format!("{case}: {requests} requests"));
             }
             // It is right again when the replica has caught up.
             table.thaw();
-            let process = world.process(Scope::Aggregate);
+            let process = app.process(Scope::Aggregate);
             let body = get(&process, WALLET, "aggregate").await.ok();
             assert_eq!(shown(&body), new, "{case}");
         }
@@ -169,29 +169,29 @@ fn told(body: &Value) -> (String, Prices) {
 /// that does not see it yet, and newer prices do not give way to older ones.
 #[tokio::test]
 async fn refreshed_prices_do_not_give_way_to_those_of_a_lagging_replica() {
-    let (world, table) = World::with_lagging_table(&[("PRICE_FALLBACK", "none")]).await;
-    world.list(1..=3).await;
+    let (app, table) = TestApp::with_lagging_table(&[("PRICE_FALLBACK", "none")]).await;
+    app.list(1..=3).await;
     let held = (1..=3).map(rows::token).collect();
-    world.fakes().set_wallet(WALLET, held);
-    world.get(WALLET, "aggregate").await.ok();
-    world.advance(61);
+    app.fakes().set_wallet(WALLET, held);
+    app.get(WALLET, "aggregate").await.ok();
+    app.advance(61);
     table.freeze().await;
     for number in 1..=3 {
         let dollars = f64::from(number * 2);
-        world.fakes().set_price(900_000 + number, dollars);
+        app.fakes().set_price(900_000 + number, dollars);
     }
-    let new = world.get(WALLET, "aggregate").await.ok();
-    let requests = world.stats().coinmarketcap.requests;
+    let new = app.get(WALLET, "aggregate").await.ok();
+    let requests = app.stats().coinmarketcap.requests;
     assert_eq!(requests, 1);
-    let process = world.process(Scope::Aggregate);
+    let process = app.process(Scope::Aggregate);
     let answer = get(&process, WALLET, "aggregate").await;
     let seen = shown(&answer.ok());
     assert!(seen.values().all(Option::is_some));
     let stale = answer.json()["prices"]["stale"] == true;
     assert!(stale || seen == shown(&new), "{seen:?}");
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
     table.thaw();
-    let process = world.process(Scope::Aggregate);
+    let process = app.process(Scope::Aggregate);
     let body = get(&process, WALLET, "aggregate").await.ok();
     assert_eq!(shown(&body), shown(&new));
 }

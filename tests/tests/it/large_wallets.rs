@@ -7,37 +7,34 @@ use std::{
 
 use portfolio::domain::scope::Scope;
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{World, get, positions, random::Random, rows, units};
+use portfolio_tests::{TestApp, get, positions, random::Random, rows, units};
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 /// The provider's answers end here.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// A world in which Zerion answers `body`; nobody else knows the tokens.
-async fn world(body: String) -> World {
+/// An app in which Zerion answers `body`; nobody else knows the tokens.
+async fn app(body: String) -> TestApp {
     assert!(body.len() < MAX_BODY, "{} bytes", body.len());
     let variables = [
         ("PRICE_FALLBACK", "none"),
         ("REQUEST_DEADLINE_MS", "120000"),
     ];
-    let world = World::with(&variables).await;
+    let app = TestApp::with(&variables).await;
     let fault = Fault {
         body: Some(body),
         ..Fault::status(200)
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(fault));
-    world
+    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app
 }
 
 /// Pages through a wallet of `count` positions, every page from another
 /// process than the one before.
 async fn page_through(count: usize) {
     let rows = u32::try_from(count).expect("a count");
-    let world = world(rows::body(rows)).await;
-    let processes = [
-        world.process(Scope::Aggregate),
-        world.process(Scope::Aggregate),
-    ];
+    let app = app(rows::body(rows)).await;
+    let processes = [app.process(Scope::Aggregate), app.process(Scope::Aggregate)];
     let (mut seen, mut cursor) = (HashSet::new(), String::new());
     let (mut sum, mut pages) = (0, 0);
     let (mut totals, mut times) = (None, Vec::new());
@@ -48,7 +45,7 @@ async fn page_through(count: usize) {
         times.push(started.elapsed());
         pages += 1;
         let body = answer.ok();
-        let requests = world.stats().zerion.requests;
+        let requests = app.stats().zerion.requests;
         assert_eq!(requests, 1, "page {pages} fetched again");
         assert_eq!(body["prices"]["unpriced"], 0, "page {pages}");
         assert!(answer.bytes.len() <= 5_000_000);
@@ -96,15 +93,15 @@ async fn a_wallet_beyond_four_megabytes_is_answered_uncached() {
         rows::slim(number, &name)
     };
     let rows: Vec<String> = (1..=COUNT).map(&mut row).collect();
-    let world = world(format!("{{\"links\":{{}},\"data\":[{}]}}", rows.join(","))).await;
+    let app = app(format!("{{\"links\":{{}},\"data\":[{}]}}", rows.join(","))).await;
     for requests in [1, 2] {
-        let answer = world.get(WALLET, "aggregate?limit=3").await;
+        let answer = app.get(WALLET, "aggregate?limit=3").await;
         let body = answer.ok();
         let status = answer.header("cache-status");
         assert!(status.contains("detail=uncached"), "{status}");
         assert_eq!(body["page"]["total"], COUNT);
         assert_eq!(positions(&body).len(), 3);
         assert!(!body["page"]["next"].is_null());
-        assert_eq!(world.stats().zerion.requests, requests);
+        assert_eq!(app.stats().zerion.requests, requests);
     }
 }

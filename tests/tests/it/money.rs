@@ -1,6 +1,6 @@
 //! What answers say about money.
 
-use portfolio_tests::{World, positions, rows, sample, sum, units};
+use portfolio_tests::{TestApp, positions, rows, sample, sum, units};
 use serde_json::{Value, json};
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -31,8 +31,8 @@ fn assert_totals(body: &Value) {
 
 #[tokio::test]
 async fn the_farmers_totals_add_up_to_the_last_digit() {
-    let world = World::new().await;
-    let body = world.get(sample("farmer"), "aggregate").await.ok();
+    let app = TestApp::new().await;
+    let body = app.get(sample("farmer"), "aggregate").await.ok();
     assert_totals(&body);
     let totals = &body["totals"];
     let (assets, debt) = summed(&body);
@@ -66,8 +66,8 @@ async fn the_farmers_totals_add_up_to_the_last_digit() {
 
 #[tokio::test]
 async fn legs_of_a_pool_stand_in_one_group() {
-    let world = World::new().await;
-    let body = world.get(sample("farmer"), "defi").await.ok();
+    let app = TestApp::new().await;
+    let body = app.get(sample("farmer"), "defi").await.ok();
     let protocols = body["defi"]["protocols"].as_array().unwrap();
     let protocol = |name: &str| protocols.iter().find(|one| one["name"] == name).unwrap();
     let uniswap = &protocol("Uniswap V3")["groups"];
@@ -86,8 +86,8 @@ async fn legs_of_a_pool_stand_in_one_group() {
 
 #[tokio::test]
 async fn positions_come_by_value() {
-    let world = World::new().await;
-    let body = world.get(sample("farmer"), "wallet").await.ok();
+    let app = TestApp::new().await;
+    let body = app.get(sample("farmer"), "wallet").await.ok();
     let values: Vec<Option<i128>> = positions(&body)
         .iter()
         .map(|one| (!one["value"].is_null()).then(|| units(&one["value"])))
@@ -100,11 +100,8 @@ async fn positions_come_by_value() {
 
 #[tokio::test]
 async fn what_has_no_price_is_null_with_a_reason() {
-    let world = World::new().await;
-    let body = world
-        .get(sample("dust"), "aggregate?hidden=true")
-        .await
-        .ok();
+    let app = TestApp::new().await;
+    let body = app.get(sample("dust"), "aggregate?hidden=true").await.ok();
     let unpriced: Vec<_> = positions(&body)
         .into_iter()
         .filter(|one| one["value"].is_null())
@@ -126,7 +123,7 @@ async fn what_has_no_price_is_null_with_a_reason() {
 
 #[tokio::test]
 async fn extremes_lose_nothing() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let huge = "9".repeat(78);
     let row = |id: &str, units: &str, price: Value, kind: Value, chain: &str| {
         rows::row(rows::Row {
@@ -141,7 +138,7 @@ async fn extremes_lose_nothing() {
     };
     let tiny = json!(1e-30);
     let large = json!(1e30);
-    world.fakes().set_wallet(
+    app.fakes().set_wallet(
         WALLET,
         vec![
             row("a", &huge, json!(1.0), json!("wallet"), "ethereum"),
@@ -169,7 +166,7 @@ async fn extremes_lose_nothing() {
             row("eeeee", "0", json!(0), json!(null), "ethereum"),
         ],
     );
-    let body = world.get(WALLET, "aggregate").await.ok();
+    let body = app.get(WALLET, "aggregate").await.ok();
     let by_id = |id: &str| {
         let found = positions(&body).into_iter().find(|one| one["id"] == id);
         found.unwrap_or_else(|| panic!("{id} is lost")).clone()
@@ -190,15 +187,15 @@ async fn extremes_lose_nothing() {
     assert_eq!(by_id("eeeee")["type"], "unknown");
     assert_eq!(by_id("eeeee")["value"], Value::Null);
     // And again, from the cache.
-    assert_eq!(world.get(WALLET, "aggregate").await.ok(), body);
-    let chain = world.get(WALLET, "aggregate?chains=a-new-chain").await.ok();
+    assert_eq!(app.get(WALLET, "aggregate").await.ok(), body);
+    let chain = app.get(WALLET, "aggregate?chains=a-new-chain").await.ok();
     assert_eq!(positions(&chain).len(), 1);
 }
 
 #[tokio::test]
 async fn quantities_leave_as_they_came() {
-    let world = World::new().await;
-    let body = world.get(sample("solana"), "wallet").await.ok();
+    let app = TestApp::new().await;
+    let body = app.get(sample("solana"), "wallet").await.ok();
     let listed = positions(&body);
     let scaled = listed
         .iter()

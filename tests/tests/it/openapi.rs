@@ -5,7 +5,7 @@ use std::path::Path;
 use boon::{Compiler, Schemas};
 use portfolio::{lambda::problem::Code, openapi};
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{Answer, World, positions, sample};
+use portfolio_tests::{Answer, TestApp, positions, sample};
 use serde_json::{Value, json};
 
 const BURNED: &str = "0x000000000000000000000000000000000000dead";
@@ -112,7 +112,7 @@ fn the_committed_description_is_the_generated_one() {
 
 #[tokio::test]
 async fn answers_are_as_described() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut description = Description::new();
     for name in ["small", "farmer", "solana", "empty", "dust"] {
         for leaf in ["defi", "wallet", "aggregate"] {
@@ -124,60 +124,58 @@ async fn answers_are_as_described() {
             ] {
                 // A miss, then hits.
                 let rest = format!("{leaf}{query}");
-                let answer = world.get(sample(name), &rest).await;
+                let answer = app.get(sample(name), &rest).await;
                 description.check("get", leaf, &answer);
                 let path = format!("/v1/wallets/{}/{rest}", sample(name));
-                let answer = world.request("HEAD", &path, &[]).await;
+                let answer = app.request("HEAD", &path, &[]).await;
                 description.check("head", leaf, &answer);
             }
         }
     }
     // Something of each kind was there to be checked.
-    let hidden = world.get(sample("dust"), "wallet?hidden=true").await.ok();
+    let hidden = app.get(sample("dust"), "wallet?hidden=true").await.ok();
     let all = positions(&hidden);
     assert!(all.iter().any(|one| one["trash"] == true));
     assert!(all.iter().any(|one| one["unpriced_reason"] == "no_price"));
     assert!(all.iter().any(|one| one["token"]["id"].is_null()));
-    let solana = world.get(sample("solana"), "defi").await.ok();
+    let solana = app.get(sample("solana"), "defi").await.ok();
     assert_eq!(solana["coverage"]["complete"], false);
 
     // Prices of another source, then what is known already.
-    world.advance(90);
+    app.advance(90);
     let path = format!("/v1/wallets/{}/aggregate", sample("farmer"));
-    let newer = world.get(sample("farmer"), "aggregate").await;
+    let newer = app.get(sample("farmer"), "aggregate").await;
     assert!(newer.header("cache-status").contains("coinmarketcap"));
     description.check("get", "aggregate", &newer);
     let etag = newer.header("etag");
-    let known = world
-        .request("GET", &path, &[("if-none-match", etag)])
-        .await;
+    let known = app.request("GET", &path, &[("if-none-match", etag)]).await;
     assert_eq!(known.status, 304);
     description.check("get", "aggregate", &known);
 
     // Old data, which stands in for what fails.
     for upstream in [Upstream::Zerion, Upstream::CoinMarketCap] {
-        world.fakes().set_fault(upstream, Some(Fault::status(500)));
+        app.fakes().set_fault(upstream, Some(Fault::status(500)));
     }
-    world.advance(400);
-    let stale = world.get(sample("farmer"), "aggregate").await;
+    app.advance(400);
+    let stale = app.get(sample("farmer"), "aggregate").await;
     assert_eq!(stale.ok()["structure"]["stale"], true);
     description.check("get", "aggregate", &stale);
 
     let path = format!("/v1/wallets/{}/cache", sample("farmer"));
-    let forgotten = world.request("DELETE", &path, &[]).await;
+    let forgotten = app.request("DELETE", &path, &[]).await;
     assert_eq!(forgotten.status, 204);
     description.check("delete", "cache", &forgotten);
 }
 
 #[tokio::test]
 async fn pages_of_a_large_wallet_are_as_described() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let mut description = Description::new();
-    let first = world.get(sample("whale"), "aggregate?limit=700").await;
+    let first = app.get(sample("whale"), "aggregate?limit=700").await;
     description.check("get", "aggregate", &first);
     let next = first.ok()["page"]["next"].as_str().unwrap().to_owned();
     let rest = format!("aggregate?limit=700&cursor={next}");
-    let second = world.get(sample("whale"), &rest).await;
+    let second = app.get(sample("whale"), &rest).await;
     assert_eq!(positions(&second.ok()).len(), 700);
     description.check("get", "aggregate", &second);
 }
@@ -185,7 +183,7 @@ async fn pages_of_a_large_wallet_are_as_described() {
 #[tokio::test]
 async fn problems_are_as_described() {
     let mut description = Description::new();
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for (method, leaf, path) in [
         ("get", "defi", "/v1/wallets/0x12/defi".to_owned()),
         (
@@ -200,23 +198,23 @@ async fn problems_are_as_described() {
         ("delete", "cache", "/v1/wallets/0x12/cache".to_owned()),
         ("delete", "cache", format!("/v1/{BURNED}/cache")),
     ] {
-        let answer = world.request(&method.to_uppercase(), &path, &[]).await;
+        let answer = app.request(&method.to_uppercase(), &path, &[]).await;
         description.check(method, leaf, &answer);
     }
     for (method, leaf, allowed) in [("get", "defi", "GET, HEAD"), ("delete", "cache", "DELETE")] {
         let path = format!("/v1/wallets/{BURNED}/{leaf}");
-        let answer = world.request("POST", &path, &[]).await;
+        let answer = app.request("POST", &path, &[]).await;
         assert_eq!(answer.header("allow"), allowed);
         description.check(method, leaf, &answer);
     }
     for status in [401, 429, 500, 503] {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         let fault = Some(Fault::status(status));
-        world.fakes().set_fault(Upstream::Zerion, fault);
-        let answer = world.get(sample("small"), "aggregate").await;
+        app.fakes().set_fault(Upstream::Zerion, fault);
+        let answer = app.get(sample("small"), "aggregate").await;
         description.check("get", "aggregate", &answer);
     }
-    let hurried = World::with(&[
+    let hurried = TestApp::with(&[
         ("REQUEST_DEADLINE_MS", "1000"),
         ("ZERION_TIMEOUT_MS", "1000"),
         ("PRICE_TIMEOUT_MS", "1000"),

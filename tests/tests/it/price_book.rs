@@ -23,7 +23,7 @@ use portfolio::{
     usage::Usage,
 };
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{World, positions, rows};
+use portfolio_tests::{TestApp, positions, rows};
 
 const TOKENS: u32 = 9000;
 const PROCESSES: usize = 4;
@@ -77,9 +77,9 @@ fn query(address: &str, currency: &str) -> Query {
     Query::parse(address, Scope::Aggregate, parameters).expect("a query")
 }
 
-async fn ask(service: &Service, world: &World, address: &str) -> Snapshot {
+async fn ask(service: &Service, app: &TestApp, address: &str) -> Snapshot {
     let request = Request {
-        deadline: world.now().plus(Duration::from_secs(20)),
+        deadline: app.now().plus(Duration::from_secs(20)),
         // A busy machine is no fault of the book's.
         patient: true,
         ..Request::default()
@@ -89,28 +89,28 @@ async fn ask(service: &Service, world: &World, address: &str) -> Snapshot {
     answered.expect("an answer")
 }
 
-/// A world in which CoinMarketCap lists the first `tokens` tokens.
-async fn listing(tokens: u32, variables: &[(&str, &str)]) -> World {
-    let world = World::with(variables).await;
+/// An app in which CoinMarketCap lists the first `tokens` tokens.
+async fn listing(tokens: u32, variables: &[(&str, &str)]) -> TestApp {
+    let app = TestApp::with(variables).await;
     for number in 1..=tokens {
-        world.fakes().set_coin(rows::listed(number));
+        app.fakes().set_coin(rows::listed(number));
     }
-    let update = app::registry_update(world.config()).expect("an update");
+    let update = app::registry_update(app.config()).expect("an update");
     update.run().await.expect("a filled registry");
-    world.fakes().reset_stats();
-    world
+    app.fakes().reset_stats();
+    app
 }
 
-fn processes(world: &World) -> Vec<Arc<Service>> {
+fn processes(app: &TestApp) -> Vec<Arc<Service>> {
     (0..PROCESSES)
-        .map(|_| Arc::new(app::service(world.config(), world.clock.clone()).expect("a service")))
+        .map(|_| Arc::new(app::service(app.config(), app.clock.clone()).expect("a service")))
         .collect()
 }
 
 /// Requests for all wallets, spread over the processes, 16 at a time.
-async fn ask_all(world: &World, processes: &[Arc<Service>], addresses: &[String]) -> Vec<Snapshot> {
+async fn ask_all(app: &TestApp, processes: &[Arc<Service>], addresses: &[String]) -> Vec<Snapshot> {
     stream::iter(addresses.iter().enumerate())
-        .map(|(at, address)| ask(&processes[at % processes.len()], world, address))
+        .map(|(at, address)| ask(&processes[at % processes.len()], app, address))
         .buffer_unordered(16)
         .collect()
         .await
@@ -118,7 +118,7 @@ async fn ask_all(world: &World, processes: &[Arc<Service>], addresses: &[String]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_do_not_grow_with_the_wallets() {
-    let world = listing(TOKENS, &[("PRICE_FALLBACK", "none")]).await;
+    let app = listing(TOKENS, &[("PRICE_FALLBACK", "none")]).await;
     let zipf = Zipf::new(TOKENS);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     println!("CoinMarketCap within one price lifetime, 4 processes, 9,000 tokens:");
@@ -131,22 +131,22 @@ async fn requests_do_not_grow_with_the_wallets() {
             credits += held.len().div_ceil(100);
             let address = format!("0x{wallets:020}{number:020}");
             let held_rows = held.iter().map(|token| rows::token(*token)).collect();
-            world.fakes().set_wallet(&address, held_rows);
+            app.fakes().set_wallet(&address, held_rows);
             addresses.push(address);
             alive.extend(held);
         }
-        let processes = processes(&world);
-        ask_all(&world, &processes, &addresses).await;
-        assert_eq!(world.stats().coinmarketcap.requests, 0);
+        let processes = processes(&app);
+        ask_all(&app, &processes, &addresses).await;
+        assert_eq!(app.stats().coinmarketcap.requests, 0);
 
-        world.advance(61);
-        world.fakes().reset_stats();
-        let answers = ask_all(&world, &processes, &addresses).await;
-        let now = world.now();
+        app.advance(61);
+        app.fakes().reset_stats();
+        let answers = ask_all(&app, &processes, &addresses).await;
+        let now = app.now();
         for answer in &answers {
             assert!(!answer.price_level.stale && answer.price_level.fresh_until > now);
         }
-        let stats = world.stats();
+        let stats = app.stats();
         assert_eq!(stats.zerion.requests, 0);
         let asked = stats.coinmarketcap;
         println!(
@@ -158,14 +158,14 @@ async fn requests_do_not_grow_with_the_wallets() {
         assert!(asked.requests <= 64, "{} requests", asked.requests);
         assert!(asked.requests < u64::from(wallets) / 2);
         // What nobody holds any more is forgotten before the next round.
-        world.advance(1200);
-        world.fakes().reset_stats();
+        app.advance(1200);
+        app.fakes().reset_stats();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
-    let world = listing(300, &[("PRICE_FALLBACK", "none")]).await;
+    let app = listing(300, &[("PRICE_FALLBACK", "none")]).await;
     let zipf = Zipf::new(300);
     let mut random = Random(0x1234_5678_9abc_def1);
     let (mut addresses, mut alive) = (Vec::new(), BTreeSet::new());
@@ -173,23 +173,23 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
         let held = zipf.holdings(&mut random);
         let address = format!("0x{number:040}");
         let held_rows = held.iter().map(|token| rows::token(*token)).collect();
-        world.fakes().set_wallet(&address, held_rows);
+        app.fakes().set_wallet(&address, held_rows);
         addresses.push(address);
         alive.extend(held);
     }
-    let processes = processes(&world);
-    ask_all(&world, &processes, &addresses).await;
+    let processes = processes(&app);
+    ask_all(&app, &processes, &addresses).await;
     // A slow answer: all of them miss before the first one is back.
     let slow = Fault {
         delay_ms: Some(300),
         ..Fault::default()
     };
-    world.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
-    world.advance(61);
-    world.fakes().reset_stats();
-    let answers = ask_all(&world, &processes, &addresses).await;
+    app.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
+    app.advance(61);
+    app.fakes().reset_stats();
+    let answers = ask_all(&app, &processes, &addresses).await;
     assert!(answers.iter().all(|answer| !answer.price_level.stale));
-    let asked = world.stats().coinmarketcap;
+    let asked = app.stats().coinmarketcap;
     let expected = u64::try_from(alive.len()).expect("a count");
     assert_eq!(
         asked.ids, expected,
@@ -199,19 +199,19 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     let ids = alive.iter().map(|token| CmcId(900_000 + token));
     let keys: BTreeSet<BookKey> = ids.map(BookKey::Listed).collect();
     let pages = keys.iter().map(BookKey::page).collect();
-    let book = Book::new(world.table(), Duration::from_secs(960));
+    let book = Book::new(app.table(), Duration::from_secs(960));
     let usage = Usage::default();
     let read = book.read(Currency::USD, &pages, true, &usage).await;
     let read = read.expect("pages");
     let mut stored = BTreeSet::new();
     for price in read.values().flatten() {
-        assert_eq!(price.1.checked_at, world.now());
+        assert_eq!(price.1.checked_at, app.now());
         stored.insert(price.0.clone());
     }
     assert_eq!(stored, keys);
     let states = book.states(Currency::USD, &pages, &usage).await;
     for state in states.expect("lease items").values() {
-        assert_eq!((state.until, state.fresh_at), (None, Some(world.now())));
+        assert_eq!((state.until, state.fresh_at), (None, Some(app.now())));
     }
 }
 
@@ -219,33 +219,32 @@ const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 
 #[tokio::test]
 async fn what_does_not_fit_is_taken_by_the_next() {
-    let world = listing(25, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
-    world
-        .fakes()
+    let app = listing(25, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
+    app.fakes()
         .set_wallet(WALLET, (1..=25).map(rows::token).collect());
-    world.get(WALLET, "wallet").await.ok();
-    world.advance(61);
+    app.get(WALLET, "wallet").await.ok();
+    app.advance(61);
     for (ids, stale) in [(10, true), (20, true), (25, false), (25, false)] {
-        let body = world.get(WALLET, "wallet").await.ok();
+        let body = app.get(WALLET, "wallet").await.ok();
         assert_eq!(body["prices"]["stale"], stale);
         assert_eq!(body["prices"]["unpriced"], 0);
-        assert_eq!(world.stats().coinmarketcap.ids, ids);
+        assert_eq!(app.stats().coinmarketcap.ids, ids);
     }
-    assert_eq!(world.stats().coinmarketcap.requests, 3);
+    assert_eq!(app.stats().coinmarketcap.requests, 3);
 }
 
 #[tokio::test]
 async fn nothing_is_left_behind_for_ever() {
     // Asked for once a price lifetime, with room for a third.
-    let world = listing(30, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
+    let app = listing(30, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
     let held = (1..=30).map(rows::token).collect();
-    world.fakes().set_wallet(WALLET, held);
-    world.get(WALLET, "wallet").await.ok();
+    app.fakes().set_wallet(WALLET, held);
+    app.get(WALLET, "wallet").await.ok();
     let mut refreshed = BTreeSet::new();
     for _ in 0..4 {
-        world.advance(61);
-        let body = world.get(WALLET, "wallet").await.ok();
-        let now = world.now().to_string();
+        app.advance(61);
+        let body = app.get(WALLET, "wallet").await.ok();
+        let now = app.now().to_string();
         let fresh = positions(&body)
             .into_iter()
             .filter(|one| one["price"]["as_of"] == now);
@@ -256,20 +255,20 @@ async fn nothing_is_left_behind_for_ever() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_any_price_a_slow_holder_is_waited_for() {
-    let world = listing(2, &[("PRICE_FALLBACK", "none")]).await;
+    let app = listing(2, &[("PRICE_FALLBACK", "none")]).await;
     let held = vec![rows::token(1), rows::token(2)];
-    world.fakes().set_wallet(WALLET, held);
-    world.get(WALLET, "aggregate").await.ok();
+    app.fakes().set_wallet(WALLET, held);
+    app.get(WALLET, "aggregate").await.ok();
     let slow = Fault {
         delay_ms: Some(3000),
         ..Fault::default()
     };
-    world.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
-    let processes = processes(&world);
+    app.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
+    let processes = processes(&app);
     // In a currency that nobody has asked for.
     let asked = processes.iter().map(|service| async {
         let request = Request {
-            deadline: world.now().plus(Duration::from_secs(20)),
+            deadline: app.now().plus(Duration::from_secs(20)),
             ..Request::default()
         };
         service.portfolio(&query(WALLET, "eur"), &request).await
@@ -279,45 +278,45 @@ async fn without_any_price_a_slow_holder_is_waited_for() {
     }
     // Each of them may win some of the pages, but nobody asks again for what
     // another one asks for: two tokens, and three coins for the rate.
-    assert_eq!(world.stats().coinmarketcap.ids, 5);
+    assert_eq!(app.stats().coinmarketcap.ids, 5);
 }
 
 #[tokio::test]
 async fn clocks_that_differ_cost_no_more() {
-    let world = listing(40, &[("PRICE_FALLBACK", "none")]).await;
+    let app = listing(40, &[("PRICE_FALLBACK", "none")]).await;
     let held = (1..=40).map(rows::token).collect();
-    world.fakes().set_wallet(WALLET, held);
-    world.get(WALLET, "aggregate").await.ok();
-    world.advance(70);
+    app.fakes().set_wallet(WALLET, held);
+    app.get(WALLET, "aggregate").await.ok();
+    app.advance(70);
     let mut requests = Vec::new();
     for seconds in [0_i64, -2, 2, 0] {
-        let now = Timestamp::from_millis(world.now().as_millis() + seconds * 1000);
+        let now = Timestamp::from_millis(app.now().as_millis() + seconds * 1000);
         let clock = Arc::new(ManualClock::at(now));
-        let service = app::service(world.config(), clock).expect("a service");
+        let service = app::service(app.config(), clock).expect("a service");
         let request = Request {
             deadline: now.plus(Duration::from_secs(20)),
             ..Request::default()
         };
         let answer = service.portfolio(&query(WALLET, "usd"), &request).await;
         assert!(!answer.expect("an answer").price_level.stale);
-        requests.push(world.stats().coinmarketcap.requests);
+        requests.push(app.stats().coinmarketcap.requests);
     }
     assert_eq!(requests, [1, 1, 1, 1]);
 }
 
 #[tokio::test]
 async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
-    let world = listing(1, &[("PRICE_FALLBACK", "none")]).await;
-    world.fakes().set_wallet(WALLET, vec![rows::token(1)]);
-    let before = world.get(WALLET, "wallet").await.ok();
-    world.advance(61);
-    let book = Book::new(world.table(), Duration::from_secs(960));
+    let app = listing(1, &[("PRICE_FALLBACK", "none")]).await;
+    app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
+    let before = app.get(WALLET, "wallet").await.ok();
+    app.advance(61);
+    let book = Book::new(app.table(), Duration::from_secs(960));
     let key = BookKey::Listed(CmcId(900_001));
     let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
     let terms = LeaseTerms {
-        now: world.now(),
+        now: app.now(),
         length: Duration::from_secs(8),
-        fresh_after: world.now(),
+        fresh_after: app.now(),
         pages: 1,
     };
     let taken = book
@@ -325,13 +324,13 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
         .await;
     assert!(matches!(taken[&key.page()], PageLease::Won(..)));
     // The old price answers, marked; nobody else asks meanwhile.
-    let answer = world.get(WALLET, "wallet").await.ok();
+    let answer = app.get(WALLET, "wallet").await.ok();
     assert_eq!(answer["prices"]["stale"], true);
     assert_eq!(answer["totals"], before["totals"]);
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
     // The lease ends by itself.
-    world.advance(9);
-    let answer = world.get(WALLET, "wallet").await.ok();
+    app.advance(9);
+    let answer = app.get(WALLET, "wallet").await.ok();
     assert_eq!(answer["prices"]["stale"], false);
-    assert_eq!(world.stats().coinmarketcap.requests, 1);
+    assert_eq!(app.stats().coinmarketcap.requests, 1);
 }

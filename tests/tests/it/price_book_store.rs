@@ -23,12 +23,12 @@ use portfolio::{
     },
     usage::Usage,
 };
-use portfolio_tests::World;
+use portfolio_tests::TestApp;
 
 const USD: Currency = Currency::USD;
 
 struct Bench {
-    world: World,
+    app: TestApp,
     book: Book,
     usage: Usage,
     now: Timestamp,
@@ -47,12 +47,12 @@ fn seconds(count: u64) -> Duration {
 
 impl Bench {
     async fn new() -> Self {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         Self {
-            book: Book::new(world.table(), seconds(960)),
+            book: Book::new(app.table(), seconds(960)),
             usage: Usage::default(),
-            now: world.now(),
-            world,
+            now: app.now(),
+            app,
         }
     }
 
@@ -303,7 +303,7 @@ async fn prices_of_another_version_count_as_not_there() {
     let keys = neighbours(2);
     let page = keys[0].page();
     bench.put(&keys, 1, bench.now).await;
-    let table = bench.world.dynamodb();
+    let table = bench.app.dynamodb();
     let text = |text: String| AttributeValue::S(text);
     let update = table.client().update_item().table_name(table.name());
     let update = update

@@ -8,7 +8,7 @@ use std::{
 
 use portfolio::domain::scope::Scope;
 use portfolio_local::fakes::{ContractPrice, Fault, Upstream};
-use portfolio_tests::{Answer, World, get, positions, rows, units};
+use portfolio_tests::{Answer, TestApp, get, positions, rows, units};
 use serde_json::{Value, json};
 
 /// Holds tokens that both sources price.
@@ -24,23 +24,23 @@ const AT_DEFILLAMA: [u32; 3] = [101, 102, 103];
 /// Those of [`NEW`].
 const NEVER_ASKED: [u32; 2] = [111, 112];
 
-fn set_contract_price(world: &World, number: u32, usd: f64) {
+fn set_contract_price(app: &TestApp, number: u32, usd: f64) {
     let key = format!("ethereum:{}", rows::contract(number));
-    let timestamp = u64::try_from(world.now().as_secs()).ok();
+    let timestamp = u64::try_from(app.now().as_secs()).ok();
     let price = ContractPrice { usd, timestamp };
-    world.fakes().set_contract_price(&key, Some(price));
+    app.fakes().set_contract_price(&key, Some(price));
 }
 
 /// Sets what both sources quote: dollars by token.
-fn quote(world: &World, dollars: impl Fn(u32) -> f64) {
+fn quote(app: &TestApp, dollars: impl Fn(u32) -> f64) {
     for number in AT_COINMARKETCAP {
         let mut coin = rows::listed(number);
         coin.price_usd = Some(dollars(number));
-        coin.last_updated = Some(world.now().to_string());
-        world.fakes().set_coin(coin);
+        coin.last_updated = Some(app.now().to_string());
+        app.fakes().set_coin(coin);
     }
     for number in AT_DEFILLAMA.into_iter().chain(NEVER_ASKED) {
-        set_contract_price(world, number, dollars(number));
+        set_contract_price(app, number, dollars(number));
     }
 }
 
@@ -65,35 +65,35 @@ fn dollars_after(number: u32) -> f64 {
     f64::from(number + 12)
 }
 
-/// A world in which all prices were given by their sources, and have expired:
+/// An app in which all prices were given by their sources, and have expired:
 /// those of CoinMarketCap after a minute, those of DeFiLlama after five.
-async fn expired() -> World {
+async fn expired() -> TestApp {
     let variables = [("STRUCTURE_TTL_SECONDS", "3600")];
-    let world = World::listing(AT_COINMARKETCAP, &variables).await;
-    quote(&world, dollars_before);
+    let app = TestApp::listing(AT_COINMARKETCAP, &variables).await;
+    quote(&app, dollars_before);
     let hold = |address: &str, listed: &[u32], unlisted: &[u32]| {
         let mut held: Vec<Value> = listed.iter().map(|it| priced(*it)).collect();
         held.extend(unlisted.iter().map(|it| unpriced(*it)));
-        world.fakes().set_wallet(address, held);
+        app.fakes().set_wallet(address, held);
     };
     hold(WALLET, &AT_COINMARKETCAP, &AT_DEFILLAMA);
     hold(LISTED, &AT_COINMARKETCAP, &[]);
     hold(UNLISTED, &[], &AT_DEFILLAMA);
     hold(NEW, &AT_COINMARKETCAP, &NEVER_ASKED);
     for address in [WALLET, LISTED, UNLISTED] {
-        world.get(address, "aggregate").await.ok();
+        app.get(address, "aggregate").await.ok();
     }
-    world.advance(61);
+    app.advance(61);
     for address in [WALLET, LISTED, UNLISTED] {
-        let body = world.get(address, "aggregate").await.ok();
+        let body = app.get(address, "aggregate").await.ok();
         assert_eq!(body["prices"]["unpriced"], 0, "{body}");
     }
-    world.advance(240);
-    world.get(NEW, "aggregate").await.ok();
-    world.advance(61);
-    quote(&world, dollars_after);
-    world.fakes().reset_stats();
-    world
+    app.advance(240);
+    app.get(NEW, "aggregate").await.ok();
+    app.advance(61);
+    quote(&app, dollars_after);
+    app.fakes().reset_stats();
+    app
 }
 
 /// The whole dollars of each token's price and who gave it.
@@ -138,18 +138,18 @@ fn silent() -> Fault {
 /// One source is silent: the other one's prices are taken, and shared before
 /// the answer goes out.
 async fn one_is_silent(upstream: Upstream, other: &str, new: &[u32], old: &[u32]) {
-    let world = expired().await;
-    world.fakes().set_fault(upstream, Some(silent()));
-    let asking = world.process(Scope::Aggregate);
-    let sharing = world.process(Scope::Aggregate);
+    let app = expired().await;
+    app.fakes().set_fault(upstream, Some(silent()));
+    let asking = app.process(Scope::Aggregate);
+    let sharing = app.process(Scope::Aggregate);
     let started = Instant::now();
     let shared = async {
         // The source that answers has done so by now.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let before = world.stats();
+        let before = app.stats();
         let began = Instant::now();
         let answer = get(&sharing, other, "aggregate").await;
-        let after = world.stats();
+        let after = app.stats();
         let requests = (
             after.coinmarketcap.requests - before.coinmarketcap.requests,
             after.defillama.requests - before.defillama.requests,
@@ -212,11 +212,11 @@ async fn every_state_of_the_fallback_has_its_answer() {
         ("throttled", Fault::status(429)),
     ] {
         for (name, address) in [("old prices", WALLET), ("none yet", NEW)] {
-            let world = expired().await;
+            let app = expired().await;
             let fault = Some(fault.clone());
-            world.fakes().set_fault(Upstream::DefiLlama, fault);
+            app.fakes().set_fault(Upstream::DefiLlama, fault);
             let started = Instant::now();
-            let answer = world.get(address, "aggregate").await;
+            let answer = app.get(address, "aggregate").await;
             let took = started.elapsed();
             let body = answer.ok();
             let (stale, unpriced) = (&body["prices"]["stale"], &body["prices"]["unpriced"]);
@@ -243,10 +243,10 @@ async fn every_state_of_the_fallback_has_its_answer() {
                 _ => {}
             }
             // All is well again when it is.
-            world.fakes().set_fault(Upstream::DefiLlama, None);
-            world.advance(301);
-            quote(&world, dollars_after);
-            let body = world.get(address, "aggregate").await.ok();
+            app.fakes().set_fault(Upstream::DefiLlama, None);
+            app.advance(301);
+            quote(&app, dollars_after);
+            let body = app.get(address, "aggregate").await.ok();
             assert_eq!(body["prices"]["unpriced"], 0, "{case}");
             assert_eq!(body["prices"]["stale"], false, "{case}");
         }
@@ -264,14 +264,14 @@ fn unknown(first: u32, count: u32) -> Vec<Value> {
     (first..first + count).map(row).collect()
 }
 
-async fn lasting() -> World {
-    World::with(&[("STRUCTURE_TTL_SECONDS", "3600")]).await
+async fn lasting() -> TestApp {
+    TestApp::with(&[("STRUCTURE_TTL_SECONDS", "3600")]).await
 }
 
 #[tokio::test]
 async fn what_is_not_displayed_is_never_priced_by_us() {
     for verified in [false, true] {
-        let world = lasting().await;
+        let app = lasting().await;
         let mut held = unknown(201, 50);
         for (at, row) in held.iter_mut().enumerate() {
             let attributes = &mut row["attributes"];
@@ -282,15 +282,15 @@ async fn what_is_not_displayed_is_never_priced_by_us() {
             }
         }
         // Known to DeFiLlama: it would be priced if it were asked for.
-        set_contract_price(&world, 201, 1_000_000.0);
-        world.fakes().set_wallet(WALLET, held);
+        set_contract_price(&app, 201, 1_000_000.0);
+        app.fakes().set_wallet(WALLET, held);
         for query in ["", "", "?hidden=true"] {
-            let body = world.get(WALLET, &format!("wallet{query}")).await.ok();
+            let body = app.get(WALLET, &format!("wallet{query}")).await.ok();
             assert_eq!(body["coverage"]["hidden"], 50);
             assert_eq!(body["totals"]["net_worth"], "0");
-            world.advance(61);
+            app.advance(61);
         }
-        let asked = world.stats().defillama.keys;
+        let asked = app.stats().defillama.keys;
         println!("50 hidden tokens, verified {verified}: {asked} asked for");
         assert_eq!(asked, 0, "verified {verified}");
     }
@@ -298,32 +298,32 @@ async fn what_is_not_displayed_is_never_priced_by_us() {
 
 #[tokio::test]
 async fn that_nobody_knows_a_token_is_shared_for_ten_minutes() {
-    let world = lasting().await;
+    let app = lasting().await;
     for address in [WALLET, LISTED] {
-        world.fakes().set_wallet(address, unknown(301, 20));
+        app.fakes().set_wallet(address, unknown(301, 20));
     }
-    let first = world.process(Scope::Wallet);
-    let second = world.process(Scope::Wallet);
+    let first = app.process(Scope::Wallet);
+    let second = app.process(Scope::Wallet);
     get(&first, WALLET, "wallet").await.ok();
-    world.advance(61);
+    app.advance(61);
     get(&first, WALLET, "wallet").await.ok();
-    assert_eq!(world.stats().defillama.keys, 20);
+    assert_eq!(app.stats().defillama.keys, 20);
     // Another wallet, another process.
     get(&second, LISTED, "wallet").await.ok();
     for seconds in [61, 120, 120, 120, 120] {
-        world.advance(seconds);
+        app.advance(seconds);
         for (process, address) in [(&first, WALLET), (&second, LISTED)] {
             let body = get(process, address, "wallet").await.ok();
             assert_eq!(body["prices"]["unpriced"], 20);
             assert_eq!(body["prices"]["stale"], false);
         }
-        assert_eq!(world.stats().defillama.keys, 20, "asked for again");
+        assert_eq!(app.stats().defillama.keys, 20, "asked for again");
     }
-    world.advance(120);
+    app.advance(120);
     for (process, address) in [(&first, WALLET), (&second, LISTED)] {
         get(process, address, "wallet").await.ok();
     }
-    let keys = world.stats().defillama.keys;
+    let keys = app.stats().defillama.keys;
     println!("20 unknown tokens, two wallets: {keys} asked for in eleven minutes");
     assert!(keys <= 40, "{keys}");
 }
@@ -331,24 +331,24 @@ async fn that_nobody_knows_a_token_is_shared_for_ten_minutes() {
 #[tokio::test]
 async fn seven_hundred_unlisted_tokens_stay_fresh_for_five_minutes() {
     const COUNT: u32 = 700;
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let held = (1001..=1000 + COUNT).map(rows::token).collect();
-    world.fakes().set_wallet(WALLET, held);
+    app.fakes().set_wallet(WALLET, held);
     for number in 1001..=1000 + COUNT {
-        set_contract_price(&world, number, f64::from(number));
+        set_contract_price(&app, number, f64::from(number));
     }
     let mut stale = Vec::new();
     for seconds in [0, 30, 40, 60, 60, 60, 45] {
-        world.advance(seconds);
-        let answer: Answer = world.get(WALLET, "wallet?limit=1").await;
+        app.advance(seconds);
+        let answer: Answer = app.get(WALLET, "wallet?limit=1").await;
         let body = answer.ok();
         assert_eq!(body["prices"]["unpriced"], 0);
-        let age = world.now().to_string();
+        let age = app.now().to_string();
         if body["prices"]["stale"] == true {
             stale.push(age);
         }
     }
-    let asked = world.stats().defillama;
+    let asked = app.stats().defillama;
     println!(
         "{COUNT} unlisted tokens for five minutes: {} requests for {} keys, stale {} times",
         asked.requests,
@@ -356,5 +356,5 @@ async fn seven_hundred_unlisted_tokens_stay_fresh_for_five_minutes() {
         stale.len()
     );
     assert!(stale.is_empty(), "{stale:?}");
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }

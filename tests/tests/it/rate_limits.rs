@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio_local::fakes::{Coin, Fault, Upstream};
-use portfolio_tests::{Answer, World, positions, sample};
+use portfolio_tests::{Answer, TestApp, positions, sample};
 use serde_json::{Value, json};
 
 const SMALL: &str = "small";
@@ -20,8 +20,8 @@ fn limited(http: u16, code: i64, retry_after: Option<&str>) -> Fault {
     }
 }
 
-fn requests(world: &World) -> u64 {
-    world.stats().coinmarketcap.requests
+fn requests(app: &TestApp) -> u64 {
+    app.stats().coinmarketcap.requests
 }
 
 fn price<'b>(body: &'b Value, symbol: &str) -> &'b Value {
@@ -58,30 +58,28 @@ async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
             ("PRICE_STALE_SECONDS", "200000"),
             ("STRUCTURE_TTL_SECONDS", "200000"),
         ];
-        let mut world = World::with(&lifetimes).await;
-        let before = world.get(sample(SMALL), "wallet").await.ok();
+        let mut app = TestApp::with(&lifetimes).await;
+        let before = app.get(sample(SMALL), "wallet").await.ok();
         let fault = limited(http, code, retry_after);
-        world
-            .fakes()
-            .set_fault(Upstream::CoinMarketCap, Some(fault));
-        world.advance(61);
-        assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
-        assert_eq!(requests(&world), 1, "{case}");
+        app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+        app.advance(61);
+        assert_stale(&app.get(sample(SMALL), "wallet").await, &before);
+        assert_eq!(requests(&app), 1, "{case}");
 
         // Neither this process nor a new one asks again until then.
-        world.fakes().set_fault(Upstream::CoinMarketCap, None);
-        let midnight = 86_400 - world.now().as_secs().rem_euclid(86_400);
+        app.fakes().set_fault(Upstream::CoinMarketCap, None);
+        let midnight = 86_400 - app.now().as_secs().rem_euclid(86_400);
         let seconds = seconds.min(midnight.unsigned_abs());
         for step in [0, seconds - 2] {
-            world.advance(step);
-            assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
-            world.restart();
-            assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
-            assert_eq!(requests(&world), 1, "{case}");
+            app.advance(step);
+            assert_stale(&app.get(sample(SMALL), "wallet").await, &before);
+            app.restart();
+            assert_stale(&app.get(sample(SMALL), "wallet").await, &before);
+            assert_eq!(requests(&app), 1, "{case}");
         }
-        world.advance(3);
-        let after = world.get(sample(SMALL), "wallet").await.ok();
-        assert_eq!(requests(&world), 2, "{case}");
+        app.advance(3);
+        let after = app.get(sample(SMALL), "wallet").await.ok();
+        assert_eq!(requests(&app), 2, "{case}");
         // The fake dates its quotes by the machine's clock.
         if seconds < 3000 {
             assert_eq!(price(&after, "ETH")["source"], "coinmarketcap", "{case}");
@@ -91,61 +89,55 @@ async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
 
 #[tokio::test]
 async fn a_limit_can_be_lifted_by_hand() {
-    let world = World::new().await;
-    let before = world.get(sample(SMALL), "wallet").await.ok();
+    let app = TestApp::new().await;
+    let before = app.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1010, None);
-    world
-        .fakes()
-        .set_fault(Upstream::CoinMarketCap, Some(fault));
-    world.advance(61);
-    assert_stale(&world.get(sample(SMALL), "wallet").await, &before);
+    app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+    app.advance(61);
+    assert_stale(&app.get(sample(SMALL), "wallet").await, &before);
     // The plan was upgraded.
-    world.fakes().set_fault(Upstream::CoinMarketCap, None);
-    let table = world.dynamodb();
+    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    let table = app.dynamodb();
     let delete = table.client().delete_item().table_name(table.name());
     let key = |text: &str| AttributeValue::S(text.to_owned());
     let delete = delete.key("pk", key("X")).key("sk", key("coinmarketcap"));
     delete.send().await.expect("an item");
-    world.advance(60);
-    world.get(sample(SMALL), "wallet").await.ok();
-    let after = world.get(sample(SMALL), "wallet").await.ok();
+    app.advance(60);
+    app.get(sample(SMALL), "wallet").await.ok();
+    let after = app.get(sample(SMALL), "wallet").await.ok();
     assert_eq!(price(&after, "ETH")["source"], "coinmarketcap");
 }
 
 #[tokio::test]
 async fn a_limit_without_any_older_price_is_told_with_its_end() {
-    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
-    world.get(sample(SMALL), "wallet").await.ok();
+    let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
+    app.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1008, Some("42"));
-    world
-        .fakes()
-        .set_fault(Upstream::CoinMarketCap, Some(fault));
+    app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
     for _ in 0..2 {
-        let answer = world.get(sample(SMALL), "wallet?currency=eur").await;
+        let answer = app.get(sample(SMALL), "wallet?currency=eur").await;
         assert_eq!(answer.status, 429);
         assert_eq!(answer.header("retry-after"), "42");
         assert_eq!(answer.json()["code"], "rate_limited");
     }
-    assert_eq!(requests(&world), 1);
+    assert_eq!(requests(&app), 1);
 }
 
 #[tokio::test]
 async fn the_books_older_prices_stand_in_before_zerions() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let (small, farmer) = (sample(SMALL), sample("farmer"));
-    world.get(small, "wallet").await.ok();
-    world.advance(30);
-    world.get(farmer, "aggregate").await.ok();
+    app.get(small, "wallet").await.ok();
+    app.advance(30);
+    app.get(farmer, "aggregate").await.ok();
     // The first wallet has its prices renewed, the second has Zerion's.
-    world.advance(31);
-    let renewed = world.get(small, "wallet").await.ok();
+    app.advance(31);
+    let renewed = app.get(small, "wallet").await.ok();
     assert_eq!(price(&renewed, "ETH")["source"], "coinmarketcap");
     let fault = limited(429, 1010, None);
-    world
-        .fakes()
-        .set_fault(Upstream::CoinMarketCap, Some(fault));
-    world.advance(100);
-    let body = world.get(farmer, "aggregate").await.ok();
+    app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+    app.advance(100);
+    let body = app.get(farmer, "aggregate").await.ok();
     assert_eq!(body["prices"]["stale"], true);
     assert_eq!(price(&body, "ETH"), price(&renewed, "ETH"));
     let zerions = positions(&body)
@@ -156,13 +148,13 @@ async fn the_books_older_prices_stand_in_before_zerions() {
 
 #[tokio::test]
 async fn a_failure_is_not_repeated_by_everybody_at_once() {
-    let world = World::new().await;
-    let before = world.get(sample(SMALL), "wallet").await.ok();
+    let app = TestApp::new().await;
+    let before = app.get(sample(SMALL), "wallet").await.ok();
     let fault = Some(Fault::status(500));
-    world.fakes().set_fault(Upstream::CoinMarketCap, fault);
-    world.advance(61);
+    app.fakes().set_fault(Upstream::CoinMarketCap, fault);
+    app.advance(61);
     for _ in 0..3 {
-        let answer = world.get(sample(SMALL), "wallet").await;
+        let answer = app.get(sample(SMALL), "wallet").await;
         assert!(
             answer
                 .header("cache-status")
@@ -171,12 +163,12 @@ async fn a_failure_is_not_repeated_by_everybody_at_once() {
         assert_eq!(answer.ok()["totals"], before["totals"]);
     }
     // Two attempts of the first one.
-    assert_eq!(requests(&world), 2);
-    world.fakes().set_fault(Upstream::CoinMarketCap, None);
-    world.advance(6);
-    let body = world.get(sample(SMALL), "wallet").await.ok();
+    assert_eq!(requests(&app), 2);
+    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.advance(6);
+    let body = app.get(sample(SMALL), "wallet").await.ok();
     assert_eq!(body["prices"]["stale"], false);
-    assert_eq!(requests(&world), 3);
+    assert_eq!(requests(&app), 3);
 }
 
 #[tokio::test]
@@ -196,16 +188,16 @@ async fn prices_that_are_none_keep_the_one_before_and_say_why() {
         (ether(Some(1e9)), "price_refused_jump"),
         (ether(Some(1e-9)), "price_refused_jump"),
     ] {
-        let mut world = World::new().await;
-        let before = world.get(sample(SMALL), "wallet").await.ok();
-        world.fakes().set_coin(coin);
-        world.advance(61);
-        let after = world.get(sample(SMALL), "wallet").await.ok();
+        let mut app = TestApp::new().await;
+        let before = app.get(sample(SMALL), "wallet").await.ok();
+        app.fakes().set_coin(coin);
+        app.advance(61);
+        let after = app.get(sample(SMALL), "wallet").await.ok();
         assert_eq!(price(&before, "ETH"), price(&after, "ETH"), "{reason}");
         assert_eq!(after["prices"]["stale"], false);
         // A later hit says so too, and so does another process.
-        world.restart();
-        for body in [after, world.get(sample(SMALL), "wallet").await.ok()] {
+        app.restart();
+        for body in [after, app.get(sample(SMALL), "wallet").await.ok()] {
             let gaps = body["coverage"]["missing"].as_array().expect("a list");
             let gap = gaps.iter().find(|gap| gap["what"] == "price");
             let gap = gap.expect("a refused price");
@@ -215,33 +207,33 @@ async fn prices_that_are_none_keep_the_one_before_and_say_why() {
             );
             assert_eq!(body["coverage"]["complete"], false);
         }
-        assert_eq!(requests(&world), 1);
+        assert_eq!(requests(&app), 1);
     }
 }
 
 #[tokio::test]
 async fn ids_without_an_answer_cost_nothing_to_the_others() {
-    let world = World::new().await;
-    let before = world.get(sample(SMALL), "wallet").await.ok();
+    let app = TestApp::new().await;
+    let before = app.get(sample(SMALL), "wallet").await.ok();
     let sources = |body: &Value| -> BTreeMap<String, String> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let entry = |one: &&Value| (text(&one["id"]), text(&one["price"]["source"]));
         positions(body).iter().map(entry).collect()
     };
-    world.advance(61);
-    world.get(sample(SMALL), "wallet").await.ok();
-    let ids = world.stats().coinmarketcap.last_ids;
+    app.advance(61);
+    app.get(sample(SMALL), "wallet").await.ok();
+    let ids = app.stats().coinmarketcap.last_ids;
     assert!(ids.len() >= 4);
     let gone = ids.len() / 2;
     for id in ids.iter().take(gone) {
-        world.fakes().remove_coin(id.parse().expect("an id"));
+        app.fakes().remove_coin(id.parse().expect("an id"));
     }
-    world.advance(240);
-    world.get(sample(SMALL), "wallet").await.ok();
-    world.fakes().reset_stats();
-    world.advance(61);
-    let body = world.get(sample(SMALL), "wallet").await.ok();
-    assert_eq!(requests(&world), 1);
+    app.advance(240);
+    app.get(sample(SMALL), "wallet").await.ok();
+    app.fakes().reset_stats();
+    app.advance(61);
+    let body = app.get(sample(SMALL), "wallet").await.ok();
+    assert_eq!(requests(&app), 1);
     assert_eq!(body["prices"]["stale"], false);
     assert_eq!(body["prices"]["unpriced"], before["prices"]["unpriced"]);
     let sources = sources(&body);

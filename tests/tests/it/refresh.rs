@@ -8,15 +8,15 @@ use portfolio::{
     lambda::{Invocation, refresh::RefreshFunction},
 };
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{World, event, queue::FakeQueue, rows};
+use portfolio_tests::{TestApp, event, queue::FakeQueue, rows};
 use serde_json::{Value, json, value::to_raw_value};
 
 fn address(number: usize) -> String {
     format!("0x{number:040}")
 }
 
-fn function(world: &World) -> RefreshFunction {
-    app::refresh_function_with(world.config(), world.clock.clone()).expect("a function")
+fn function(app: &TestApp) -> RefreshFunction {
+    app::refresh_function_with(app.config(), app.clock.clone()).expect("a function")
 }
 
 async fn ask(function: &RefreshFunction, event: &Value) -> Result<Value, String> {
@@ -32,11 +32,11 @@ async fn ask(function: &RefreshFunction, event: &Value) -> Result<Value, String>
 }
 
 /// Watches wallets `0..count`, each with a token of its own.
-async fn watch(world: &World, function: &RefreshFunction, count: usize) {
+async fn watch(app: &TestApp, function: &RefreshFunction, count: usize) {
     for number in 0..count {
         let token = u32::try_from(number).expect("a number") + 1;
         let held = vec![rows::token(token)];
-        world.fakes().set_wallet(&address(number), held);
+        app.fakes().set_wallet(&address(number), held);
     }
     let addresses: Vec<String> = (0..count).map(address).collect();
     let command = json!({"action": "watch", "addresses": addresses});
@@ -46,8 +46,8 @@ async fn watch(world: &World, function: &RefreshFunction, count: usize) {
 
 #[tokio::test]
 async fn the_list_is_managed_by_direct_invocations() {
-    let world = World::new().await;
-    let function = function(&world);
+    let app = TestApp::new().await;
+    let function = function(&app);
     let list = async || {
         ask(&function, &event("refresh-list"))
             .await
@@ -81,8 +81,8 @@ async fn the_list_is_managed_by_direct_invocations() {
 
 #[tokio::test]
 async fn bad_commands_are_refused() {
-    let world = World::new().await;
-    let function = function(&world);
+    let app = TestApp::new().await;
+    let function = function(&app);
     for (command, code) in [
         (json!({"action": "watch"}), "invalid_parameter"),
         (
@@ -121,20 +121,20 @@ async fn bad_commands_are_refused() {
 
 #[tokio::test]
 async fn a_run_fetches_what_is_due_and_nothing_else() {
-    let world = World::new().await;
-    let function = function(&world);
-    watch(&world, &function, 20).await;
+    let app = TestApp::new().await;
+    let function = function(&app);
+    watch(&app, &function, 20).await;
     // Two of them were just asked for.
     for number in 0..2 {
-        world.get(&address(number), "aggregate").await.ok();
+        app.get(&address(number), "aggregate").await.ok();
     }
     // One has no answer.
     let fault = Fault {
         path: Some(address(7)),
         ..Fault::status(500)
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(fault));
-    world.fakes().reset_stats();
+    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().reset_stats();
     let run = async || {
         ask(&function, &event("refresh-schedule"))
             .await
@@ -153,17 +153,17 @@ async fn a_run_fetches_what_is_due_and_nothing_else() {
         .map(|name| summary[name].as_u64().expect("a count"))
     };
     assert_eq!(counts(&run().await), [20, 17, 0, 2, 1, 0, 18]);
-    assert_eq!(world.stats().zerion.requests, 18);
-    world.fakes().set_fault(Upstream::Zerion, None);
+    assert_eq!(app.stats().zerion.requests, 18);
+    app.fakes().set_fault(Upstream::Zerion, None);
     // The one that failed is left alone for a moment, the others are fresh.
-    world.advance(3);
+    app.advance(3);
     assert_eq!(counts(&run().await), [20, 1, 0, 19, 0, 0, 1]);
     // Nothing has changed since.
-    world.advance(200);
+    app.advance(200);
     assert_eq!(counts(&run().await), [20, 0, 20, 0, 0, 0, 20]);
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
     for number in 0..20 {
-        let answer = world.get(&address(number), "wallet").await;
+        let answer = app.get(&address(number), "wallet").await;
         assert!(
             answer
                 .header("cache-status")
@@ -174,9 +174,9 @@ async fn a_run_fetches_what_is_due_and_nothing_else() {
 
 #[tokio::test]
 async fn a_run_keeps_to_its_budget_and_to_the_providers_limits() {
-    let world = World::with(&[("REFRESH_BUDGET", "5")]).await;
-    let function = function(&world);
-    watch(&world, &function, 12).await;
+    let app = TestApp::with(&[("REFRESH_BUDGET", "5")]).await;
+    let function = function(&app);
+    watch(&app, &function, 12).await;
     for (refreshed, left) in [(5, 7), (5, 2), (2, 0)] {
         let summary = ask(&function, &json!({"action": "run"}))
             .await
@@ -184,19 +184,19 @@ async fn a_run_keeps_to_its_budget_and_to_the_providers_limits() {
         assert_eq!(summary["refreshed"], refreshed);
         assert_eq!(summary["left"], left);
     }
-    assert_eq!(world.stats().zerion.requests, 12);
-    world.advance(301);
-    world.fakes().reset_stats();
+    assert_eq!(app.stats().zerion.requests, 12);
+    app.advance(301);
+    app.fakes().reset_stats();
     let limited = Fault {
         headers: [("retry-after".to_owned(), "60".to_owned())].into(),
         ..Fault::status(429)
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(limited));
+    app.fakes().set_fault(Upstream::Zerion, Some(limited));
     ask(&function, &json!({"action": "run"}))
         .await
         .expect("a summary");
     // No more than were under way when the first was refused.
-    assert!(world.stats().zerion.requests <= 5);
+    assert!(app.stats().zerion.requests <= 5);
     let summary = ask(&function, &json!({"action": "run"}))
         .await
         .expect("a summary");
@@ -205,29 +205,29 @@ async fn a_run_keeps_to_its_budget_and_to_the_providers_limits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_wallets_whatever_happens_to_the_runs() {
-    let world = World::new().await;
-    let first = function(&world);
-    watch(&world, &first, 1000).await;
+    let app = TestApp::new().await;
+    let first = function(&app);
+    watch(&app, &first, 1000).await;
     let slow = Fault {
         delay_ms: Some(20),
         ..Fault::default()
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(slow));
+    app.fakes().set_fault(Upstream::Zerion, Some(slow));
     // Killed half-way: the future is dropped, the lease is not ended.
     let run = json!({"action": "run"});
     let killed = ask(&first, &run);
     let half = async {
-        while world.stats().zerion.requests < 400 {
+        while app.stats().zerion.requests < 400 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     futures::future::select(Box::pin(killed), Box::pin(half)).await;
-    let before = world.stats().zerion.requests;
+    let before = app.stats().zerion.requests;
     assert!(before < 1000);
-    let second = function(&world);
+    let second = function(&app);
     let early = ask(&second, &run).await.expect("a summary");
     assert_eq!(early["overlapping"], true);
-    world.advance(11);
+    app.advance(11);
     // Two at once: one of them does it.
     let (one, other) = futures::join!(ask(&second, &run), ask(&first, &run));
     let (one, other) = (one.expect("a summary"), other.expect("a summary"));
@@ -241,25 +241,25 @@ async fn a_thousand_wallets_whatever_happens_to_the_runs() {
     assert_eq!(done["failed"], 0);
     assert_eq!(done["left"], 0);
     // Those that were under way when the first was killed are fetched again.
-    let requests = world.stats().zerion.requests;
+    let requests = app.stats().zerion.requests;
     assert!((1000..=1010).contains(&requests), "{requests}");
     for number in (0..1000).step_by(50) {
-        let answer = world.get(&address(number), "aggregate").await;
+        let answer = app.get(&address(number), "aggregate").await;
         assert!(answer.header("cache-status").starts_with("structure; hit"));
     }
 }
 
 #[tokio::test]
 async fn a_run_ends_before_lambda_ends_it() {
-    let world = World::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
-    let function = app::refresh_function_with(world.config(), Arc::new(SystemClock));
+    let app = TestApp::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
+    let function = app::refresh_function_with(app.config(), Arc::new(SystemClock));
     let function = function.expect("a function");
-    watch(&world, &function, 40).await;
+    watch(&app, &function, 40).await;
     let slow = Fault {
         delay_ms: Some(300),
         ..Fault::default()
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(slow));
+    app.fakes().set_fault(Upstream::Zerion, Some(slow));
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: Some(SystemClock.now().plus(Duration::from_millis(4000))),
@@ -278,9 +278,9 @@ async fn a_run_ends_before_lambda_ends_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watched_wallet_never_expires() {
     const WALLETS: usize = 20;
-    let (world, queue) = with_queue().await;
-    let function = function(&world);
-    watch(&world, &function, WALLETS).await;
+    let (app, queue) = with_queue().await;
+    let function = function(&app);
+    watch(&app, &function, WALLETS).await;
     let (mut misses, mut asked) = (0, 0);
     for step in 0..370 {
         // Schedules are punctual to the minute.
@@ -295,20 +295,20 @@ async fn a_watched_wallet_never_expires() {
                 (&json!(0), &json!(0))
             );
         }
-        while let Some(batch) = queue.deliver(world.now()) {
+        while let Some(batch) = queue.deliver(app.now()) {
             let answer = ask(&function, &batch).await.expect("an answer");
             assert_eq!(answer, json!({"batchItemFailures": []}));
         }
         for number in (step % 4..WALLETS).step_by(4) {
-            let answer = world.get(&address(number), "aggregate").await;
+            let answer = app.get(&address(number), "aggregate").await;
             let status = answer.header("cache-status");
             misses += usize::from(!status.starts_with("structure; hit; ttl="));
             assert!(!status.contains("ttl=-"), "{status}");
             asked += 1;
         }
-        world.advance(10);
+        app.advance(10);
     }
-    let requests = world.stats().zerion.requests;
+    let requests = app.stats().zerion.requests;
     println!(
         "{WALLETS} wallets, {asked} requests in an hour: {requests} to Zerion, {misses} misses"
     );
@@ -319,83 +319,83 @@ async fn a_watched_wallet_never_expires() {
 
 #[tokio::test]
 async fn messages_of_a_queue_are_done_or_handed_back() {
-    let world = World::new().await;
-    let function = function(&world);
+    let app = TestApp::new().await;
+    let function = function(&app);
     let batch = event("refresh-sqs");
     let malformed = batch["Records"][1]["messageId"].clone();
     let expected = json!({"batchItemFailures": [{"itemIdentifier": malformed}]});
     assert_eq!(ask(&function, &batch).await, Ok(expected.clone()));
-    assert_eq!(world.stats().zerion.requests, 2);
+    assert_eq!(app.stats().zerion.requests, 2);
     // Delivered again: nothing is fetched that is young.
-    world.advance(120);
+    app.advance(120);
     assert_eq!(ask(&function, &batch).await, Ok(expected));
-    assert_eq!(world.stats().zerion.requests, 2);
-    assert_eq!(world.stats().coinmarketcap.requests, 0);
+    assert_eq!(app.stats().zerion.requests, 2);
+    assert_eq!(app.stats().coinmarketcap.requests, 0);
 }
 
-/// A world whose functions hand wallets over to a queue.
-async fn with_queue() -> (World, FakeQueue) {
-    let mut world = World::new().await;
-    let queue = FakeQueue::start(world.clock.clone()).await;
+/// An app whose functions hand wallets over to a queue.
+async fn with_queue() -> (TestApp, FakeQueue) {
+    let mut app = TestApp::new().await;
+    let queue = FakeQueue::start(app.clock.clone()).await;
     let url: reqwest::Url = queue.url.parse().expect("a URL");
-    world.services.config.refresh.queue_endpoint = Some(url.clone());
-    world.services.config.refresh.queue_url = Some(url);
-    world.restart();
-    (world, queue)
+    app.services.config.refresh.queue_endpoint = Some(url.clone());
+    app.services.config.refresh.queue_url = Some(url);
+    app.restart();
+    (app, queue)
 }
 
 #[tokio::test]
 async fn what_is_asked_for_near_its_end_is_fetched_before_it() {
-    let (world, queue) = with_queue().await;
-    let function = function(&world);
-    world.get(&address(1), "aggregate").await.ok();
-    world.advance(230);
-    world.get(&address(1), "aggregate").await.ok();
+    let (app, queue) = with_queue().await;
+    let function = function(&app);
+    app.get(&address(1), "aggregate").await.ok();
+    app.advance(230);
+    app.get(&address(1), "aggregate").await.ok();
     assert!(queue.is_empty());
     // Four fifths of its life are over: one message, however many ask.
-    world.advance(10);
+    app.advance(10);
     for path in ["aggregate", "defi", "wallet", "aggregate?currency=eur"] {
-        let answer = world.get(&address(1), path).await;
+        let answer = app.get(&address(1), path).await;
         assert!(answer.header("cache-status").starts_with("structure; hit"));
         assert_eq!(queue.len(), 1);
     }
-    let batch = queue.deliver(world.now()).expect("a batch");
+    let batch = queue.deliver(app.now()).expect("a batch");
     let done = ask(&function, &batch).await;
     assert_eq!(done, Ok(json!({"batchItemFailures": []})));
-    assert_eq!(world.stats().zerion.requests, 2);
-    world.advance(100);
-    let answer = world.get(&address(1), "aggregate").await;
+    assert_eq!(app.stats().zerion.requests, 2);
+    app.advance(100);
+    let answer = app.get(&address(1), "aggregate").await;
     assert!(
         answer
             .header("cache-status")
             .starts_with("structure; hit; ttl=200")
     );
     // The next life has a message of its own.
-    world.advance(150);
-    world.get(&address(1), "aggregate").await.ok();
+    app.advance(150);
+    app.get(&address(1), "aggregate").await.ok();
     assert_eq!(queue.len(), 1);
 }
 
 #[tokio::test]
 async fn a_queue_that_fails_delays_no_answer() {
-    let mut world = World::new().await;
+    let mut app = TestApp::new().await;
     let nowhere: reqwest::Url = "http://127.0.0.1:9/q".parse().expect("a URL");
-    world.services.config.refresh.queue_endpoint = Some(nowhere.clone());
-    world.services.config.refresh.queue_url = Some(nowhere);
-    world.restart();
-    world.get(&address(1), "aggregate").await.ok();
-    world.advance(250);
-    let answer = world.get(&address(1), "aggregate").await;
+    app.services.config.refresh.queue_endpoint = Some(nowhere.clone());
+    app.services.config.refresh.queue_url = Some(nowhere);
+    app.restart();
+    app.get(&address(1), "aggregate").await.ok();
+    app.advance(250);
+    let answer = app.get(&address(1), "aggregate").await;
     assert!(answer.header("cache-status").starts_with("structure; hit"));
     answer.ok();
 }
 
 #[tokio::test]
 async fn wallets_that_are_asked_for_often_are_watched_for_a_while() {
-    let (mut world, queue) = with_queue().await;
-    world.services.config.refresh.often_asked = true;
-    world.restart();
-    let function = function(&world);
+    let (mut app, queue) = with_queue().await;
+    app.services.config.refresh.often_asked = true;
+    app.restart();
+    let function = function(&app);
     let by_hand = json!({"action": "watch", "address": address(2)});
     ask(&function, &by_hand).await.expect("watched");
     let watched = async || {
@@ -408,19 +408,19 @@ async fn wallets_that_are_asked_for_often_are_watched_for_a_while() {
     };
     for life in 0..3 {
         for number in [1, 2] {
-            world.get(&address(number), "aggregate").await.ok();
+            app.get(&address(number), "aggregate").await.ok();
         }
         assert_eq!(watched().await, [false], "{life}");
-        world.advance(250);
+        app.advance(250);
         for number in [1, 2] {
-            world.get(&address(number), "aggregate").await.ok();
+            app.get(&address(number), "aggregate").await.ok();
         }
-        while let Some(batch) = queue.deliver(world.now()) {
+        while let Some(batch) = queue.deliver(app.now()) {
             ask(&function, &batch).await.expect("an answer");
         }
     }
     // The one that was put there by hand stays as it is.
     assert_eq!(watched().await, [true, false]);
-    world.advance(1801);
+    app.advance(1801);
     assert_eq!(watched().await, [false]);
 }

@@ -14,7 +14,7 @@ use portfolio::{
     usage::Usage,
 };
 use portfolio_local::fakes::{Coin, Platform};
-use portfolio_tests::{World, event, rows};
+use portfolio_tests::{TestApp, event, rows};
 use serde_json::{Value, json, value::to_raw_value};
 
 const DAY: u64 = 24 * 60 * 60;
@@ -33,8 +33,8 @@ fn coin(id: u32, number: u32) -> Coin {
 
 #[tokio::test]
 async fn runs_are_idempotent_and_say_what_changed() {
-    let world = World::new().await;
-    let update = app::registry_update(world.config()).unwrap();
+    let app = TestApp::new().await;
+    let update = app::registry_update(app.config()).unwrap();
     let again = update.run().await.unwrap();
     assert_eq!(
         (
@@ -46,7 +46,7 @@ async fn runs_are_idempotent_and_say_what_changed() {
     );
     assert_eq!(again.changes.unchanged, again.assets);
 
-    world.fakes().set_coin(coin(800_001, 1));
+    app.fakes().set_coin(coin(800_001, 1));
     let added = update.run().await.unwrap();
     assert_eq!(
         (
@@ -57,8 +57,8 @@ async fn runs_are_idempotent_and_say_what_changed() {
         (1, 0, 1)
     );
 
-    world.fakes().remove_coin(800_001);
-    world.fakes().set_coin(coin(800_002, 1));
+    app.fakes().remove_coin(800_001);
+    app.fakes().set_coin(coin(800_002, 1));
     let changed = update.run().await.unwrap();
     assert_eq!(
         (
@@ -69,24 +69,24 @@ async fn runs_are_idempotent_and_say_what_changed() {
         (0, 1, 1)
     );
 
-    world.fakes().remove_coin(800_002);
+    app.fakes().remove_coin(800_002);
     let removed = update.run().await.unwrap();
     assert_eq!((removed.changes.removed, removed.items_written), (1, 1));
 }
 
 #[tokio::test]
 async fn reads_every_page_of_the_map() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for number in 0..5500 {
-        world.fakes().set_coin(coin(700_000 + number, number + 1));
+        app.fakes().set_coin(coin(700_000 + number, number + 1));
     }
-    world.fakes().reset_stats();
-    let update = app::registry_update(world.config()).unwrap();
+    app.fakes().reset_stats();
+    let update = app::registry_update(app.config()).unwrap();
     let summary = update.run().await.unwrap();
-    assert_eq!(world.stats().coinmarketcap.map_requests, 2);
+    assert_eq!(app.stats().coinmarketcap.map_requests, 2);
     assert_eq!(summary.changes.added, 5500);
 
-    let registry = Registry::new(world.table());
+    let registry = Registry::new(app.table());
     let assets = registry.read(&Usage::default()).await.unwrap();
     assert_eq!(assets.len(), summary.assets);
     for number in [1, 2500, 5500] {
@@ -99,48 +99,47 @@ async fn reads_every_page_of_the_map() {
 
 #[tokio::test]
 async fn a_failing_map_changes_nothing() {
-    let world = World::new().await;
-    let registry = Registry::new(world.table());
+    let app = TestApp::new().await;
+    let registry = Registry::new(app.table());
     let before = registry.read(&Usage::default()).await.unwrap();
     let fault = portfolio_local::fakes::Fault::status(500);
-    world
-        .fakes()
+    app.fakes()
         .set_fault(portfolio_local::fakes::Upstream::CoinMarketCap, Some(fault));
-    let update = app::registry_update(world.config()).unwrap();
+    let update = app::registry_update(app.config()).unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
     assert_eq!(registry.read(&Usage::default()).await.unwrap(), before);
 }
 
-/// The function, on the world's clock.
-fn function(world: &World) -> RegistryFunction {
-    let update = app::registry_update_on(&world.table(), world.config());
+/// The function, on the app's clock.
+fn function(app: &TestApp) -> RegistryFunction {
+    let update = app::registry_update_on(&app.table(), app.config());
     RegistryFunction::new(update.expect("an update"))
 }
 
 /// What the function answers, and how often it read the map.
-async fn run(world: &World, event: &Value) -> (Value, u64) {
-    let before = world.stats().coinmarketcap.map_requests;
+async fn run(app: &TestApp, event: &Value) -> (Value, u64) {
+    let before = app.stats().coinmarketcap.map_requests;
     let event = to_raw_value(event).expect("JSON");
-    let done = function(world).handle(&event).await;
+    let done = function(app).handle(&event).await;
     let done = done.map_err(|error| error.error_message).expect("a run");
-    let asked = world.stats().coinmarketcap.map_requests - before;
+    let asked = app.stats().coinmarketcap.map_requests - before;
     (serde_json::to_value(done).expect("JSON"), asked)
 }
 
-async fn scheduled(world: &World) -> (Value, u64) {
-    run(world, &event("registry-schedule")).await
+async fn scheduled(app: &TestApp) -> (Value, u64) {
+    run(app, &event("registry-schedule")).await
 }
 
-async fn stored(world: &World) -> Assets {
-    let registry = Registry::new(world.table());
+async fn stored(app: &TestApp) -> Assets {
+    let registry = Registry::new(app.table());
     registry.read(&Usage::default()).await.expect("a registry")
 }
 
 type Attributes = HashMap<String, AttributeValue>;
 
 /// The registry's items as they are stored.
-async fn items(world: &World) -> Vec<Attributes> {
-    let table = world.dynamodb();
+async fn items(app: &TestApp) -> Vec<Attributes> {
+    let table = app.dynamodb();
     let items = table
         .client()
         .query()
@@ -154,9 +153,9 @@ async fn items(world: &World) -> Vec<Attributes> {
 }
 
 /// Changes every item of the registry, or removes it.
-async fn rewrite(world: &World, change: impl Fn(Attributes) -> Option<Attributes>) {
-    let table = world.dynamodb();
-    for item in items(world).await {
+async fn rewrite(app: &TestApp, change: impl Fn(Attributes) -> Option<Attributes>) {
+    let table = app.dynamodb();
+    for item in items(app).await {
         let delete = table.client().delete_item().table_name(table.name());
         let keys = ["pk", "sk"].map(|name| (name.to_owned(), item[name].clone()));
         let delete = delete.set_key(Some(HashMap::from(keys)));
@@ -179,32 +178,32 @@ fn of_the_first_format(mut item: Attributes) -> Option<Attributes> {
 
 #[tokio::test]
 async fn a_full_registry_is_kept_for_a_day() {
-    let world = World::new().await;
-    run(&world, &json!({})).await;
-    let size = stored(&world).await.len();
+    let app = TestApp::new().await;
+    run(&app, &json!({})).await;
+    let size = stored(&app).await.len();
     for _ in 0..3 {
-        let (answer, asked) = scheduled(&world).await;
+        let (answer, asked) = scheduled(&app).await;
         assert_eq!((&answer["assets"], asked), (&json!(size), 0), "{answer}");
         assert!(answer["completed_at"].is_string(), "{answer}");
-        world.advance(DAY / 3 - 10);
+        app.advance(DAY / 3 - 10);
     }
-    world.advance(60);
-    let (answer, asked) = scheduled(&world).await;
+    app.advance(60);
+    let (answer, asked) = scheduled(&app).await;
     assert_eq!((&answer["unchanged"], asked), (&json!(size), 1), "{answer}");
     // An update that changed nothing is one as well.
-    assert_eq!(scheduled(&world).await.1, 0);
+    assert_eq!(scheduled(&app).await.1, 0);
 }
 
 #[tokio::test]
 async fn an_invocation_by_hand_always_updates() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     for payload in [
         json!({}),
         json!(null),
         json!([1]),
         json!({"action": "update"}),
     ] {
-        let (answer, asked) = run(&world, &payload).await;
+        let (answer, asked) = run(&app, &payload).await;
         assert_eq!(asked, 1, "{payload}");
         assert!(answer["coins"].as_u64() > Some(0), "{answer}");
     }
@@ -212,82 +211,82 @@ async fn an_invocation_by_hand_always_updates() {
 
 #[tokio::test]
 async fn an_empty_registry_is_filled_by_the_next_scheduled_run() {
-    let world = World::new().await;
-    let before = stored(&world).await;
-    rewrite(&world, |_| None).await;
-    assert!(stored(&world).await.is_empty());
-    let (answer, asked) = scheduled(&world).await;
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
+    rewrite(&app, |_| None).await;
+    assert!(stored(&app).await.is_empty());
+    let (answer, asked) = scheduled(&app).await;
     assert_eq!((&answer["added"], asked), (&json!(before.len()), 1));
-    assert_eq!(stored(&world).await, before);
-    assert_eq!(scheduled(&world).await.1, 0);
+    assert_eq!(stored(&app).await, before);
+    assert_eq!(scheduled(&app).await.1, 0);
 
     // Likewise if only the note says that it is full.
-    rewrite(&world, |item| (!item.contains_key("b")).then_some(item)).await;
-    assert_eq!(items(&world).await.len(), 1);
-    assert_eq!(scheduled(&world).await.1, 1);
-    assert_eq!(stored(&world).await, before);
+    rewrite(&app, |item| (!item.contains_key("b")).then_some(item)).await;
+    assert_eq!(items(&app).await.len(), 1);
+    assert_eq!(scheduled(&app).await.1, 1);
+    assert_eq!(stored(&app).await, before);
 }
 
 #[tokio::test]
 async fn a_registry_of_the_previous_format_resolves_and_is_renewed() {
-    let world = World::new().await;
-    let before = stored(&world).await;
-    rewrite(&world, of_the_first_format).await;
-    assert_eq!(stored(&world).await, before);
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
+    rewrite(&app, of_the_first_format).await;
+    assert_eq!(stored(&app).await, before);
     let usdc = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
-    let resolved = stored(&world).await.resolve("ethereum", Some(usdc));
+    let resolved = stored(&app).await.resolve("ethereum", Some(usdc));
     assert_eq!(resolved, Some(CmcId(3408)));
 
-    let (answer, asked) = scheduled(&world).await;
+    let (answer, asked) = scheduled(&app).await;
     assert_eq!((&answer["unchanged"], asked), (&json!(before.len()), 1));
     assert!(answer["items_written"].as_u64() > Some(0), "{answer}");
-    let registry = Registry::new(world.table());
+    let registry = Registry::new(app.table());
     let state = registry.state(&Usage::default()).await.expect("a state");
     assert!(state.current);
-    assert_eq!(state.completed_at, Some(world.now()));
-    assert_eq!(scheduled(&world).await.1, 0);
+    assert_eq!(state.completed_at, Some(app.now()));
+    assert_eq!(scheduled(&app).await.1, 0);
 }
 
 #[tokio::test]
 async fn the_caches_version_says_nothing_about_the_registry() {
-    let world = World::new().await;
-    let before = stored(&world).await;
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
     for other in ["2", "4", "200"] {
-        rewrite(&world, |mut item| {
+        rewrite(&app, |mut item| {
             item.insert("v".to_owned(), AttributeValue::N(other.to_owned()));
             Some(item)
         })
         .await;
-        assert_eq!(stored(&world).await, before, "{other}");
+        assert_eq!(stored(&app).await, before, "{other}");
     }
     // Without a version of its own an item of another time cannot be read.
-    rewrite(&world, |mut item| {
+    rewrite(&app, |mut item| {
         item.remove("rv");
         Some(item)
     })
     .await;
-    assert!(stored(&world).await.is_empty());
+    assert!(stored(&app).await.is_empty());
 }
 
 #[tokio::test]
 async fn formats_to_come_are_not_read_and_are_replaced() {
-    let world = World::new().await;
-    let before = stored(&world).await;
-    rewrite(&world, |mut item| {
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
+    rewrite(&app, |mut item| {
         item.insert("rv".to_owned(), AttributeValue::N("3".to_owned()));
         Some(item)
     })
     .await;
-    assert!(stored(&world).await.is_empty());
-    assert_eq!(scheduled(&world).await.1, 1);
-    assert_eq!(stored(&world).await, before);
+    assert!(stored(&app).await.is_empty());
+    assert_eq!(scheduled(&app).await.1, 1);
+    assert_eq!(stored(&app).await, before);
 }
 
 #[tokio::test]
 async fn damaged_items_are_replaced() {
-    let world = World::new().await;
-    let before = stored(&world).await;
-    rewrite(&world, |mut item| {
+    let app = TestApp::new().await;
+    let before = stored(&app).await;
+    rewrite(&app, |mut item| {
         if item["sk"] == AttributeValue::S("ethereum#000".to_owned()) {
             let bytes = aws_sdk_dynamodb::primitives::Blob::new([1, 2, 3]);
             item.insert("b".to_owned(), AttributeValue::B(bytes));
@@ -295,49 +294,46 @@ async fn damaged_items_are_replaced() {
         Some(item)
     })
     .await;
-    let left = stored(&world).await;
+    let left = stored(&app).await;
     assert!(!left.is_empty() && left.len() < before.len());
-    assert_eq!(scheduled(&world).await.1, 1);
-    assert_eq!(stored(&world).await, before);
-    assert_eq!(scheduled(&world).await.1, 0);
+    assert_eq!(scheduled(&app).await.1, 1);
+    assert_eq!(stored(&app).await, before);
+    assert_eq!(scheduled(&app).await.1, 0);
 }
 
 #[tokio::test]
 async fn an_update_that_fails_leaves_the_registry_due() {
-    let world = World::new().await;
-    rewrite(&world, |item| item.contains_key("b").then_some(item)).await;
+    let app = TestApp::new().await;
+    rewrite(&app, |item| item.contains_key("b").then_some(item)).await;
     let fault = portfolio_local::fakes::Fault::status(500);
     let upstream = portfolio_local::fakes::Upstream::CoinMarketCap;
-    world.fakes().set_fault(upstream, Some(fault));
+    app.fakes().set_fault(upstream, Some(fault));
     let event = to_raw_value(&event("registry-schedule")).expect("JSON");
-    let failed = function(&world).handle(&event).await;
+    let failed = function(&app).handle(&event).await;
     assert_eq!(failed.expect_err("failed").error_type, "upstream_error");
-    world.fakes().set_fault(upstream, None);
-    assert_eq!(scheduled(&world).await.1, 1);
+    app.fakes().set_fault(upstream, None);
+    assert_eq!(scheduled(&app).await.1, 1);
 }
 
 /// A wallet that is fetched while the registry is empty has Zerion's prices,
 /// and the registry is looked at again soon.
 #[tokio::test]
 async fn a_process_that_found_the_registry_empty_reads_it_again_soon() {
-    let world = World::new().await;
-    rewrite(&world, |_| None).await;
-    let process = world.process(Scope::Aggregate);
-    world
-        .get_from(&process, portfolio_tests::sample("farmer"))
+    let app = TestApp::new().await;
+    rewrite(&app, |_| None).await;
+    let process = app.process(Scope::Aggregate);
+    app.get_from(&process, portfolio_tests::sample("farmer"))
         .await
         .ok();
-    scheduled(&world).await;
-    world.advance(301);
-    world
-        .get_from(&process, portfolio_tests::sample("farmer"))
+    scheduled(&app).await;
+    app.advance(301);
+    app.get_from(&process, portfolio_tests::sample("farmer"))
         .await
         .ok();
-    world.fakes().reset_stats();
-    world.advance(61);
-    world
-        .get_from(&process, portfolio_tests::sample("farmer"))
+    app.fakes().reset_stats();
+    app.advance(61);
+    app.get_from(&process, portfolio_tests::sample("farmer"))
         .await
         .ok();
-    assert_eq!(world.stats().coinmarketcap.requests, 1);
+    assert_eq!(app.stats().coinmarketcap.requests, 1);
 }

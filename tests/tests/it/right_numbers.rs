@@ -15,7 +15,7 @@ use portfolio::{
     usage::Usage,
 };
 use portfolio_local::fakes::Coin;
-use portfolio_tests::{World, positions, rows, sum, units};
+use portfolio_tests::{TestApp, positions, rows, sum, units};
 use serde_json::{Value, json};
 
 const DOLLAR_COINS: [u32; 3] = [825, 3408, 4943];
@@ -220,10 +220,10 @@ enum Registered {
     Nothing,
 }
 
-/// A world in which all sources' prices are known.
-async fn world(registered: Registered) -> World {
-    let world = World::new().await;
-    let fakes = world.fakes();
+/// An app in which all sources' prices are known.
+async fn app(registered: Registered) -> TestApp {
+    let app = TestApp::new().await;
+    let fakes = app.fakes();
     for number in 0..LISTED {
         let mut coin: Coin = rows::listed(number);
         let cents = Asset::Listed(number).cents();
@@ -237,17 +237,17 @@ async fn world(registered: Registered) -> World {
     fakes.set_price(ETHER, 3000.003);
     match registered {
         Registered::All => {
-            let update = app::registry_update(world.config()).expect("an update");
+            let update = app::registry_update(app.config()).expect("an update");
             update.run().await.expect("a filled registry");
         }
         Registered::Nothing => {
-            let registry = Registry::new(world.table());
+            let registry = Registry::new(app.table());
             let (none, usage) = (Assets::default(), Usage::default());
-            let written = registry.write(&none, world.now(), &usage);
+            let written = registry.write(&none, app.now(), &usage);
             written.await.expect("an empty registry");
         }
     }
-    world
+    app
 }
 
 /// In units of 10^-18, what so many thousandths of a dollar are in a currency.
@@ -355,7 +355,7 @@ fn check(
 
 /// Asks for wallets in these currencies, fresh and after the prices expired.
 async fn ask(registered: Registered, currencies: &[&str], seed: u64) {
-    let world = world(registered).await;
+    let app = app(registered).await;
     let mut dice = Dice(seed);
     let wallets: Vec<(String, Vec<Made>)> = (0..24)
         .map(|number| {
@@ -365,22 +365,22 @@ async fn ask(registered: Registered, currencies: &[&str], seed: u64) {
         .collect();
     for (address, rows) in &wallets {
         let rows = rows.iter().map(|row| row.json.clone()).collect();
-        world.fakes().set_wallet(address, rows);
+        app.fakes().set_wallet(address, rows);
     }
     let mut valued = 0;
     for round in 0..2 {
         for (address, rows) in &wallets {
             for (at, currency) in currencies.iter().enumerate() {
                 let path = format!("aggregate?currency={currency}");
-                let body = world.get(address, &path).await.ok();
+                let body = app.get(address, &path).await.ok();
                 let first = round == 0 && at == 0;
                 valued += check(&body, rows, currency, registered, first);
             }
         }
-        world.advance(61);
+        app.advance(61);
     }
     assert!(valued > 100, "only {valued} positions had a value");
-    assert_eq!(world.stats().zerion.requests, 24);
+    assert_eq!(app.stats().zerion.requests, 24);
 }
 
 #[tokio::test]
@@ -414,19 +414,19 @@ async fn prices_stay_right_from_euros_to_dollars_without_a_registry() {
 }
 
 /// A wallet of one token that CoinMarketCap does not list.
-async fn unlisted(world: &World) -> String {
+async fn unlisted(app: &TestApp) -> String {
     let wallet = address(77);
-    world.fakes().set_wallet(&wallet, vec![rows::token(77)]);
+    app.fakes().set_wallet(&wallet, vec![rows::token(77)]);
     wallet
 }
 
 #[tokio::test]
 async fn an_unlisted_token_is_worth_as_much_in_another_currency() {
     for (one, other) in [("usd", "eur"), ("eur", "usd")] {
-        let world = world(Registered::Nothing).await;
-        let wallet = unlisted(&world).await;
+        let app = app(Registered::Nothing).await;
+        let wallet = unlisted(&app).await;
         let worth = async |currency: &str| {
-            let body = world
+            let body = app
                 .get(&wallet, &format!("wallet?currency={currency}"))
                 .await
                 .ok();
@@ -449,13 +449,13 @@ async fn an_unlisted_token_is_worth_as_much_in_another_currency() {
 
 #[tokio::test]
 async fn without_an_exchange_rate_an_answer_says_what_it_lacks() {
-    let world = world(Registered::Nothing).await;
+    let app = app(Registered::Nothing).await;
     for coin in DOLLAR_COINS {
-        world.fakes().remove_coin(coin);
+        app.fakes().remove_coin(coin);
     }
-    let wallet = unlisted(&world).await;
-    world.get(&wallet, "wallet").await.ok();
-    let body = world.get(&wallet, "wallet?currency=eur").await.ok();
+    let wallet = unlisted(&app).await;
+    app.get(&wallet, "wallet").await.ok();
+    let body = app.get(&wallet, "wallet?currency=eur").await.ok();
     let one = positions(&body)[0];
     assert!(one["value"].is_null() && one["price"].is_null(), "{one}");
     assert_eq!(one["unpriced_reason"], "no_exchange_rate");
@@ -467,11 +467,11 @@ async fn without_an_exchange_rate_an_answer_says_what_it_lacks() {
 async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
     // CoinMarketCap quotes the token as a whole, or what its base unit is worth.
     for (quoted, source, amount) in [(100.5, "coinmarketcap", 1005), (25.0, "zerion", 1000)] {
-        let world = world(Registered::All).await;
+        let app = app(Registered::All).await;
         let mut coin = rows::listed(LISTED);
         coin.price_usd = Some(quoted);
-        world.fakes().set_coin(coin);
-        let update = app::registry_update(world.config()).expect("an update");
+        app.fakes().set_coin(coin);
+        let update = app::registry_update(app.config()).expect("an update");
         update.run().await.expect("a filled registry");
         let row = |id: &str, numeric: &str| {
             let mut row = rows::token(LISTED);
@@ -484,9 +484,9 @@ async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
         };
         let wallet = address(88);
         let held = vec![row("scaled", "4.0"), row("plain", "1.0")];
-        world.fakes().set_wallet(&wallet, held);
+        app.fakes().set_wallet(&wallet, held);
         let price = async |name: &str| {
-            let body = world.get(&wallet, "wallet").await.ok();
+            let body = app.get(&wallet, "wallet").await.ok();
             let all = positions(&body);
             let found = all.iter().find(|one| one["name"] == json!(name));
             found.expect("a position")["price"].clone()
@@ -498,7 +498,7 @@ async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
                 (&json!("100"), &json!("zerion"))
             );
         }
-        world.advance(61);
+        app.advance(61);
         let scaled = price("scaled").await;
         assert_eq!(scaled["source"], source, "{scaled}");
         assert_eq!(units(&scaled["amount"]), in_currency(amount * 100, "usd"));

@@ -8,9 +8,8 @@ use std::sync::{
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
 use portfolio::{config::Config, secrets::resolve};
 use portfolio_local::fakes::SAMPLES;
-use portfolio_tests::World;
+use portfolio_tests::{TestApp, server::serve};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:portfolio-AbCdEf";
 
@@ -23,13 +22,10 @@ struct Manager {
 
 impl Manager {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}", listener.local_addr().expect("an address"));
         let router = Router::new()
             .route("/", post(answer))
             .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        url
+        format!("http://{}", serve(router).await)
     }
 
     fn set(&self, zerion: &str, coinmarketcap: &str) {
@@ -119,40 +115,40 @@ async fn what_is_wrong_is_said_without_the_secret() {
     assert!(error.contains("ResourceNotFoundException"), "{error}");
 }
 
-/// A world whose functions started with keys that are revoked by now, and the
+/// An app whose functions started with keys that are revoked by now, and the
 /// keys that are not.
-async fn with_revoked_keys(manager: &Manager) -> (World, String, String) {
-    let mut world = World::new().await;
+async fn with_revoked_keys(manager: &Manager) -> (TestApp, String, String) {
+    let mut app = TestApp::new().await;
     let url = manager.start().await;
-    let config = &mut world.services.config;
+    let config = &mut app.services.config;
     config.secret_arn = Some(ARN.to_owned());
     config.secrets_endpoint = Some(url.parse().expect("a URL"));
     let good = |key: &str| {
-        let found = world.services.environment.iter().find(|it| it.0 == key);
+        let found = app.services.environment.iter().find(|it| it.0 == key);
         found.expect("a key").1.clone()
     };
     let keys = (good("ZERION_API_KEY"), good("CMC_API_KEY"));
-    let config = &mut world.services.config;
+    let config = &mut app.services.config;
     config.zerion.key = "revoked".into();
     config.coinmarketcap.key = "revoked".into();
-    world.restart();
-    (world, keys.0, keys.1)
+    app.restart();
+    (app, keys.0, keys.1)
 }
 
 #[tokio::test]
 async fn a_refused_key_is_looked_up_again() {
     let manager = Manager::default();
-    let (world, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
+    let (app, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
     manager.set(&zerion, &coinmarketcap);
     let requests = SAMPLES[..5]
         .iter()
-        .map(|sample| world.get(sample.address, "aggregate"));
+        .map(|sample| app.get(sample.address, "aggregate"));
     for answer in futures::future::join_all(requests).await {
         answer.ok();
     }
     assert_eq!(manager.reads(), 1, "one look serves all");
-    world.advance(90);
-    let answer = world.get(SAMPLES[0].address, "aggregate").await.ok();
+    app.advance(90);
+    let answer = app.get(SAMPLES[0].address, "aggregate").await.ok();
     assert_eq!(
         answer["prices"]["stale"], false,
         "the other key is the new one, too"
@@ -163,16 +159,16 @@ async fn a_refused_key_is_looked_up_again() {
 #[tokio::test]
 async fn a_key_that_stays_wrong_is_not_looked_up_all_the_time() {
     let manager = Manager::default();
-    let (world, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
+    let (app, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
     manager.set("revoked", "revoked");
     for sample in &SAMPLES[..5] {
-        let answer = world.get(sample.address, "aggregate").await;
+        let answer = app.get(sample.address, "aggregate").await;
         assert_eq!(answer.status, 502);
-        world.advance(3);
+        app.advance(3);
     }
     assert_eq!(manager.reads(), 1);
     manager.set(&zerion, &coinmarketcap);
-    world.advance(60);
-    world.get(SAMPLES[0].address, "aggregate").await.ok();
+    app.advance(60);
+    app.get(SAMPLES[0].address, "aggregate").await.ok();
     assert_eq!(manager.reads(), 2);
 }

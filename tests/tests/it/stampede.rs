@@ -9,7 +9,7 @@ use std::{
 use futures::future::join_all;
 use portfolio::{app, clock::SystemClock, domain::scope::Scope, lambda::QueryFunction};
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{Answer, World, ask, get, positions, random::Random, rows};
+use portfolio_tests::{Answer, TestApp, ask, get, positions, random::Random, rows};
 use serde_json::Value;
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -38,19 +38,17 @@ fn expected(endpoint: &str) -> usize {
     }
 }
 
-async fn world() -> World {
-    let world = World::listing(1..=8, &[]).await;
-    world.fakes().set_wallet(WALLET, holdings());
-    world
+async fn app() -> TestApp {
+    let app = TestApp::listing(1..=8, &[]).await;
+    app.fakes().set_wallet(WALLET, holdings());
+    app
 }
 
 /// Eight processes: three of each function, two of the one of `aggregate`.
-fn processes(world: &World) -> Vec<(&'static str, QueryFunction)> {
+fn processes(app: &TestApp) -> Vec<(&'static str, QueryFunction)> {
     let names = ENDPOINTS.into_iter().cycle().skip(1).take(8);
     let scope = |name| Scope::parse(name).expect("a scope");
-    names
-        .map(|name| (name, world.process(scope(name))))
-        .collect()
+    names.map(|name| (name, app.process(scope(name)))).collect()
 }
 
 /// Twelve requests within 60 ms, four for each endpoint, spread over the
@@ -82,33 +80,33 @@ fn assert_whole(endpoint: &str, answer: &Answer) {
 }
 
 /// Asserts that every endpoint is answered from what is stored.
-async fn assert_stored(world: &World, query: &str) {
-    let before = world.stats().zerion.requests;
+async fn assert_stored(app: &TestApp, query: &str) {
+    let before = app.stats().zerion.requests;
     for endpoint in ENDPOINTS {
-        let answer = world.get(WALLET, &format!("{endpoint}{query}")).await;
+        let answer = app.get(WALLET, &format!("{endpoint}{query}")).await;
         assert_whole(endpoint, &answer);
     }
-    let later = world.stats().zerion.requests - before;
+    let later = app.stats().zerion.requests - before;
     assert_eq!(later, 0, "what was fetched is not stored");
 }
 
 /// One endpoint's request is under way when eight for everything arrive.
 async fn first_one_part_then_all(first: &'static str) {
-    let world = world().await;
-    world.fakes().set_fault(Upstream::Zerion, slow(1000));
+    let app = app().await;
+    app.fakes().set_fault(Upstream::Zerion, slow(1000));
     let later = (0..8).map(|_| async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        world.get(WALLET, "aggregate").await
+        app.get(WALLET, "aggregate").await
     });
-    let (one, all) = futures::join!(world.get(WALLET, first), join_all(later));
-    let requests = world.stats().zerion.requests;
+    let (one, all) = futures::join!(app.get(WALLET, first), join_all(later));
+    let requests = app.stats().zerion.requests;
     assert_whole(first, &one);
     for answer in &all {
         assert_whole("aggregate", answer);
     }
     println!("{first}, then 8 × aggregate: {requests} requests");
     assert!(requests <= 2, "{requests} requests");
-    assert_stored(&world, "").await;
+    assert_stored(&app, "").await;
 }
 
 #[tokio::test]
@@ -124,33 +122,33 @@ async fn eight_for_everything_during_a_fetch_of_defi_cost_two_requests() {
 #[tokio::test]
 async fn twelve_cold_requests_over_eight_processes_cost_two_requests() {
     for (turn, first) in ENDPOINTS.into_iter().enumerate() {
-        let world = world().await;
-        let processes = processes(&world);
-        world.fakes().set_fault(Upstream::Zerion, slow(1000));
+        let app = app().await;
+        let processes = processes(&app);
+        app.fakes().set_fault(Upstream::Zerion, slow(1000));
         let answers = twelve(&processes, turn, |_| "").await;
-        let requests = world.stats().zerion.requests;
+        let requests = app.stats().zerion.requests;
         for (endpoint, answer) in &answers {
             assert_whole(endpoint, answer);
         }
         println!("12 at once, {first} first: {requests} requests");
         assert!(requests <= 2, "{first} first: {requests} requests");
-        assert_stored(&world, "").await;
+        assert_stored(&app, "").await;
     }
 }
 
 #[tokio::test]
 async fn a_deletion_in_the_middle_costs_two_more_requests() {
     for (turn, millis) in [(0, 300), (1, 400), (2, 500)] {
-        let world = world().await;
-        let processes = processes(&world);
-        world.fakes().set_fault(Upstream::Zerion, slow(1000));
+        let app = app().await;
+        let processes = processes(&app);
+        app.fakes().set_fault(Upstream::Zerion, slow(1000));
         let path = format!("/v1/wallets/{WALLET}/cache");
         let forget = async {
             tokio::time::sleep(Duration::from_millis(millis)).await;
-            world.request("DELETE", &path, &[]).await.status
+            app.request("DELETE", &path, &[]).await.status
         };
         let (answers, status) = futures::join!(twelve(&processes, turn, |_| ""), forget);
-        let requests = world.stats().zerion.requests;
+        let requests = app.stats().zerion.requests;
         assert_eq!(status, 204);
         for (endpoint, answer) in &answers {
             assert_whole(endpoint, answer);
@@ -160,29 +158,29 @@ async fn a_deletion_in_the_middle_costs_two_more_requests() {
             requests <= 4,
             "DELETE after {millis} ms: {requests} requests"
         );
-        assert_stored(&world, "").await;
+        assert_stored(&app, "").await;
     }
 }
 
 #[tokio::test]
 async fn two_currencies_at_once_cost_two_requests() {
     for (turn, first) in ENDPOINTS.into_iter().enumerate() {
-        let world = world().await;
-        let processes = processes(&world);
-        world.fakes().set_fault(Upstream::Zerion, slow(1000));
+        let app = app().await;
+        let processes = processes(&app);
+        app.fakes().set_fault(Upstream::Zerion, slow(1000));
         let query = |number: usize| match number % 2 {
             0 => "?currency=usd",
             _ => "?currency=eur",
         };
         let answers = twelve(&processes, turn, query).await;
-        let requests = world.stats().zerion.requests;
+        let requests = app.stats().zerion.requests;
         for (endpoint, answer) in &answers {
             assert_whole(endpoint, answer);
         }
         println!("12 at once, two currencies, {first} first: {requests} requests");
         assert!(requests <= 2, "{first} first: {requests} requests");
         for query in ["?currency=usd", "?currency=eur"] {
-            assert_stored(&world, query).await;
+            assert_stored(&app, query).await;
         }
     }
 }
@@ -218,26 +216,24 @@ async fn requests_for_a_wallet_too_large_to_keep_go_out_at_the_same_time() {
         ("REQUEST_DEADLINE_MS", "120000"),
         ("ZERION_TIMEOUT_MS", "120000"),
     ];
-    let world = World::with(&variables).await;
+    let app = TestApp::with(&variables).await;
     let mut fault = huge();
-    world
-        .fakes()
-        .set_fault(Upstream::Zerion, Some(fault.clone()));
+    app.fakes().set_fault(Upstream::Zerion, Some(fault.clone()));
     // The first one finds out.
-    let first = world.get(WALLET, "aggregate?limit=1").await;
+    let first = app.get(WALLET, "aggregate?limit=1").await;
     assert_eq!(first.ok()["page"]["total"], 20_000);
     assert!(first.header("cache-status").contains("detail=uncached"));
-    world.fakes().reset_stats();
+    app.fakes().reset_stats();
     fault.delay_ms = Some(4000);
-    world.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Upstream::Zerion, Some(fault));
     let others: Vec<_> = (0..AT_ONCE)
-        .map(|_| world.process(Scope::Aggregate))
+        .map(|_| app.process(Scope::Aggregate))
         .collect();
     let asked = others.iter().map(|it| get(it, WALLET, "aggregate?limit=1"));
     let requests = join_all(asked);
     let under_way = async {
         tokio::time::sleep(Duration::from_millis(3000)).await;
-        world.stats().zerion.requests
+        app.stats().zerion.requests
     };
     let (answers, under_way) = futures::join!(requests, under_way);
     println!("{AT_ONCE} at once for a huge wallet: {under_way} requests under way");
@@ -253,14 +249,14 @@ async fn requests_for_a_wallet_too_large_to_keep_go_out_at_the_same_time() {
 /// A holder that dies leaves its lease behind: one of those who waited fetches.
 #[tokio::test]
 async fn a_holder_that_dies_does_not_make_everyone_fetch() {
-    let world = world().await;
+    let app = app().await;
     let function =
-        || app::query_function_with(world.config(), Scope::Aggregate, Arc::new(SystemClock));
+        || app::query_function_with(app.config(), Scope::Aggregate, Arc::new(SystemClock));
     let (dying, living) = (
         function().expect("a process"),
         function().expect("a process"),
     );
-    world.fakes().set_fault(Upstream::Zerion, slow(1000));
+    app.fakes().set_fault(Upstream::Zerion, slow(1000));
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let died = ask(&dying, "GET", &path, &[]);
     // Dropped in the middle of its request, as a killed process.
@@ -268,7 +264,7 @@ async fn a_holder_that_dies_does_not_make_everyone_fetch() {
     assert!(died.is_err());
     let started = Instant::now();
     let answers = join_all((0..9).map(|_| get(&living, WALLET, "aggregate"))).await;
-    let requests = world.stats().zerion.requests;
+    let requests = app.stats().zerion.requests;
     println!(
         "a dead holder, then 9 at once: {requests} requests, {:?}",
         started.elapsed()
@@ -277,7 +273,7 @@ async fn a_holder_that_dies_does_not_make_everyone_fetch() {
         assert_whole("aggregate", answer);
     }
     assert!(requests <= 3, "{requests} requests");
-    let zerion = world.stats().zerion.requests;
+    let zerion = app.stats().zerion.requests;
     assert_whole("aggregate", &get(&living, WALLET, "aggregate").await);
-    assert_eq!(world.stats().zerion.requests, zerion);
+    assert_eq!(app.stats().zerion.requests, zerion);
 }

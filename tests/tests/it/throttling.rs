@@ -7,20 +7,20 @@ use futures::future::join_all;
 use portfolio::domain::scope::Scope;
 use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{
-    Answer, World, get, positions, rows,
+    Answer, TestApp, get, positions, rows,
     table::{FaultyTable, TableFault},
 };
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 const READS: [&str; 3] = ["Query", "GetItem", "BatchGetItem"];
 
-/// A world whose table answers within half a second or not at all.
-async fn world() -> (World, FaultyTable) {
+/// An app whose table answers within half a second or not at all.
+async fn app() -> (TestApp, FaultyTable) {
     let variables = [("DYNAMODB_TIMEOUT_MS", "500")];
-    let (world, table) = World::with_faulty_table(&variables).await;
+    let (app, table) = TestApp::with_faulty_table(&variables).await;
     let held = (1..=3).map(rows::token).collect();
-    world.fakes().set_wallet(WALLET, held);
-    (world, table)
+    app.fakes().set_wallet(WALLET, held);
+    (app, table)
 }
 
 /// Whether an answer says that it is not what the cache has now.
@@ -32,12 +32,12 @@ fn is_marked(answer: &Answer) -> bool {
 
 #[tokio::test]
 async fn throttled_reads_are_answered_from_the_process_copy() {
-    let (world, table) = world().await;
-    let process = world.process(Scope::Aggregate);
+    let (app, table) = app().await;
+    let process = app.process(Scope::Aggregate);
     for _ in 0..2 {
         get(&process, WALLET, "aggregate").await.ok();
     }
-    world.fakes().reset_stats();
+    app.fakes().reset_stats();
     table.set_for(TableFault::Throttled, &READS);
     let mut marked = 0;
     for _ in 0..10 {
@@ -45,7 +45,7 @@ async fn throttled_reads_are_answered_from_the_process_copy() {
         assert_eq!(positions(&answer.ok()).len(), 3);
         marked += usize::from(is_marked(&answer));
     }
-    let requests = world.stats().zerion.requests;
+    let requests = app.stats().zerion.requests;
     println!("reads throttled, 10 requests: {requests} to Zerion, {marked} marked");
     assert_eq!((requests, marked), (0, 10));
     // The cache is used again as soon as it can be.
@@ -53,23 +53,23 @@ async fn throttled_reads_are_answered_from_the_process_copy() {
     let answer = get(&process, WALLET, "aggregate").await;
     assert!(answer.header("cache-status").starts_with("structure; hit"));
     assert!(!is_marked(&answer));
-    assert_eq!(world.stats().zerion.requests, 0);
+    assert_eq!(app.stats().zerion.requests, 0);
 }
 
 /// Another process may have forgotten the wallet or fetched it anew: a copy
 /// that has expired is not passed off as fresh.
 #[tokio::test]
 async fn a_process_copy_that_has_expired_is_marked_as_stale() {
-    let (world, table) = world().await;
-    let process = world.process(Scope::Aggregate);
+    let (app, table) = app().await;
+    let process = app.process(Scope::Aggregate);
     for _ in 0..2 {
         get(&process, WALLET, "aggregate").await.ok();
     }
-    world.fakes().reset_stats();
-    world.advance(301);
+    app.fakes().reset_stats();
+    app.advance(301);
     table.set(Some(TableFault::Throttled), None);
     let down = Some(Fault::status(500));
-    world.fakes().set_fault(Upstream::Zerion, down);
+    app.fakes().set_fault(Upstream::Zerion, down);
     let body = get(&process, WALLET, "aggregate").await.ok();
     assert_eq!(body["structure"]["stale"], true);
     assert_eq!(positions(&body).len(), 3);
@@ -77,11 +77,11 @@ async fn a_process_copy_that_has_expired_is_marked_as_stale() {
 
 #[tokio::test]
 async fn a_short_throttling_of_reads_costs_no_fetch() {
-    let (world, table) = world().await;
-    let known = world.process(Scope::Aggregate);
+    let (app, table) = app().await;
+    let known = app.process(Scope::Aggregate);
     get(&known, WALLET, "aggregate").await.ok();
-    world.fakes().reset_stats();
-    let unknown = world.process(Scope::Aggregate);
+    app.fakes().reset_stats();
+    let unknown = app.process(Scope::Aggregate);
     table.set_for(TableFault::Throttled, &READS);
     let end = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -89,7 +89,7 @@ async fn a_short_throttling_of_reads_costs_no_fetch() {
     };
     let (answer, ()) = futures::join!(get(&unknown, WALLET, "aggregate"), end);
     assert_eq!(positions(&answer.ok()).len(), 3);
-    let requests = world.stats().zerion.requests;
+    let requests = app.stats().zerion.requests;
     println!("reads throttled for a second: {requests} requests to Zerion");
     assert_eq!(requests, 0);
 }
@@ -104,23 +104,23 @@ async fn a_useless_table_bounds_the_requests_of_a_process() {
         ("missing", TableFault::Missing),
         ("no answer", TableFault::Slow(2000)),
     ] {
-        let (world, table) = world().await;
+        let (app, table) = app().await;
         let address = |number: u32| format!("0x{number:040}");
         for number in 0..50 {
             let held = (1..=3).map(rows::token).collect();
-            world.fakes().set_wallet(&address(number), held);
+            app.fakes().set_wallet(&address(number), held);
         }
         let slow = Fault {
             delay_ms: Some(200),
             ..Fault::default()
         };
-        world.fakes().set_fault(Upstream::Zerion, Some(slow));
+        app.fakes().set_fault(Upstream::Zerion, Some(slow));
         table.set(Some(fault), None);
-        let process = world.process(Scope::Aggregate);
+        let process = app.process(Scope::Aggregate);
         let addresses: Vec<String> = (0..50).map(address).collect();
         let asked = addresses.iter().map(|it| get(&process, it, "aggregate"));
         let answers = join_all(asked).await;
-        let requests = world.stats().zerion.requests;
+        let requests = app.stats().zerion.requests;
         let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
         for answer in &answers {
             *statuses.entry(answer.status).or_default() += 1;

@@ -19,12 +19,12 @@ use portfolio::{
     },
     usage::Usage,
 };
-use portfolio_tests::{World, sample};
+use portfolio_tests::{TestApp, sample};
 
 const LENGTH: Duration = Duration::from_secs(23);
 
 struct Bench {
-    world: World,
+    app: TestApp,
     wallets: Wallets,
     address: Address,
     usage: Usage,
@@ -32,12 +32,12 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
-        let world = World::new().await;
+        let app = TestApp::new().await;
         Self {
-            wallets: world.wallets(),
+            wallets: app.wallets(),
             address: Address::parse(sample("small")).expect("an address"),
             usage: Usage::default(),
-            world,
+            app,
         }
     }
 
@@ -117,7 +117,7 @@ fn after(now: Timestamp, seconds: u64) -> Timestamp {
 #[tokio::test]
 async fn one_lease_at_a_time() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     bench.won(&[Part::Wallet], now).await;
     assert!(matches!(
         bench.lease(&[Part::Wallet], now).await,
@@ -136,7 +136,7 @@ async fn one_lease_at_a_time() {
 #[tokio::test]
 async fn simultaneous_attempts_have_one_winner() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     let attempts = (0..32).map(|_| bench.lease(&Part::ALL, now));
     let outcomes = futures::future::join_all(attempts).await;
     let won = outcomes
@@ -149,7 +149,7 @@ async fn simultaneous_attempts_have_one_winner() {
 #[tokio::test]
 async fn what_was_just_stored_is_not_fetched_again() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     let lease = bench.won(&[Part::Wallet], now).await;
     assert!(bench.store(&lease, Part::Wallet, "a", now).await);
     match bench.lease(&[Part::Wallet], after(now, 1)).await {
@@ -165,7 +165,7 @@ async fn what_was_just_stored_is_not_fetched_again() {
 #[tokio::test]
 async fn a_late_holder_overwrites_nothing() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     let frozen = bench.won(&[Part::Wallet], now).await;
     let later = after(now, 30);
     let quick = bench.won(&[Part::Wallet], later).await;
@@ -195,7 +195,7 @@ async fn a_late_holder_overwrites_nothing() {
 #[tokio::test]
 async fn a_late_holder_spares_chunks_that_others_kept() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     let lease = bench.won(&[Part::Wallet], now).await;
     bench.store(&lease, Part::Wallet, "same", now).await;
     let frozen = bench.won(&[Part::Wallet], after(now, 400)).await;
@@ -217,14 +217,14 @@ async fn a_late_holder_spares_chunks_that_others_kept() {
 #[tokio::test]
 async fn a_header_that_expired_starts_above_its_older_chunks() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     for (round, id) in ["a", "b", "c"].into_iter().enumerate() {
         let at = after(now, 400 * round as u64);
         let lease = bench.won(&[Part::Wallet], at).await;
         bench.store(&lease, Part::Wallet, id, at).await;
     }
     // TTL deletes the header a day before the chunks.
-    let table = bench.world.dynamodb();
+    let table = bench.app.dynamodb();
     let delete = table.client().delete_item().table_name(table.name());
     let delete = delete.key("pk", AttributeValue::S(format!("W#{}", bench.address)));
     delete
@@ -244,7 +244,7 @@ async fn a_header_that_expired_starts_above_its_older_chunks() {
 #[tokio::test]
 async fn unchanged_holdings_rewrite_only_the_header() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     let lease = bench.won(&[Part::Wallet], now).await;
     bench.store(&lease, Part::Wallet, "a", now).await;
     let later = after(now, 400);
@@ -266,7 +266,7 @@ async fn unchanged_holdings_rewrite_only_the_header() {
 #[tokio::test]
 async fn prices_of_simultaneous_writers_are_merged() {
     let bench = Bench::new().await;
-    let now = bench.world.now();
+    let now = bench.app.now();
     let table = |id: u32, amount: i64, checked: Timestamp| {
         let amount = Number::new(amount, 0);
         let price = Price::new(amount, None, PriceSource::CoinMarketCap, checked);

@@ -8,17 +8,17 @@ use portfolio::{
     domain::{address::Address, query::Query, scope::Scope},
     service::Request,
 };
-use portfolio_tests::{World, positions, rows, sample, units};
+use portfolio_tests::{TestApp, positions, rows, sample, units};
 
 #[tokio::test]
 async fn pages_cover_every_position_once() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let whale = sample("whale");
     let mut seen = HashSet::new();
     let (mut net, mut pages, mut cursor) = (0, 0, String::new());
     let mut totals = None;
     loop {
-        let body = world
+        let body = app
             .get(whale, &format!("aggregate?limit=1500{cursor}"))
             .await
             .ok();
@@ -45,13 +45,13 @@ async fn pages_cover_every_position_once() {
     }
     assert_eq!((seen.len(), pages), (10_000, 7));
     assert_eq!(units(&totals.unwrap()["net_worth"]), net);
-    assert_eq!(world.stats().zerion.requests, 1);
+    assert_eq!(app.stats().zerion.requests, 1);
 }
 
 #[tokio::test]
 async fn a_page_fits_into_a_lambda_answer() {
-    let world = World::new().await;
-    let answer = world.get(sample("whale"), "aggregate?limit=5000").await;
+    let app = TestApp::new().await;
+    let answer = app.get(sample("whale"), "aggregate?limit=5000").await;
     answer.ok();
     assert!(answer.envelope.to_string().len() < 6_000_000);
     assert!(answer.bytes.len() <= 5_000_000);
@@ -59,10 +59,10 @@ async fn a_page_fits_into_a_lambda_answer() {
 
 #[tokio::test]
 async fn its_items_fit_and_one_query_reads_them() {
-    let world = World::new().await;
+    let app = TestApp::new().await;
     let whale = sample("whale");
-    world.get(whale, "aggregate").await.ok();
-    let table = world.dynamodb();
+    app.get(whale, "aggregate").await.ok();
+    let table = app.dynamodb();
     let query = table
         .client()
         .query()
@@ -85,15 +85,15 @@ async fn its_items_fit_and_one_query_reads_them() {
         largest = largest.max(size);
         // DynamoDB takes seconds: a time in milliseconds would be far off.
         let expires: i64 = item["expires_at"].as_n().unwrap().parse().unwrap();
-        let left = expires - world.now().as_secs();
+        let left = expires - app.now().as_secs();
         assert!((86_400..3 * 86_400).contains(&left), "{left} s");
     }
     assert!(query.items().len() >= 4);
     assert!(largest < 400 * 1024, "{largest} bytes");
 
-    let service = app::service(world.config(), world.clock.clone()).unwrap();
+    let service = app::service(app.config(), app.clock.clone()).unwrap();
     let request = Request {
-        deadline: world.now().plus(std::time::Duration::from_secs(20)),
+        deadline: app.now().plus(std::time::Duration::from_secs(20)),
         ..Request::default()
     };
     let query = Query::all(Address::parse(whale).unwrap(), Scope::Aggregate);
@@ -110,7 +110,7 @@ async fn its_items_fit_and_one_query_reads_them() {
 async fn a_wallet_of_several_megabytes_is_cached_and_answered_in_pages() {
     // Some 40 MB of rows, on 200 chains.
     const ROWS: u32 = 36_000;
-    let world = World::with(&[("PRICE_FALLBACK", "none")]).await;
+    let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     let address = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     let row = |number: u32| {
         let chain = format!("chain-{}", number % 200);
@@ -120,9 +120,9 @@ async fn a_wallet_of_several_megabytes_is_cached_and_answered_in_pages() {
         row
     };
     let held = (1..=ROWS).map(row).collect();
-    world.fakes().set_wallet(address, held);
+    app.fakes().set_wallet(address, held);
     for outcome in ["fwd=miss; stored; ttl=300", "hit; ttl=300"] {
-        let answer = world.get(address, "aggregate?limit=2").await;
+        let answer = app.get(address, "aggregate?limit=2").await;
         let status = answer.header("cache-status");
         assert!(
             status.contains(&format!("structure; {outcome}")),
@@ -135,8 +135,8 @@ async fn a_wallet_of_several_megabytes_is_cached_and_answered_in_pages() {
             Some(200)
         );
         assert!(!body["page"]["next"].is_null());
-        assert_eq!(world.stats().zerion.requests, 1);
-        assert_eq!(world.stats().coinmarketcap.requests, 0);
+        assert_eq!(app.stats().zerion.requests, 1);
+        assert_eq!(app.stats().coinmarketcap.requests, 0);
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find(|line| line.starts_with("VmHWM"));

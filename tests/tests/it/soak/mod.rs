@@ -19,7 +19,7 @@ use std::{
 use futures::future::{Either, join_all, select};
 use portfolio::{clock::Timestamp, domain::scope::Scope, lambda::QueryFunction};
 use portfolio_local::fakes::{Fault, Upstream};
-use portfolio_tests::{World, ask, random::Random, table::TableFault};
+use portfolio_tests::{TestApp, ask, random::Random, table::TableFault};
 
 use self::{
     check::{Asked, Faults, check},
@@ -43,7 +43,7 @@ type Outcome = (u16, Vec<(&'static str, String)>);
 
 /// One run.
 struct Soak {
-    world: World,
+    app: TestApp,
     processes: Vec<Vec<QueryFunction>>,
     model: RefCell<Model>,
     faults: Faults,
@@ -91,18 +91,18 @@ async fn run(currencies: &'static [&'static str]) {
     let seed = number("SOAK_SEED", 1);
     let mut soak = Soak::new(seed, currencies).await;
     let (started, before) = (Instant::now(), memory());
-    let clock = soak.world.now();
+    let clock = soak.app.now();
     while started.elapsed() < length {
         soak.between_batches();
         soak.batch().await;
     }
     let requests: usize = soak.statuses.values().sum();
-    let stats = soak.world.stats();
+    let stats = soak.app.stats();
     println!(
         "{currencies:?}, seed {seed}: {requests} requests in {:.0?}, {:.0?} on the functions' clock; statuses {:?}; \
          to Zerion {}, CoinMarketCap {}, DeFiLlama {}; memory {before} at the start, {} at the end",
         started.elapsed(),
-        soak.world.now().since(clock),
+        soak.app.now().since(clock),
         soak.statuses,
         stats.zerion.requests,
         stats.coinmarketcap.requests,
@@ -118,22 +118,22 @@ async fn run(currencies: &'static [&'static str]) {
 impl Soak {
     async fn new(seed: u64, currencies: &'static [&'static str]) -> Self {
         let variables = [("ZERION_TIMEOUT_MS", "1000"), ("PRICE_TIMEOUT_MS", "800")];
-        let (world, table) = World::with_faulty_table(&variables).await;
-        world.list(model::LISTED).await;
+        let (app, table) = TestApp::with_faulty_table(&variables).await;
+        app.list(model::LISTED).await;
         // Writes that belong together arrive at different times.
         table.set(Some(TableFault::Slow(25)), None);
-        table.sometimes(3);
+        table.fail_every(3);
         let mut random = Random::new(seed);
-        let model = Model::new(&world, &mut random);
+        let model = Model::new(&app, &mut random);
         let mut soak = Self {
             processes: Vec::new(),
             model: RefCell::new(model),
-            faults: Faults::none(world.now()),
+            faults: Faults::none(app.now()),
             random,
             currencies,
             statuses: BTreeMap::new(),
             wrong: Wrong::new(),
-            world,
+            app,
         };
         for _ in 0..PROCESSES {
             let process = soak.process();
@@ -146,7 +146,7 @@ impl Soak {
     fn process(&self) -> Vec<QueryFunction> {
         let scope = |name| Scope::parse(name).expect("a scope");
         ENDPOINTS
-            .map(|name| self.world.process(scope(name)))
+            .map(|name| self.app.process(scope(name)))
             .into_iter()
             .collect()
     }
@@ -155,8 +155,8 @@ impl Soak {
     /// now and then a process is replaced.
     fn between_batches(&mut self) {
         let jump = JUMPS[self.random.index(JUMPS.len())];
-        self.world.advance(jump);
-        let now = self.world.now();
+        self.app.advance(jump);
+        let now = self.app.now();
         for upstream in UPSTREAMS {
             let (begins, ends) = match upstream {
                 Upstream::DefiLlama => (150, 400),
@@ -164,19 +164,19 @@ impl Soak {
             };
             let failing = self.faults.is_set(upstream);
             if failing && self.random.chance(ends) {
-                self.world.fakes().set_fault(upstream, None);
+                self.app.fakes().set_fault(upstream, None);
                 self.faults.clear(upstream, now);
             } else if !failing && self.random.chance(begins) {
                 let fault = self.fault();
-                self.world.fakes().set_fault(upstream, Some(fault));
+                self.app.fakes().set_fault(upstream, Some(fault));
                 self.faults.set(upstream);
             }
         }
         let model = self.model.get_mut();
-        model.quote(&self.world, &mut self.random);
+        model.quote(&self.app, &mut self.random);
         for wallet in 0..model::WALLETS {
             if self.random.chance(60) {
-                model.change(&self.world, &mut self.random, wallet);
+                model.change(&self.app, &mut self.random, wallet);
             }
         }
         if self.random.chance(20) {
@@ -254,7 +254,7 @@ impl Soak {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 let jump = if tick == 8 { jump } else { 0 };
                 let passed = Duration::from_millis(jump * 1000 + 5);
-                self.world.clock.advance(passed);
+                self.app.clock.advance(passed);
             }
         };
         match select(pin!(made), pin!(pass)).await {
@@ -273,8 +273,8 @@ impl Soak {
             let path = format!("/v1/wallets/{address}/cache");
             let (version, at) = {
                 let mut model = self.model.borrow_mut();
-                let version = model.change(&self.world, random, call.wallet);
-                (version, self.world.now())
+                let version = model.change(&self.app, random, call.wallet);
+                (version, self.app.now())
             };
             let answer = ask(&process[0], "DELETE", &path, &[]).await;
             let mut wrong = Vec::new();
@@ -306,7 +306,7 @@ impl Soak {
             }
         };
         let answer = ask(&process[call.scope], "GET", &path, headers).await;
-        let now = self.world.now();
+        let now = self.app.now();
         let model = self.model.borrow();
         (
             answer.status,

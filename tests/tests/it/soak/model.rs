@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use portfolio::clock::Timestamp;
 use portfolio_local::fakes::{Coin, ContractPrice};
-use portfolio_tests::{World, random::Random, rows};
+use portfolio_tests::{TestApp, random::Random, rows};
 use serde_json::{Value, json};
 
 pub const WALLETS: usize = 6;
@@ -73,15 +73,15 @@ fn price(random: &mut Random, token: u32) -> (f64, i128) {
 
 impl Model {
     /// Sets wallets and prices for the first time.
-    pub fn new(world: &World, random: &mut Random) -> Self {
+    pub fn new(app: &TestApp, random: &mut Random) -> Self {
         let mut model = Self {
             wallets: (0..WALLETS).map(|_| History::default()).collect(),
             given: HashMap::new(),
         };
         for wallet in 0..WALLETS {
-            model.change(world, random, wallet);
+            model.change(app, random, wallet);
         }
-        model.quote(world, random);
+        model.quote(app, random);
         model
     }
 
@@ -92,19 +92,19 @@ impl Model {
     }
 
     /// New prices at CoinMarketCap and DeFiLlama, as of the functions' clock.
-    pub fn quote(&mut self, world: &World, random: &mut Random) {
-        let now = world.now();
+    pub fn quote(&mut self, app: &TestApp, random: &mut Random) {
+        let now = app.now();
         let (text, seconds) = (now.to_string(), u64::try_from(now.as_secs()).ok());
         for token in LISTED {
             let mut coin = rows::listed(token);
             coin.price_usd = Some(self.give(token, "coinmarketcap", random));
             coin.last_updated = Some(text.clone());
-            world.fakes().set_coin(coin);
+            app.fakes().set_coin(coin);
         }
         for id in DOLLARS {
             let mut coin = Coin::new(id, "A dollar", "USD1", 1.0);
             coin.last_updated = Some(text.clone());
-            world.fakes().set_coin(coin);
+            app.fakes().set_coin(coin);
         }
         for token in BOTH.chain(ONLY_DEFILLAMA) {
             let price = ContractPrice {
@@ -112,12 +112,12 @@ impl Model {
                 timestamp: seconds,
             };
             let key = format!("ethereum:{}", rows::contract(token));
-            world.fakes().set_contract_price(&key, Some(price));
+            app.fakes().set_contract_price(&key, Some(price));
         }
     }
 
     /// Changes what a wallet holds; returns the number of the version.
-    pub fn change(&mut self, world: &World, random: &mut Random, wallet: usize) -> usize {
+    pub fn change(&mut self, app: &TestApp, random: &mut Random, wallet: usize) -> usize {
         let mut version = Version::default();
         let mut held = Vec::new();
         for token in 1..=LAST {
@@ -151,7 +151,7 @@ impl Model {
         }
         let history = &mut self.wallets[wallet];
         history.versions.push(version);
-        world.fakes().set_wallet(&address(wallet), held);
+        app.fakes().set_wallet(&address(wallet), held);
         history.versions.len() - 1
     }
 

@@ -12,7 +12,7 @@ use portfolio::{
 };
 use portfolio_local::fakes::{Coin, Fault, Platform, Upstream};
 use portfolio_tests::{
-    World, event, queue::FakeQueue, rows, sample, table::FaultyTable, template::Template,
+    TestApp, event, queue::FakeQueue, rows, sample, table::FaultyTable, template::Template,
 };
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -111,8 +111,8 @@ fn needed(name: &str, function: &Value, operations: &BTreeSet<String>, sends: bo
 }
 
 /// A world of which it is seen what the functions do.
-async fn watched_world() -> (World, FaultyTable, FakeQueue) {
-    let (mut world, table) = World::with_faulty_table(&[]).await;
+async fn watched_world() -> (TestApp, FaultyTable, FakeQueue) {
+    let (mut world, table) = TestApp::with_faulty_table(&[]).await;
     let queue = FakeQueue::start(world.clock.clone()).await;
     let url: reqwest::Url = queue.url.parse().expect("a URL");
     let refresh = &mut world.services.config.refresh;
@@ -169,7 +169,7 @@ async fn ask(function: &RefreshFunction, event: &Value) -> Value {
 /// that fetches by itself, messages.
 async fn refresh() -> (BTreeSet<String>, bool) {
     let (mut world, table, queue) = watched_world().await;
-    let function = |world: &World| {
+    let function = |world: &TestApp| {
         let function = app::refresh_function_with(world.config(), world.clock.clone());
         function.expect("a function")
     };
