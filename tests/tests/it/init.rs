@@ -53,7 +53,10 @@ async fn the_first_request_reads_over_the_connections_that_are_there() {
     config.ca_bundle = read.expect("certificates").ca_bundle;
     let (before, _) = faulty.counts();
 
+    // Slow enough that neither read can use the connection of the other.
+    faulty.set(Some(TableFault::Slow(300)), None);
     let process = started(&app, &config).await;
+    faulty.set(None, None);
     let (opened, _) = faulty.counts();
     assert_eq!((opened - before, front.connections()), (2, 2));
     let fakes = app.stats();
