@@ -117,7 +117,7 @@ fn slow(delay_ms: u64) -> Option<Fault> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_cold_requests_are_one() {
+async fn two_hundred_cold_requests_cost_one_fetch() {
     let fleet = Fleet::start().await;
     fleet.fault(Upstream::Zerion, slow(1000));
     let path = format!("{}/aggregate", farmer());
@@ -161,7 +161,7 @@ async fn a_killed_holder_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_that_one_meets_keeps_all_from_asking() {
+async fn a_rate_limit_met_by_one_process_pauses_all() {
     let fleet = Fleet::start().await;
     let fault = Fault {
         headers: [("retry-after".to_owned(), "30".to_owned())].into(),
@@ -180,7 +180,7 @@ async fn a_limit_that_one_meets_keeps_all_from_asking() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
+async fn requests_to_a_failing_provider_are_bounded() {
     let fleet = Fleet::start().await;
     fleet.fault(Upstream::Zerion, Some(Fault::status(500)));
     let paths: Vec<_> = (0..1000)
@@ -218,7 +218,7 @@ async fn database(port: u16) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_dies_and_comes_back_is_used_again() {
+async fn a_restarted_table_is_used_again() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     let port = free.and_then(|it| it.local_addr()).expect("a port").port();
     let mut table = database(port).await;

@@ -6,7 +6,7 @@
 //! cargo run --release -p portfolio-tests --example warm
 //! ```
 //!
-//! Both take the same event and give an answer as Lambda hands it over, by
+//! Both take the same event and give an answer as Lambda returns it, by
 //! turns, in one process that does nothing else.
 
 #![expect(clippy::float_arithmetic, reason = "times and how they compare")]

@@ -1,4 +1,4 @@
-//! A queue that takes messages by SQS's protocol and hands them out when their
+//! A queue that takes messages by SQS's protocol and delivers them when their
 //! time has come, by the clock of the app.
 
 use std::sync::{

@@ -100,7 +100,7 @@ fn balance(contract: &str, number: u32) -> Value {
     })
 }
 
-/// The price of token number `number`, whoever quotes it: seventeen digits, as
+/// The price of token number `number`, from every source: seventeen digits, as
 /// real prices have.
 fn price(number: u32) -> f64 {
     format!("{number}.{:016}", u64::from(number) * 982_451_653 * 10_007)

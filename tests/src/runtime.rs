@@ -93,11 +93,11 @@ impl Runtime {
         }
     }
 
-    /// Hands it an event and waits for the answer, or for the error that it
+    /// Sends it an event and waits for the answer, or for the error that it
     /// reports.
     ///
     /// # Errors
-    /// What the function fails with, as Lambda is told.
+    /// Returns what the function reports to Lambda as its failure.
     ///
     /// # Panics
     /// When it answers another invocation.

@@ -10,7 +10,7 @@ use portfolio::{
 use portfolio_tests::{TestApp, runtime::Runtime, sample, v2_event};
 use serde_json::Value;
 
-/// What `aggregate` writes while it fetches a wallet that nobody has asked for:
+/// What `aggregate` writes while it fetches a wallet that is not cached:
 /// how many lines say that the registry is empty, and the metric.
 async fn told(app: &TestApp, wallet: &str) -> (usize, Option<u64>) {
     let variables = app.services.environment.clone();
@@ -30,7 +30,7 @@ async fn told(app: &TestApp, wallet: &str) -> (usize, Option<u64>) {
 }
 
 #[tokio::test]
-async fn an_empty_registry_is_told_once_per_read() {
+async fn an_empty_registry_is_logged_once_per_read() {
     let app = TestApp::new().await;
     assert_eq!(told(&app, sample("farmer")).await, (0, None));
     let registry = Registry::new(app.table());

@@ -39,7 +39,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn samples_have_valid_addresses_in_the_form_they_are_filed_under() {
+    fn samples_have_valid_addresses_in_the_form_of_their_keys() {
         for sample in SAMPLES {
             assert!(is_address(sample.address), "{}", sample.name);
             assert_eq!(key(sample.address), sample.address);
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_holds_the_same_every_time_and_another_one_something_else() {
+    fn a_derived_wallet_depends_on_its_address_alone() {
         for n in 0..200 {
             let address = format!("0x{n:040x}");
             let held = derived::positions(&address);

@@ -5,7 +5,7 @@
 //! What it is worth stands in the first three, so it hardly moves with time, and
 //! sources agree; assets differ by their power of ten. In euros it is exactly
 //! four fifths of that. A price that was converted by some rate is not exact
-//! any more: of that only the asset can be told.
+//! any more: of that only the asset can be read back.
 
 use portfolio::domain::{
     currency::Currency,
@@ -101,7 +101,7 @@ pub const ASSETS: [Asset; 12] = [
             Some("0xa800000000000000000000000000000000000000"),
         )
     },
-    // Known to nobody.
+    // Known to no source.
     Asset {
         priced: false,
         verified: false,
@@ -157,7 +157,7 @@ pub fn by_fungible(id: &str) -> Option<&'static Asset> {
 pub struct Told {
     /// Of which asset.
     pub asset: usize,
-    /// Who gave it.
+    /// The source that gave it.
     pub source: PriceSource,
     /// When.
     pub at: Moment,
@@ -218,7 +218,7 @@ pub fn told(price: Number, currency: Currency) -> Option<Told> {
     })
 }
 
-/// Whether a price can be one of `asset`, converted by whatever rate: it lies
+/// Whether a price can be one of `asset`, converted by any rate: it lies
 /// within twice of what it costs.
 pub fn resembles(price: Number, asset: usize, currency: Currency) -> bool {
     let usual = self::price(asset, PriceSource::Zerion, 0, currency);
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prices_tell_what_they_are_of() {
+    fn prices_encode_what_they_are_of() {
         let euro = Currency::parse("eur").expect("a currency");
         for asset in 0..ASSETS.len() {
             for source in SOURCES {

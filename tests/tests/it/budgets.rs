@@ -33,7 +33,7 @@ fn row(tokens: u32, what: &str, cost: UsageTotals) {
 }
 
 #[tokio::test]
-async fn budgets_hold() {
+async fn requests_stay_within_their_budgets() {
     // One batch holds all of the ids.
     let app = TestApp::with(&[("CMC_MAX_IDS", "5000")]).await;
     for number in 1..=3000 {

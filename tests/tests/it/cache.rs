@@ -8,7 +8,7 @@ const AERO: u32 = 29270;
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 
 #[tokio::test]
-async fn one_request_for_everything_answers_all_three_paths() {
+async fn one_fetch_of_everything_answers_all_three_paths() {
     let app = TestApp::new().await;
     let farmer = sample("farmer");
     let aggregate = app.get(farmer, "aggregate").await.ok();
@@ -25,7 +25,7 @@ async fn one_request_for_everything_answers_all_three_paths() {
 }
 
 #[tokio::test]
-async fn each_path_asks_for_its_part_only() {
+async fn each_path_fetches_only_its_part() {
     let app = TestApp::new().await;
     app.get(sample("farmer"), "defi").await.ok();
     app.get(sample("small"), "wallet").await.ok();
@@ -37,7 +37,7 @@ async fn each_path_asks_for_its_part_only() {
 }
 
 #[tokio::test]
-async fn both_parts_fresh_answer_the_aggregate() {
+async fn two_fresh_parts_answer_the_aggregate() {
     let app = TestApp::new().await;
     let farmer = sample("farmer");
     let defi = app.get(farmer, "defi").await.ok();
@@ -56,7 +56,7 @@ async fn both_parts_fresh_answer_the_aggregate() {
 }
 
 #[tokio::test]
-async fn expired_prices_cost_one_batch_and_no_structure() {
+async fn expired_prices_cost_one_batch_and_no_fetch_of_holdings() {
     let app = TestApp::new().await;
     let farmer = sample("farmer");
     let before = app.get(farmer, "aggregate").await.ok();
@@ -111,7 +111,7 @@ async fn expired_prices_cost_one_batch_and_no_structure() {
 }
 
 #[tokio::test]
-async fn every_listed_token_is_asked_for_once() {
+async fn every_listed_token_is_requested_once() {
     let app = TestApp::new().await;
     for number in 1..=40 {
         app.fakes().set_coin(rows::listed(number));
@@ -140,7 +140,7 @@ async fn every_listed_token_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn unanswered_ids_keep_their_price_and_are_not_asked_again_at_once() {
+async fn unanswered_ids_keep_their_price_and_are_not_requested_again_at_once() {
     let app = TestApp::new().await;
     let small = sample("small");
     let before = app.get(small, "wallet").await.ok();
@@ -280,7 +280,7 @@ async fn empty_wallets_are_cached_like_any_other() {
 }
 
 #[tokio::test]
-async fn new_processes_find_what_others_stored() {
+async fn a_new_process_reads_what_another_stored() {
     let mut app = TestApp::new().await;
     let first = app.get(sample("farmer"), "aggregate").await.ok();
     app.restart();

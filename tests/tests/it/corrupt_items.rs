@@ -142,10 +142,10 @@ async fn damaged_or_foreign_items_count_as_missing() {
     }
 }
 
-/// Whatever stands in a header, its wallet can be fetched, cached and
+/// With anything in its header, a wallet can be fetched, cached and
 /// forgotten.
 #[tokio::test]
-async fn a_damaged_header_is_mended() {
+async fn a_damaged_header_is_replaced() {
     let text = || AttributeValue::S("oops".to_owned());
     let far = || AttributeValue::N("99999999999999".to_owned());
     let huge = || AttributeValue::N("1".to_owned() + &"0".repeat(30));
@@ -201,7 +201,7 @@ async fn a_damaged_header_is_mended() {
 }
 
 #[tokio::test]
-async fn a_damaged_header_can_be_forgotten() {
+async fn a_damaged_header_can_be_deleted() {
     let bench = Bench::new().await;
     let small = sample("small");
     bench.app.get(small, "wallet").await.ok();

@@ -121,7 +121,7 @@ async fn a_page_fits_into_each_envelope() {
 
 /// However large positions are, and however badly they compress.
 #[tokio::test]
-async fn wordy_pages_are_cut_to_what_goes_into_the_envelope() {
+async fn long_pages_are_cut_to_fit_their_envelope() {
     let app = TestApp::with(&[("REST_API_BINARY", "true"), ("PRICE_FALLBACK", "none")]).await;
     wordy(&app);
     for (carrier, most) in CARRIERS {

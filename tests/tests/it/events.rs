@@ -39,7 +39,7 @@ async fn every_origin_gets_the_same_portfolio() {
 }
 
 #[tokio::test]
-async fn parameters_and_headers_arrive_whatever_the_envelope() {
+async fn parameters_and_headers_arrive_in_every_envelope() {
     let app = TestApp::new().await;
     let v2 = invoke(&app, "aggregate-apigw-v2").await;
     assert_eq!(v2.header("content-encoding"), "gzip");
@@ -96,7 +96,7 @@ async fn other_events_are_refused() {
 }
 
 #[tokio::test]
-async fn strange_requests_are_answered_not_crashed_on() {
+async fn strange_requests_are_answered_without_a_panic() {
     let app = TestApp::new().await;
     for path in [
         "",
@@ -119,14 +119,14 @@ async fn strange_requests_are_answered_not_crashed_on() {
 
 /// What each kind of event gets, for the three functions alike.
 #[tokio::test]
-async fn events_without_http_are_answered_in_kind() {
+async fn events_without_http_are_answered_in_the_format_of_their_source() {
     for scope in Scope::ALL {
         let app = TestApp::new().await;
         let invoke = async |kind: &str| {
             let event = event(&format!("{}-{kind}", scope.as_str()));
             app.try_invoke(scope, &event).await.expect("an answer")
         };
-        // Whoever invokes the function itself gets the body.
+        // A direct invocation gets the body.
         let body = invoke("direct").await;
         assert_eq!(body["scope"], scope.as_str());
         assert_eq!(body["address"], sample("farmer"));
@@ -197,7 +197,7 @@ fn payload(wallet: u32) -> String {
 }
 
 #[tokio::test]
-async fn a_batch_hands_back_what_should_come_back() {
+async fn a_batch_returns_the_messages_to_be_retried() {
     let app = TestApp::new().await;
     let broken = format!("{:040}", 3);
     let fault = Fault {
@@ -223,7 +223,7 @@ async fn a_batch_hands_back_what_should_come_back() {
 }
 
 #[tokio::test]
-async fn what_trying_again_would_not_mend_does_not_come_back() {
+async fn permanent_failures_are_not_retried() {
     let app = TestApp::new().await;
     let fault = Some(Fault::status(400));
     app.fakes().set_fault(Upstream::Zerion, fault);
@@ -233,7 +233,7 @@ async fn what_trying_again_would_not_mend_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn old_holdings_are_no_success_for_a_message() {
+async fn a_message_answered_with_old_holdings_is_retried() {
     let app = TestApp::new().await;
     app.get(&format!("0x{:040}", 1), "aggregate").await.ok();
     app.advance(400);

@@ -33,7 +33,7 @@ fn quote_dollars(app: &TestApp) {
     }
 }
 
-/// A balance of a token that nobody but Zerion prices.
+/// A balance of a token that only Zerion prices.
 fn only_zerion(number: u32) -> Value {
     let mut row = rows::token(number);
     row["attributes"]["price"] = json!(f64::from(number * 3));
@@ -99,7 +99,7 @@ fn assert_honest(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn what_only_the_provider_prices_is_converted() {
+async fn prices_from_the_provider_alone_are_converted() {
     let app = app().await;
     let dollars = app.get(WALLET, "aggregate").await.ok();
     let answer = app.get(WALLET, "aggregate?currency=eur").await;
@@ -113,7 +113,7 @@ async fn what_only_the_provider_prices_is_converted() {
 }
 
 #[tokio::test]
-async fn what_was_fetched_in_another_currency_is_converted_into_dollars() {
+async fn a_wallet_fetched_in_euros_is_converted_into_dollars() {
     let app = app().await;
     let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
     let answer = app.get(WALLET, "aggregate").await;
@@ -127,7 +127,7 @@ async fn what_was_fetched_in_another_currency_is_converted_into_dollars() {
 /// From one currency into a third one: one answer makes one request, so the
 /// first one may lack a rate.
 #[tokio::test]
-async fn what_was_fetched_in_euros_is_converted_into_francs() {
+async fn a_wallet_fetched_in_euros_is_converted_into_francs() {
     let app = app().await;
     let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
     let first = app.get(WALLET, "aggregate?currency=chf").await;
@@ -162,7 +162,7 @@ async fn the_rate_is_shared_for_a_minute() {
 }
 
 #[tokio::test]
-async fn without_a_rate_an_answer_says_so() {
+async fn an_answer_without_a_rate_is_marked() {
     let app = app().await;
     app.get(WALLET, "aggregate").await.ok();
     fail(&app, Upstream::CoinMarketCap);
@@ -222,7 +222,7 @@ async fn an_expired_rate_is_used_and_marked_within_its_limit() {
 }
 
 /// Listed and unlisted tokens, every order of currencies, CoinMarketCap failing
-/// or not, holdings fresh or not: a value that is missing is told.
+/// or not, holdings fresh or not: a missing value is counted.
 #[tokio::test]
 async fn an_answer_without_a_known_value_is_never_complete() {
     let mut wrong = Vec::new();
@@ -233,8 +233,8 @@ async fn an_answer_without_a_known_value_is_never_complete() {
                 ("no CoinMarketCap", false, true, 0),
                 ("no CoinMarketCap, a minute later", false, true, 61),
                 ("no provider, later", true, false, 700),
-                ("nobody, later", false, false, 700),
-                ("nobody, much later", false, false, 1400),
+                ("no source, later", false, false, 700),
+                ("no source, much later", false, false, 1400),
             ] {
                 let app = TestApp::listing([1, 2], &[("PRICE_FALLBACK", "none")]).await;
                 quote_dollars(&app);

@@ -45,7 +45,7 @@ async fn a_failure_is_never_an_empty_wallet() {
 }
 
 #[tokio::test]
-async fn untrackable_wallets_are_told_apart() {
+async fn untrackable_wallets_have_their_own_problem() {
     let app = TestApp::new().await;
     let answer = app
         .get("0x000000000000000000000000000000000000dead", "aggregate")
@@ -55,7 +55,7 @@ async fn untrackable_wallets_are_told_apart() {
 }
 
 #[tokio::test]
-async fn old_holdings_stand_in_for_a_failing_provider() {
+async fn old_holdings_are_answered_while_the_provider_fails() {
     let app = TestApp::new().await;
     let farmer = sample("farmer");
     let before = app.get(farmer, "aggregate").await.ok();
@@ -84,7 +84,7 @@ async fn old_holdings_stand_in_for_a_failing_provider() {
 }
 
 #[tokio::test]
-async fn old_prices_stand_in_for_a_failing_source() {
+async fn old_prices_are_answered_while_their_source_fails() {
     let app = TestApp::new().await;
     let small = sample("small");
     let before = app.get(small, "wallet").await.ok();
@@ -127,7 +127,7 @@ async fn prices_past_their_limit_are_null_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_wallet_without_any_price_is_a_problem_not_worth_nothing() {
+async fn a_wallet_without_any_price_is_a_problem_and_not_zero() {
     let app = TestApp::with(&[
         ("STRUCTURE_TTL_SECONDS", "100000"),
         ("PRICE_FALLBACK", "none"),
@@ -182,7 +182,7 @@ async fn unlisted_tokens_keep_their_price_as_long_as_the_holdings() {
 }
 
 #[tokio::test]
-async fn quotes_of_long_ago_are_not_taken_for_prices() {
+async fn outdated_quotes_are_rejected() {
     let app = TestApp::new().await;
     let small = sample("small");
     let before = app.get(small, "wallet").await.ok();
@@ -200,7 +200,7 @@ async fn quotes_of_long_ago_are_not_taken_for_prices() {
 }
 
 #[tokio::test]
-async fn loans_count_whatever_their_sign_and_odd_rows_are_noticed() {
+async fn loans_of_either_sign_count_as_debt_and_odd_rows_are_counted() {
     let app = TestApp::new().await;
     let mut loan = rows::row(rows::Row {
         kind: json!("loan"),
@@ -294,7 +294,7 @@ async fn further_pages_are_followed_on_the_same_host_only() {
 }
 
 #[tokio::test]
-async fn without_the_cache_requests_are_still_answered() {
+async fn requests_are_answered_without_the_table() {
     let app = TestApp::with(&[("TABLE_NAME", "another-table")]).await;
     let table = app.dynamodb();
     table

@@ -17,7 +17,7 @@ async fn unlisted_tokens_are_priced_by_the_fallback() {
     let farmer = sample("farmer");
     let before = app.get(farmer, "aggregate").await.ok();
     assert!(token(&before, "3Crv")["price"].is_null());
-    // The structure brought prices: nobody else is asked.
+    // The structure brought prices: no other source is asked.
     assert_eq!(app.stats().defillama.requests, 0);
 
     app.advance(61);
@@ -33,7 +33,7 @@ async fn unlisted_tokens_are_priced_by_the_fallback() {
     );
     assert!(stats.defillama.keys >= 2);
 
-    // What nobody knows is not asked for again with every refresh.
+    // An unknown token is not asked for again with every refresh.
     app.get(farmer, "aggregate").await.ok();
     assert_eq!(app.stats().defillama.requests, 1);
     app.advance(61);
@@ -61,7 +61,7 @@ async fn the_fallback_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn a_failing_fallback_costs_nothing_else() {
+async fn a_failing_fallback_affects_no_other_price() {
     let app = TestApp::new().await;
     let farmer = sample("farmer");
     app.get(farmer, "aggregate").await.ok();
@@ -78,7 +78,7 @@ async fn a_failing_fallback_costs_nothing_else() {
     let body = answer.ok();
     assert_eq!(token(&body, "ETH")["price"]["source"], "coinmarketcap");
     assert_eq!(body["prices"]["stale"], false);
-    // It was tried twice, and is left alone until the prices expire again.
+    // It was tried twice, and is not asked again until the prices expire.
     app.get(farmer, "aggregate").await.ok();
     assert_eq!(app.stats().defillama.requests, 2);
     app.fakes().set_fault(Upstream::DefiLlama, None);
@@ -88,7 +88,7 @@ async fn a_failing_fallback_costs_nothing_else() {
 }
 
 #[tokio::test]
-async fn spam_is_not_asked_for() {
+async fn spam_is_not_requested() {
     let spam = |number| {
         let mut row = rows::token(number);
         row["attributes"]["price"] = Value::Null;
@@ -108,7 +108,7 @@ async fn spam_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn wallets_share_the_fallbacks_prices() {
+async fn wallets_share_prices_of_the_fallback() {
     let app = TestApp::new().await;
     let farmer = sample("farmer");
     app.get(farmer, "aggregate").await.ok();
@@ -138,7 +138,7 @@ async fn wallets_share_the_fallbacks_prices() {
 }
 
 #[tokio::test]
-async fn what_neither_knows_keeps_zerions_price_and_then_has_none() {
+async fn tokens_unknown_to_both_sources_keep_zerions_price_until_it_expires() {
     let app = TestApp::with(&[("STRUCTURE_TTL_SECONDS", "600")]).await;
     let wallet = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
     app.fakes().set_wallet(wallet, vec![rows::token(1)]);

@@ -87,7 +87,7 @@ fn body(status: u16, body: &str) -> Fault {
     }
 }
 
-/// What is right is taken, whatever it is called.
+/// The fault that changes no answer: a right body is read with any content type.
 const HARMLESS: &str = "another content type";
 
 /// The cases of a table: what is cached × which endpoint is asked.
@@ -165,7 +165,7 @@ fn faults() -> Vec<(&'static str, Fault)> {
 }
 
 #[tokio::test]
-async fn faults_of_zerion() {
+async fn every_fault_of_zerion_has_its_answer() {
     for (name, fault) in faults() {
         for (cached, endpoint) in cases() {
             let app = TestApp::with(&timeouts()).await;
@@ -217,7 +217,7 @@ async fn faults_of_zerion() {
 
 /// The budget of one request is the budget of many at once.
 #[tokio::test]
-async fn faults_of_zerion_under_a_stampede() {
+async fn every_fault_of_zerion_under_a_stampede_has_its_answer() {
     for (name, fault) in faults() {
         for cached in [Cached::Nothing, Cached::Old] {
             let app = TestApp::with(&timeouts()).await;
@@ -245,7 +245,7 @@ async fn faults_of_zerion_under_a_stampede() {
 }
 
 #[tokio::test]
-async fn faults_of_coinmarketcap() {
+async fn every_fault_of_coinmarketcap_has_its_answer() {
     for (name, fault) in faults() {
         for (cached, endpoint) in cases() {
             let app = TestApp::with(&timeouts()).await;
@@ -281,7 +281,7 @@ async fn faults_of_coinmarketcap() {
 }
 
 #[tokio::test]
-async fn faults_of_defillama() {
+async fn every_fault_of_defillama_has_its_answer() {
     for (name, fault) in faults() {
         let app = TestApp::with(&timeouts()).await;
         prepare(&app, Cached::OldPrices).await;
@@ -302,7 +302,7 @@ async fn faults_of_defillama() {
 }
 
 #[tokio::test]
-async fn faults_of_the_table() {
+async fn every_fault_of_the_table_has_its_answer() {
     for (name, fault, operation) in [
         ("breaks off", TableFault::Broken, None),
         ("500", TableFault::Internal, None),
@@ -337,7 +337,7 @@ async fn faults_of_the_table() {
             let body = answer.ok();
             assert!(positions(&body).len() > 3, "{case}");
             assert_ne!(body["totals"]["net_worth"], "0", "{case}");
-            // Marked by what is there, whatever the marks say.
+            // Marked by what is there, and not by what the marks say.
             let now = app.now().to_string();
             for level in ["structure", "prices"] {
                 let until = body[level]["fresh_until"].as_str().expect("a time");

@@ -167,7 +167,7 @@ async fn a_trailing_slash_is_ignored() {
 }
 
 #[tokio::test]
-async fn no_answer_is_guessed_at_by_its_content() {
+async fn answers_forbid_content_sniffing() {
     let app = TestApp::new().await;
     let aggregate = format!("{FARMER_PATH}/aggregate");
     let first = app.request("GET", &aggregate, &[]).await;
@@ -192,7 +192,7 @@ async fn no_answer_is_guessed_at_by_its_content() {
 }
 
 #[tokio::test]
-async fn known_answers_are_not_sent_again() {
+async fn a_matching_etag_is_answered_without_a_body() {
     let app = TestApp::new().await;
     let path = format!("{FARMER_PATH}/aggregate");
     let first = app.request("GET", &path, &[]).await;
@@ -225,7 +225,7 @@ async fn known_answers_are_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_validator_belongs_to_the_body() {
+async fn the_same_body_has_the_same_etag() {
     let app = TestApp::new().await;
     let path = format!("{FARMER_PATH}/aggregate");
     let first = app.request("GET", &path, &[]).await;
@@ -238,7 +238,7 @@ async fn the_validator_belongs_to_the_body() {
 }
 
 #[tokio::test]
-async fn says_how_long_it_may_be_kept() {
+async fn answers_say_how_long_they_may_be_cached() {
     let app = TestApp::new().await;
     let path = format!("{FARMER_PATH}/aggregate");
     let answer = app.request("GET", &path, &[]).await;
@@ -270,7 +270,7 @@ async fn says_how_long_it_may_be_kept() {
 }
 
 #[tokio::test]
-async fn compresses_as_the_client_accepts() {
+async fn answers_are_compressed_as_the_client_accepts() {
     let app = TestApp::new().await;
     let path = format!("{FARMER_PATH}/aggregate");
     let plain = app.request("GET", &path, &[]).await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use portfolio::{app, cache::Table, config::Config, domain::scope::Scope};
 use portfolio_tests::{TestApp, sample, table::TableFault, tls::TlsFront};
 
-/// The world's configuration with a table elsewhere.
+/// The app's configuration with a table elsewhere.
 fn at(app: &TestApp, url: &str) -> Config {
     let mut config = app.config().clone();
     config.dynamodb_endpoint = Some(url.parse().expect("a URL"));
@@ -28,7 +28,7 @@ fn with_bundle(path: &str) -> Result<Config, portfolio::config::ConfigError> {
 async fn a_function_starts_without_a_table() {
     let (app, faulty) = TestApp::with_faulty_table(&[]).await;
     faulty.set(Some(TableFault::Slow(60_000)), None);
-    // Nobody listens at the second one.
+    // Nothing listens at the second one.
     for url in [faulty.url.as_str(), "http://127.0.0.1:9"] {
         let mut config = at(&app, url);
         config.dynamodb_timeout = Duration::from_millis(300);
@@ -43,7 +43,7 @@ async fn a_function_starts_without_a_table() {
 }
 
 #[tokio::test]
-async fn the_first_request_reads_over_the_connections_that_are_there() {
+async fn the_first_request_reuses_the_connections_of_the_init_phase() {
     let (app, faulty) = TestApp::with_faulty_table(&[]).await;
     app.get(sample("farmer"), "aggregate").await.ok();
     let front = TlsFront::proxying(&faulty.url).await;
@@ -71,7 +71,7 @@ async fn the_first_request_reads_over_the_connections_that_are_there() {
 }
 
 #[tokio::test]
-async fn a_certificate_of_nobody_known_is_refused() {
+async fn an_untrusted_certificate_is_refused() {
     let app = TestApp::new().await;
     let table = app.config().dynamodb_endpoint.as_ref().expect("a table");
     let (front, other) = (
@@ -90,7 +90,7 @@ async fn a_certificate_of_nobody_known_is_refused() {
 }
 
 #[test]
-fn a_bundle_that_cannot_be_used_stops_the_start_and_is_named() {
+fn an_unusable_ca_bundle_fails_the_start_and_is_named() {
     let reason = |path: &str| with_bundle(path).expect_err("no configuration").to_string();
     let missing = reason("/nowhere/ca.pem");
     assert!(

@@ -54,7 +54,7 @@ async fn app() -> (TestApp, LaggingTable) {
 }
 
 #[tokio::test]
-async fn what_was_forgotten_is_not_answered_from_a_lagging_replica() {
+async fn a_deleted_wallet_is_not_answered_from_a_lagging_replica() {
     for (other, name) in [(false, "the same process"), (true, "another process")] {
         for endpoint in ["aggregate", "wallet"] {
             let (app, table) = app().await;
@@ -168,7 +168,7 @@ fn told(body: &Value) -> (String, Prices) {
 /// The price book on a lagging replica: a refresh is not repeated by a process
 /// that does not see it yet, and newer prices do not give way to older ones.
 #[tokio::test]
-async fn refreshed_prices_do_not_give_way_to_those_of_a_lagging_replica() {
+async fn refreshed_prices_are_not_replaced_by_those_of_a_lagging_replica() {
     let (app, table) = TestApp::with_lagging_table(&[("PRICE_FALLBACK", "none")]).await;
     app.list(1..=3).await;
     let held = (1..=3).map(rows::token).collect();

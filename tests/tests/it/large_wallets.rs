@@ -13,7 +13,7 @@ const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 /// The provider's answers end here.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// An app in which Zerion answers `body`; nobody else knows the tokens.
+/// An app in which Zerion answers `body`; no other source knows the tokens.
 async fn app(body: String) -> TestApp {
     assert!(body.len() < MAX_BODY, "{} bytes", body.len());
     let variables = [

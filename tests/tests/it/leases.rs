@@ -17,7 +17,7 @@ fn slow(delay_ms: u64) -> Option<Fault> {
 }
 
 #[tokio::test]
-async fn a_slow_fetch_is_waited_for_however_slow() {
+async fn waiters_wait_for_a_slow_fetch_until_it_ends() {
     let app = TestApp::new().await;
     app.fakes().set_fault(Upstream::Zerion, slow(4000));
     let requests = (0..12).map(|_| app.get(sample("farmer"), "aggregate"));
@@ -28,7 +28,7 @@ async fn a_slow_fetch_is_waited_for_however_slow() {
 }
 
 #[tokio::test]
-async fn all_who_wait_learn_of_a_failure_at_once() {
+async fn all_waiters_get_a_failure_at_once() {
     let app = TestApp::new().await;
     let fault = Fault {
         delay_ms: Some(300),
@@ -66,7 +66,7 @@ async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() 
 }
 
 #[tokio::test]
-async fn a_hanging_provider_is_not_waited_for_where_old_data_may_stand_in() {
+async fn a_hanging_provider_is_not_waited_for_when_old_data_may_be_used() {
     let app = TestApp::new().await;
     let before = app.get(sample("small"), "wallet").await.ok();
     app.fakes().set_fault(Upstream::Zerion, slow(60_000));
@@ -87,7 +87,7 @@ async fn a_hanging_provider_is_not_waited_for_where_old_data_may_stand_in() {
 }
 
 #[tokio::test]
-async fn a_cached_wallet_can_be_forgotten() {
+async fn a_cached_wallet_can_be_deleted() {
     let app = TestApp::new().await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     app.get(WALLET, "aggregate").await.ok();
@@ -141,7 +141,7 @@ async fn a_cached_wallet_can_be_forgotten() {
 }
 
 #[tokio::test]
-async fn what_was_forgotten_meanwhile_does_not_come_back() {
+async fn a_wallet_deleted_during_its_fetch_does_not_come_back() {
     let app = TestApp::new().await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     app.fakes().set_fault(Upstream::Zerion, slow(1500));
@@ -164,7 +164,7 @@ async fn what_was_forgotten_meanwhile_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn clients_can_ask_for_newer_holdings_but_not_all_the_time() {
+async fn no_cache_fetches_newer_holdings_once_in_a_while() {
     let app = TestApp::new().await;
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let no_cache = [("cache-control", "max-age=0, no-cache")];
@@ -181,7 +181,7 @@ async fn clients_can_ask_for_newer_holdings_but_not_all_the_time() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_newer_holdings_while_the_provider_fails_asks_seldom() {
+async fn no_cache_is_throttled_while_the_provider_fails() {
     let app = TestApp::new().await;
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let no_cache = [("cache-control", "no-cache")];
@@ -208,7 +208,7 @@ async fn whoever_asks_for_newer_holdings_while_the_provider_fails_asks_seldom() 
 }
 
 #[tokio::test]
-async fn a_provider_that_keeps_failing_is_left_alone() {
+async fn requests_to_a_failing_provider_are_paused() {
     let app = TestApp::new().await;
     let down = Some(Fault::status(500));
     app.fakes().set_fault(Upstream::Zerion, down);
@@ -228,7 +228,7 @@ async fn a_provider_that_keeps_failing_is_left_alone() {
 }
 
 #[tokio::test]
-async fn when_time_is_over_upstream_requests_are_cancelled() {
+async fn deadline_cancels_upstream_requests() {
     let app = TestApp::with(&[("REQUEST_DEADLINE_MS", "1500")]).await;
     app.fakes().set_fault(Upstream::Zerion, slow(60_000));
     let requests = (0..5).map(|_| app.get(sample("farmer"), "aggregate"));
@@ -249,7 +249,7 @@ async fn when_time_is_over_upstream_requests_are_cancelled() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_kept_is_not_fetched_one_after_the_other() {
+async fn uncacheable_wallets_are_fetched_concurrently() {
     let app = TestApp::new().await;
     let mut odd = rows::token(2);
     odd["attributes"] = json!("oops");
@@ -271,7 +271,7 @@ async fn what_cannot_be_kept_is_not_fetched_one_after_the_other() {
 
 /// One that could not store what it fetched has another one try, not all.
 #[tokio::test]
-async fn holdings_that_are_not_whole_are_fetched_again_by_one() {
+async fn incomplete_holdings_are_fetched_again_by_one_request() {
     let (app, table) = TestApp::with_faulty_table(&[]).await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     app.fakes().set_fault(Upstream::Zerion, slow(500));
@@ -291,7 +291,7 @@ async fn holdings_that_are_not_whole_are_fetched_again_by_one() {
 }
 
 #[tokio::test]
-async fn a_fetch_after_forgetting_writes_everything_again() {
+async fn a_fetch_after_a_deletion_writes_everything_again() {
     let app = TestApp::new().await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     app.get(WALLET, "aggregate").await.ok();
@@ -309,7 +309,7 @@ async fn a_fetch_after_forgetting_writes_everything_again() {
 }
 
 #[tokio::test]
-async fn one_probe_finds_out_that_a_provider_is_back() {
+async fn one_probe_detects_that_a_provider_recovered() {
     let app = TestApp::new().await;
     let processes: Vec<_> = (0..8).map(|_| app.process(Scope::Aggregate)).collect();
     let down = Some(Fault::status(500));

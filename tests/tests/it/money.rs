@@ -65,7 +65,7 @@ async fn the_farmers_totals_add_up_to_the_last_digit() {
 }
 
 #[tokio::test]
-async fn legs_of_a_pool_stand_in_one_group() {
+async fn legs_of_a_pool_are_in_one_group() {
     let app = TestApp::new().await;
     let body = app.get(sample("farmer"), "defi").await.ok();
     let protocols = body["defi"]["protocols"].as_array().unwrap();
@@ -85,7 +85,7 @@ async fn legs_of_a_pool_stand_in_one_group() {
 }
 
 #[tokio::test]
-async fn positions_come_by_value() {
+async fn positions_are_ordered_by_value() {
     let app = TestApp::new().await;
     let body = app.get(sample("farmer"), "wallet").await.ok();
     let values: Vec<Option<i128>> = positions(&body)
@@ -99,7 +99,7 @@ async fn positions_come_by_value() {
 }
 
 #[tokio::test]
-async fn what_has_no_price_is_null_with_a_reason() {
+async fn positions_without_a_price_have_a_null_value_and_a_reason() {
     let app = TestApp::new().await;
     let body = app.get(sample("dust"), "aggregate?hidden=true").await.ok();
     let unpriced: Vec<_> = positions(&body)
@@ -122,7 +122,7 @@ async fn what_has_no_price_is_null_with_a_reason() {
 }
 
 #[tokio::test]
-async fn extremes_lose_nothing() {
+async fn extreme_amounts_are_answered_exactly() {
     let app = TestApp::new().await;
     let huge = "9".repeat(78);
     let row = |id: &str, units: &str, price: Value, kind: Value, chain: &str| {
@@ -193,7 +193,7 @@ async fn extremes_lose_nothing() {
 }
 
 #[tokio::test]
-async fn quantities_leave_as_they_came() {
+async fn scaled_quantities_are_answered_as_the_provider_gave_them() {
     let app = TestApp::new().await;
     let body = app.get(sample("solana"), "wallet").await.ok();
     let listed = positions(&body);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const BURNED: &str = "0x000000000000000000000000000000000000dead";
 
 /// The description, with every object closed: what an answer has must be
-/// described, though clients are told to expect more.
+/// described, though the description tells clients to expect more.
 struct Description {
     document: Value,
     seen: Vec<String>,
@@ -281,7 +281,7 @@ fn check_examples(description: &Description, at: &str) -> usize {
 }
 
 #[test]
-fn what_is_not_described_is_noticed() {
+fn an_undescribed_field_fails_validation() {
     let description = Description::new();
     let at = "/components/schemas/Portfolio";
     let (_, sample) = description.document["paths"]["/v1/wallets/{address}/defi"]["get"]

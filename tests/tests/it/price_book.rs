@@ -157,7 +157,7 @@ async fn requests_do_not_grow_with_the_wallets() {
         );
         assert!(asked.requests <= 64, "{} requests", asked.requests);
         assert!(asked.requests < u64::from(wallets) / 2);
-        // What nobody holds any more is forgotten before the next round.
+        // Tokens that are held no more are deleted before the next round.
         app.advance(1200);
         app.fakes().reset_stats();
     }
@@ -218,7 +218,7 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
 
 #[tokio::test]
-async fn what_does_not_fit_is_taken_by_the_next() {
+async fn tokens_beyond_a_batch_are_requested_by_the_next_answer() {
     let app = listing(25, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
     app.fakes()
         .set_wallet(WALLET, (1..=25).map(rows::token).collect());
@@ -234,7 +234,7 @@ async fn what_does_not_fit_is_taken_by_the_next() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_behind_for_ever() {
+async fn every_token_is_refreshed_in_turn() {
     // Asked for once a price lifetime, with room for a third.
     let app = listing(30, &[("PRICE_FALLBACK", "none"), ("CMC_MAX_IDS", "10")]).await;
     let held = (1..=30).map(rows::token).collect();
@@ -254,7 +254,7 @@ async fn nothing_is_left_behind_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_any_price_a_slow_holder_is_waited_for() {
+async fn requests_without_any_price_wait_for_a_slow_holder() {
     let app = listing(2, &[("PRICE_FALLBACK", "none")]).await;
     let held = vec![rows::token(1), rows::token(2)];
     app.fakes().set_wallet(WALLET, held);
@@ -265,7 +265,7 @@ async fn without_any_price_a_slow_holder_is_waited_for() {
     };
     app.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
     let processes = processes(&app);
-    // In a currency that nobody has asked for.
+    // In a currency that was never asked for.
     let asked = processes.iter().map(|service| async {
         let request = Request {
             deadline: app.now().plus(Duration::from_secs(20)),
@@ -276,13 +276,13 @@ async fn without_any_price_a_slow_holder_is_waited_for() {
     for answer in futures::future::join_all(asked).await {
         assert!(!answer.expect("an answer").price_level.stale);
     }
-    // Each of them may win some of the pages, but nobody asks again for what
+    // Each of them may win some of the pages, but none asks again for what
     // another one asks for: two tokens, and three coins for the rate.
     assert_eq!(app.stats().coinmarketcap.ids, 5);
 }
 
 #[tokio::test]
-async fn clocks_that_differ_cost_no_more() {
+async fn differing_clocks_cost_no_additional_requests() {
     let app = listing(40, &[("PRICE_FALLBACK", "none")]).await;
     let held = (1..=40).map(rows::token).collect();
     app.fakes().set_wallet(WALLET, held);
@@ -305,7 +305,7 @@ async fn clocks_that_differ_cost_no_more() {
 }
 
 #[tokio::test]
-async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
+async fn a_page_of_a_crashed_holder_is_taken_over() {
     let app = listing(1, &[("PRICE_FALLBACK", "none")]).await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     let before = app.get(WALLET, "wallet").await.ok();
@@ -323,7 +323,7 @@ async fn a_crashed_holder_does_not_keep_a_page_for_ever() {
         .lease(Currency::USD, &wanted, terms, &Usage::default())
         .await;
     assert!(matches!(taken[&key.page()], PageLease::Won(..)));
-    // The old price answers, marked; nobody else asks meanwhile.
+    // The old price answers, marked; no other process asks meanwhile.
     let answer = app.get(WALLET, "wallet").await.ok();
     assert_eq!(answer["prices"]["stale"], true);
     assert_eq!(answer["totals"], before["totals"]);

@@ -112,7 +112,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn prices_of_one_page_are_merged_whoever_writes_them() {
+async fn writers_of_one_page_merge_their_prices() {
     let bench = Bench::new().await;
     let keys = neighbours(40);
     let page = keys[0].page();
@@ -128,13 +128,13 @@ async fn prices_of_one_page_are_merged_whoever_writes_them() {
 }
 
 #[tokio::test]
-async fn nothing_is_overwritten_by_something_older() {
+async fn older_prices_overwrite_nothing() {
     let bench = Bench::new().await;
     let keys = neighbours(3);
     let page = keys[0].page();
     let later = bench.now.plus(seconds(5));
     bench.put(&keys[..2], 20, later).await;
-    // A late writer: of its three prices only the one that nobody else has
+    // A late writer: of its three prices only the one that no other writer has
     // asked for since is taken.
     bench.put(&keys, 10, bench.now).await;
     let read = bench.read(page).await;
@@ -158,7 +158,7 @@ async fn large_pages_are_written_in_parts() {
 }
 
 #[tokio::test]
-async fn what_nobody_wants_is_forgotten() {
+async fn a_write_deletes_the_prices_it_names() {
     let bench = Bench::new().await;
     let keys = neighbours(3);
     bench.put(&keys, 1, bench.now).await;
@@ -186,7 +186,7 @@ async fn a_page_has_one_holder_until_it_ends_or_expires() {
         }
         won => panic!("{won:?}"),
     }
-    // Clocks differ: a lease that has only just expired is left alone.
+    // Clocks differ: a lease that has only just expired is not taken.
     assert!(matches!(
         bench.lease(key, now.plus(seconds(8))).await,
         PageLease::Lost(_)
@@ -202,7 +202,7 @@ async fn a_page_has_one_holder_until_it_ends_or_expires() {
     assert_eq!(bench.state(page).await.owner, Some(second));
     assert_eq!(bench.state(page).await.fresh_at, None);
 
-    // Ended in time, the page is left alone while it is fresh.
+    // Ended in time, the page is not leased again while it is fresh.
     let end = LeaseEnd {
         fresh_at: Some(late),
         ..LeaseEnd::early(second)
@@ -250,7 +250,7 @@ async fn a_page_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
     };
     bench.end(page, end).await;
     bench.won(key, now).await;
-    // What is told of a lease that is not had leaves them out as well.
+    // The state that comes with a lost lease leaves them out as well.
     let end = LeaseEnd {
         fresh_at: Some(now),
         failed_until: Some(now.plus(hour)),
@@ -264,7 +264,7 @@ async fn a_page_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
 }
 
 #[tokio::test]
-async fn simultaneous_tries_have_one_winner() {
+async fn simultaneous_page_leases_have_one_winner() {
     let bench = Bench::new().await;
     let key = &neighbours(1)[0];
     let tries = (0..32).map(|_| bench.lease(key, bench.now));
@@ -274,7 +274,7 @@ async fn simultaneous_tries_have_one_winner() {
 }
 
 #[tokio::test]
-async fn wants_are_noted_by_anybody_and_dropped_by_the_holder() {
+async fn wants_are_noted_without_a_lease_and_dropped_by_its_holder() {
     let bench = Bench::new().await;
     let keys = neighbours(3);
     let page = keys[0].page();
@@ -298,7 +298,7 @@ async fn wants_are_noted_by_anybody_and_dropped_by_the_holder() {
 }
 
 #[tokio::test]
-async fn prices_of_another_version_count_as_not_there() {
+async fn prices_of_another_version_count_as_missing() {
     let bench = Bench::new().await;
     let keys = neighbours(2);
     let page = keys[0].page();
@@ -320,7 +320,7 @@ async fn prices_of_another_version_count_as_not_there() {
 }
 
 #[tokio::test]
-async fn a_breaker_stays_open_for_the_longest_that_was_said() {
+async fn a_breaker_stays_open_for_the_longest_time_requested() {
     let bench = Bench::new().await;
     let of = Upstream::CoinMarketCap;
     let until = |count| bench.now.plus(seconds(count));

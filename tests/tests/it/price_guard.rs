@@ -35,7 +35,7 @@ async fn wrong_mapping(app: &TestApp) -> u32 {
 }
 
 #[tokio::test]
-async fn a_wrong_mapping_makes_nobody_rich() {
+async fn a_wrong_mapping_inflates_no_wallet() {
     let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     let id = wrong_mapping(&app).await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
@@ -93,7 +93,7 @@ async fn a_wrong_mapping_makes_nobody_rich() {
 }
 
 #[tokio::test]
-async fn a_wrong_mapping_does_not_spoil_the_coin_for_others() {
+async fn a_wrong_mapping_leaves_the_price_of_other_wallets_intact() {
     let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     wrong_mapping(&app).await;
     let rightful = "0x88d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -136,7 +136,7 @@ async fn two_assets_under_one_id_share_no_price() {
 }
 
 #[tokio::test]
-async fn a_jump_that_zerion_confirms_is_believed() {
+async fn a_jump_that_zerion_confirms_is_accepted() {
     let app = listing(1).await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     app.get(WALLET, "wallet").await.ok();
@@ -161,7 +161,7 @@ async fn a_jump_that_zerion_confirms_is_believed() {
 }
 
 #[tokio::test]
-async fn a_wrong_mapping_shows_in_another_currency_too() {
+async fn a_wrong_mapping_is_detected_in_another_currency() {
     for held in [1, 5] {
         let app = listing(5).await;
         wrong_mapping(&app).await;
@@ -186,7 +186,7 @@ async fn a_wrong_mapping_shows_in_another_currency_too() {
 }
 
 #[tokio::test]
-async fn unlisted_tokens_are_converted_by_what_a_dollar_costs() {
+async fn unlisted_tokens_are_converted_by_the_exchange_rate() {
     let app = listing(1).await;
     wrong_mapping(&app).await;
     let held_rows = vec![rows::token(1), rows::token(20)];

@@ -96,7 +96,7 @@ async fn expired() -> TestApp {
     app
 }
 
-/// The whole dollars of each token's price and who gave it.
+/// The whole dollars of each token's price, and its source.
 fn prices(body: &Value) -> BTreeMap<u32, (i128, String)> {
     let mut found = BTreeMap::new();
     for one in positions(body) {
@@ -178,13 +178,13 @@ async fn one_is_silent(upstream: Upstream, other: &str, new: &[u32], old: &[u32]
 }
 
 #[tokio::test]
-async fn a_silent_fallback_does_not_hold_up_coinmarketcaps_prices() {
+async fn a_silent_fallback_does_not_delay_coinmarketcaps_prices() {
     let (new, old) = (&AT_COINMARKETCAP, &AT_DEFILLAMA);
     one_is_silent(Upstream::DefiLlama, LISTED, new, old).await;
 }
 
 #[tokio::test]
-async fn a_silent_coinmarketcap_does_not_hold_up_the_fallbacks_prices() {
+async fn a_silent_coinmarketcap_does_not_delay_the_fallbacks_prices() {
     let (new, old) = (&AT_DEFILLAMA, &AT_COINMARKETCAP);
     one_is_silent(Upstream::CoinMarketCap, UNLISTED, new, old).await;
 }
@@ -269,7 +269,7 @@ async fn lasting() -> TestApp {
 }
 
 #[tokio::test]
-async fn what_is_not_displayed_is_never_priced_by_us() {
+async fn hidden_positions_are_never_requested_from_price_sources() {
     for verified in [false, true] {
         let app = lasting().await;
         let mut held = unknown(201, 50);
@@ -297,7 +297,7 @@ async fn what_is_not_displayed_is_never_priced_by_us() {
 }
 
 #[tokio::test]
-async fn that_nobody_knows_a_token_is_shared_for_ten_minutes() {
+async fn an_unknown_token_is_remembered_for_ten_minutes_by_all_processes() {
     let app = lasting().await;
     for address in [WALLET, LISTED] {
         app.fakes().set_wallet(address, unknown(301, 20));

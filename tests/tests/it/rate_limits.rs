@@ -40,8 +40,8 @@ fn assert_stale(answer: &Answer, before: &Value) {
 }
 
 #[tokio::test]
-async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
-    // What it answers, and for how many seconds nobody may ask again; the
+async fn all_processes_respect_a_rate_limit_until_it_ends() {
+    // What it answers, and for how many seconds no process may ask again; the
     // plan's limits end with the day.
     for (http, code, retry_after, seconds) in [
         (429, 1008, None, 60),
@@ -88,7 +88,7 @@ async fn limits_are_respected_by_all_processes_for_as_long_as_they_last() {
 }
 
 #[tokio::test]
-async fn a_limit_can_be_lifted_by_hand() {
+async fn deleting_its_item_lifts_a_rate_limit() {
     let app = TestApp::new().await;
     let before = app.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1010, None);
@@ -109,7 +109,7 @@ async fn a_limit_can_be_lifted_by_hand() {
 }
 
 #[tokio::test]
-async fn a_limit_without_any_older_price_is_told_with_its_end() {
+async fn a_rate_limit_without_older_prices_is_reported_with_its_end() {
     let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     app.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1008, Some("42"));
@@ -124,7 +124,7 @@ async fn a_limit_without_any_older_price_is_told_with_its_end() {
 }
 
 #[tokio::test]
-async fn the_books_older_prices_stand_in_before_zerions() {
+async fn older_prices_of_the_book_are_preferred_to_zerions() {
     let app = TestApp::new().await;
     let (small, farmer) = (sample(SMALL), sample("farmer"));
     app.get(small, "wallet").await.ok();
@@ -147,7 +147,7 @@ async fn the_books_older_prices_stand_in_before_zerions() {
 }
 
 #[tokio::test]
-async fn a_failure_is_not_repeated_by_everybody_at_once() {
+async fn a_failed_refresh_is_not_repeated_at_once() {
     let app = TestApp::new().await;
     let before = app.get(sample(SMALL), "wallet").await.ok();
     let fault = Some(Fault::status(500));
@@ -172,7 +172,7 @@ async fn a_failure_is_not_repeated_by_everybody_at_once() {
 }
 
 #[tokio::test]
-async fn prices_that_are_none_keep_the_one_before_and_say_why() {
+async fn unusable_quotes_keep_the_previous_price_and_give_a_reason() {
     let ether = |usd: Option<f64>| {
         let mut coin = Coin::new(ETHER, "Ethereum", "ETH", 3000.0);
         coin.price_usd = usd;
@@ -212,7 +212,7 @@ async fn prices_that_are_none_keep_the_one_before_and_say_why() {
 }
 
 #[tokio::test]
-async fn ids_without_an_answer_cost_nothing_to_the_others() {
+async fn unanswered_ids_leave_the_prices_of_others_intact() {
     let app = TestApp::new().await;
     let before = app.get(sample(SMALL), "wallet").await.ok();
     let sources = |body: &Value| -> BTreeMap<String, String> {

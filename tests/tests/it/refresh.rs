@@ -1,4 +1,4 @@
-//! Wallets that are fetched before anybody asks.
+//! Wallets that are fetched before they are requested.
 
 use std::{sync::Arc, time::Duration};
 
@@ -120,7 +120,7 @@ async fn bad_commands_are_refused() {
 }
 
 #[tokio::test]
-async fn a_run_fetches_what_is_due_and_nothing_else() {
+async fn a_run_fetches_only_what_is_due() {
     let app = TestApp::new().await;
     let function = function(&app);
     watch(&app, &function, 20).await;
@@ -155,7 +155,7 @@ async fn a_run_fetches_what_is_due_and_nothing_else() {
     assert_eq!(counts(&run().await), [20, 17, 0, 2, 1, 0, 18]);
     assert_eq!(app.stats().zerion.requests, 18);
     app.fakes().set_fault(Upstream::Zerion, None);
-    // The one that failed is left alone for a moment, the others are fresh.
+    // The one that failed is not due again yet, the others are fresh.
     app.advance(3);
     assert_eq!(counts(&run().await), [20, 1, 0, 19, 0, 0, 1]);
     // Nothing has changed since.
@@ -173,7 +173,7 @@ async fn a_run_fetches_what_is_due_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_run_keeps_to_its_budget_and_to_the_providers_limits() {
+async fn a_run_respects_its_budget_and_the_providers_limits() {
     let app = TestApp::with(&[("REFRESH_BUDGET", "5")]).await;
     let function = function(&app);
     watch(&app, &function, 12).await;
@@ -204,7 +204,7 @@ async fn a_run_keeps_to_its_budget_and_to_the_providers_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_wallets_whatever_happens_to_the_runs() {
+async fn a_thousand_wallets_are_refreshed_despite_killed_and_overlapping_runs() {
     let app = TestApp::new().await;
     let first = function(&app);
     watch(&app, &first, 1000).await;
@@ -318,7 +318,7 @@ async fn a_watched_wallet_never_expires() {
 }
 
 #[tokio::test]
-async fn messages_of_a_queue_are_done_or_handed_back() {
+async fn queue_messages_are_processed_or_returned() {
     let app = TestApp::new().await;
     let function = function(&app);
     let batch = event("refresh-sqs");
@@ -333,7 +333,7 @@ async fn messages_of_a_queue_are_done_or_handed_back() {
     assert_eq!(app.stats().coinmarketcap.requests, 0);
 }
 
-/// An app whose functions hand wallets over to a queue.
+/// An app whose functions send wallets to a queue.
 async fn with_queue() -> (TestApp, FakeQueue) {
     let mut app = TestApp::new().await;
     let queue = FakeQueue::start(app.clock.clone()).await;
@@ -345,7 +345,7 @@ async fn with_queue() -> (TestApp, FakeQueue) {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_near_its_end_is_fetched_before_it() {
+async fn a_wallet_requested_near_its_expiry_is_fetched_ahead() {
     let (app, queue) = with_queue().await;
     let function = function(&app);
     app.get(&address(1), "aggregate").await.ok();
@@ -377,7 +377,7 @@ async fn what_is_asked_for_near_its_end_is_fetched_before_it() {
 }
 
 #[tokio::test]
-async fn a_queue_that_fails_delays_no_answer() {
+async fn a_failing_queue_delays_no_answer() {
     let mut app = TestApp::new().await;
     let nowhere: reqwest::Url = "http://127.0.0.1:9/q".parse().expect("a URL");
     app.services.config.refresh.queue_endpoint = Some(nowhere.clone());
@@ -391,7 +391,7 @@ async fn a_queue_that_fails_delays_no_answer() {
 }
 
 #[tokio::test]
-async fn wallets_that_are_asked_for_often_are_watched_for_a_while() {
+async fn often_requested_wallets_are_watched_for_a_while() {
     let (mut app, queue) = with_queue().await;
     app.services.config.refresh.often_asked = true;
     app.restart();
@@ -419,7 +419,7 @@ async fn wallets_that_are_asked_for_often_are_watched_for_a_while() {
             ask(&function, &batch).await.expect("an answer");
         }
     }
-    // The one that was put there by hand stays as it is.
+    // The one that was watched by an invocation stays watched.
     assert_eq!(watched().await, [true, false]);
     app.advance(1801);
     assert_eq!(watched().await, [false]);

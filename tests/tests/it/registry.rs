@@ -32,7 +32,7 @@ fn coin(id: u32, number: u32) -> Coin {
 }
 
 #[tokio::test]
-async fn runs_are_idempotent_and_say_what_changed() {
+async fn runs_are_idempotent_and_report_what_changed() {
     let app = TestApp::new().await;
     let update = app::registry_update(app.config()).unwrap();
     let again = update.run().await.unwrap();
@@ -75,7 +75,7 @@ async fn runs_are_idempotent_and_say_what_changed() {
 }
 
 #[tokio::test]
-async fn reads_every_page_of_the_map() {
+async fn an_update_reads_every_page_of_the_map() {
     let app = TestApp::new().await;
     for number in 0..5500 {
         app.fakes().set_coin(coin(700_000 + number, number + 1));
@@ -195,7 +195,7 @@ async fn a_full_registry_is_kept_for_a_day() {
 }
 
 #[tokio::test]
-async fn an_invocation_by_hand_always_updates() {
+async fn a_direct_invocation_always_updates() {
     let app = TestApp::new().await;
     for payload in [
         json!({}),
@@ -248,7 +248,7 @@ async fn a_registry_of_the_previous_format_resolves_and_is_renewed() {
 }
 
 #[tokio::test]
-async fn the_caches_version_says_nothing_about_the_registry() {
+async fn another_cache_version_keeps_the_registry_readable() {
     let app = TestApp::new().await;
     let before = stored(&app).await;
     for other in ["2", "4", "200"] {
@@ -269,7 +269,7 @@ async fn the_caches_version_says_nothing_about_the_registry() {
 }
 
 #[tokio::test]
-async fn formats_to_come_are_not_read_and_are_replaced() {
+async fn newer_formats_are_not_read_and_are_replaced() {
     let app = TestApp::new().await;
     let before = stored(&app).await;
     rewrite(&app, |mut item| {
@@ -318,7 +318,7 @@ async fn an_update_that_fails_leaves_the_registry_due() {
 /// A wallet that is fetched while the registry is empty has Zerion's prices,
 /// and the registry is looked at again soon.
 #[tokio::test]
-async fn a_process_that_found_the_registry_empty_reads_it_again_soon() {
+async fn an_empty_registry_is_read_again_soon() {
     let app = TestApp::new().await;
     rewrite(&app, |_| None).await;
     let process = app.process(Scope::Aggregate);

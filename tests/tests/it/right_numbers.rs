@@ -421,7 +421,7 @@ async fn unlisted(app: &TestApp) -> String {
 }
 
 #[tokio::test]
-async fn an_unlisted_token_is_worth_as_much_in_another_currency() {
+async fn an_unlisted_token_has_the_same_value_in_another_currency() {
     for (one, other) in [("usd", "eur"), ("eur", "usd")] {
         let app = app(Registered::Nothing).await;
         let wallet = unlisted(&app).await;
@@ -448,7 +448,7 @@ async fn an_unlisted_token_is_worth_as_much_in_another_currency() {
 }
 
 #[tokio::test]
-async fn without_an_exchange_rate_an_answer_says_what_it_lacks() {
+async fn an_answer_without_an_exchange_rate_lists_what_it_lacks() {
     let app = app(Registered::Nothing).await;
     for coin in DOLLAR_COINS {
         app.fakes().remove_coin(coin);

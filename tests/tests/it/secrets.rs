@@ -92,7 +92,7 @@ async fn keys_come_from_the_secret() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_without_the_secret() {
+async fn errors_do_not_contain_the_secret() {
     for secret in [
         "zk_hush",
         r#"{"ZERION_API_KEY":"zk_hush"}"#,
@@ -157,7 +157,7 @@ async fn a_refused_key_is_looked_up_again() {
 }
 
 #[tokio::test]
-async fn a_key_that_stays_wrong_is_not_looked_up_all_the_time() {
+async fn a_key_that_stays_refused_is_looked_up_seldom() {
     let manager = Manager::default();
     let (app, zerion, coinmarketcap) = with_revoked_keys(&manager).await;
     manager.set("revoked", "revoked");

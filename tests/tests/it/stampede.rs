@@ -52,7 +52,7 @@ fn processes(app: &TestApp) -> Vec<(&'static str, QueryFunction)> {
 }
 
 /// Twelve requests within 60 ms, four for each endpoint, spread over the
-/// processes; `turn` tells which endpoint comes first, and `query` is told the
+/// processes; `turn` tells which endpoint comes first, and `query` gets the
 /// number of each.
 async fn twelve(
     processes: &[(&'static str, QueryFunction)],
@@ -110,12 +110,12 @@ async fn first_one_part_then_all(first: &'static str) {
 }
 
 #[tokio::test]
-async fn eight_for_everything_during_a_fetch_of_the_wallet_cost_two_requests() {
+async fn eight_aggregates_during_a_wallet_fetch_cost_two_requests() {
     first_one_part_then_all("wallet").await;
 }
 
 #[tokio::test]
-async fn eight_for_everything_during_a_fetch_of_defi_cost_two_requests() {
+async fn eight_aggregates_during_a_defi_fetch_cost_two_requests() {
     first_one_part_then_all("defi").await;
 }
 
@@ -208,7 +208,7 @@ fn huge() -> Fault {
 /// A wallet that its header says is too large has nothing to wait for, in any
 /// process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_for_a_wallet_too_large_to_keep_go_out_at_the_same_time() {
+async fn wallets_too_large_to_store_are_fetched_concurrently() {
     const AT_ONCE: usize = 3;
     // As much time as a debug build takes for 24 MB of rows, several times.
     let variables = [
@@ -246,9 +246,9 @@ async fn requests_for_a_wallet_too_large_to_keep_go_out_at_the_same_time() {
     }
 }
 
-/// A holder that dies leaves its lease behind: one of those who waited fetches.
+/// A holder that dies leaves its lease behind: one of the waiting processes fetches.
 #[tokio::test]
-async fn a_holder_that_dies_does_not_make_everyone_fetch() {
+async fn one_process_fetches_after_a_lease_holder_dies() {
     let app = app().await;
     let function =
         || app::query_function_with(app.config(), Scope::Aggregate, Arc::new(SystemClock));

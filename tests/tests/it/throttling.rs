@@ -31,7 +31,7 @@ fn is_marked(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn throttled_reads_are_answered_from_the_process_copy() {
+async fn throttled_reads_are_answered_from_the_copy_of_the_process() {
     let (app, table) = app().await;
     let process = app.process(Scope::Aggregate);
     for _ in 0..2 {
@@ -59,7 +59,7 @@ async fn throttled_reads_are_answered_from_the_process_copy() {
 /// Another process may have forgotten the wallet or fetched it anew: a copy
 /// that has expired is not passed off as fresh.
 #[tokio::test]
-async fn a_process_copy_that_has_expired_is_marked_as_stale() {
+async fn an_expired_copy_of_the_process_is_marked_stale() {
     let (app, table) = app().await;
     let process = app.process(Scope::Aggregate);
     for _ in 0..2 {
@@ -95,7 +95,7 @@ async fn a_short_throttling_of_reads_costs_no_fetch() {
 }
 
 #[tokio::test]
-async fn a_useless_table_bounds_the_requests_of_a_process() {
+async fn requests_of_a_process_are_bounded_while_the_table_fails() {
     let mut wrong = Vec::new();
     for (name, fault) in [
         ("throttled", TableFault::Throttled),

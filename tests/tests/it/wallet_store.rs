@@ -115,7 +115,7 @@ fn after(now: Timestamp, seconds: u64) -> Timestamp {
 }
 
 #[tokio::test]
-async fn one_lease_at_a_time() {
+async fn a_wallet_has_one_lease_at_a_time() {
     let bench = Bench::new().await;
     let now = bench.app.now();
     bench.won(&[Part::Wallet], now).await;
@@ -129,7 +129,7 @@ async fn one_lease_at_a_time() {
         LeaseOutcome::Lost(_)
     ));
     bench.won(&[Part::Defi], now).await;
-    // A holder that died keeps nobody waiting for ever.
+    // The lease of a holder that died expires.
     bench.won(&Part::ALL, after(now, 24)).await;
 }
 
@@ -147,7 +147,7 @@ async fn simultaneous_attempts_have_one_winner() {
 }
 
 #[tokio::test]
-async fn what_was_just_stored_is_not_fetched_again() {
+async fn holdings_just_stored_are_not_fetched_again() {
     let bench = Bench::new().await;
     let now = bench.app.now();
     let lease = bench.won(&[Part::Wallet], now).await;
@@ -193,7 +193,7 @@ async fn a_late_holder_overwrites_nothing() {
 }
 
 #[tokio::test]
-async fn a_late_holder_spares_chunks_that_others_kept() {
+async fn a_late_holder_keeps_the_chunks_of_others() {
     let bench = Bench::new().await;
     let now = bench.app.now();
     let lease = bench.won(&[Part::Wallet], now).await;
@@ -273,7 +273,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
         PriceTable::new(vec![(PriceKey::Cmc(CmcId(id)), price)])
     };
     let tables = [table(1, 10, now), table(2, 20, now), table(3, 30, now)];
-    // All of them read before anybody wrote.
+    // All of them read before the first one wrote.
     let header = Header::default();
     let writes = tables.iter().map(async |fresh| {
         let prices = [NewPrices {

@@ -58,7 +58,7 @@ async fn a_page_fits_into_a_lambda_answer() {
 }
 
 #[tokio::test]
-async fn its_items_fit_and_one_query_reads_them() {
+async fn the_whales_items_fit_and_one_query_reads_them() {
     let app = TestApp::new().await;
     let whale = sample("whale");
     app.get(whale, "aggregate").await.ok();

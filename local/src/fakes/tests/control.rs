@@ -6,7 +6,7 @@ use crate::fakes::{Fault, SAMPLES, Upstream};
 const SMALL: &str = SAMPLES[0].address;
 
 #[tokio::test]
-async fn faults_come_and_go() {
+async fn faults_are_set_and_cleared() {
     let client = Client::start().await;
     let body = r#"{"zerion": {"status": 503, "times": 1, "headers": {"retry-after": "7"}},
                    "defillama": {"body": "<html>", "status": 502}}"#;
@@ -74,7 +74,7 @@ async fn requests_are_counted_until_the_counters_are_reset() {
 }
 
 #[tokio::test]
-async fn answers_are_compressed_for_those_who_can_read_it() {
+async fn answers_are_compressed_for_clients_that_accept_it() {
     let client = Client::start().await;
     let headers = [("Accept-Encoding", "gzip")];
     let path = "/prices/current/coingecko:bitcoin,coingecko:ethereum";

@@ -41,7 +41,7 @@ async fn known_keys_are_priced_and_others_left_out() {
 }
 
 #[tokio::test]
-async fn nothing_known_is_an_empty_answer_and_too_much_an_error() {
+async fn unknown_keys_give_an_empty_answer_and_too_many_an_error() {
     let client = Client::start().await;
     let unknown = client.get("/prices/current/base%3A0x01").await;
     assert_eq!(unknown.body, b"{\"coins\":{}}");
@@ -57,7 +57,7 @@ async fn nothing_known_is_an_empty_answer_and_too_much_an_error() {
 }
 
 #[tokio::test]
-async fn a_contract_price_is_quoted_as_it_was_set_until_it_is_taken_back() {
+async fn a_contract_price_is_quoted_as_set_until_it_is_removed() {
     let client = Client::start().await;
     let key = "ethereum:0x00000000000000000000000000000000000abcde";
     let path = format!("/prices/current/{key}");

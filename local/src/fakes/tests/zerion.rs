@@ -16,7 +16,7 @@ fn sample(name: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn only_the_right_key_is_let_in() {
+async fn requests_need_the_right_key() {
     let client = Client::start().await;
     let path = format!("/v1/wallets/{OTHER}/positions/");
     for credentials in ["zk_local", "zk_local:x", ":zk_local", "zk_other:", ""] {
@@ -79,7 +79,7 @@ async fn the_filters_part_a_wallet_in_two() {
 }
 
 #[tokio::test]
-async fn every_row_of_every_sample_has_the_fields_that_are_always_there() {
+async fn every_row_of_every_sample_has_the_mandatory_fields() {
     let client = Client::start().await;
     for sample in SAMPLES {
         let rows = client
@@ -153,7 +153,7 @@ async fn the_farmer_holds_every_kind_of_position() {
 }
 
 #[tokio::test]
-async fn trash_is_asked_for_by_itself() {
+async fn the_trash_filter_selects_trash() {
     let client = Client::start().await;
     let count = async |trash: &str| {
         let query = format!("filter[positions]=no_filter&filter[trash]={trash}");

@@ -19,7 +19,7 @@ const HOLDINGS: u64 = 300;
 const PRICES: u64 = 900;
 /// What one fetch brought may be dated this far apart.
 const MOMENT: Duration = Duration::from_secs(2);
-/// After a fault a provider may be left alone for this long.
+/// After a fault requests to a provider may be paused for this long.
 const LEFT_ALONE: u64 = 60;
 
 /// A request, and what was known when it was made.
@@ -163,7 +163,7 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-/// A price is one that its source gave, and a missing one is told.
+/// A price is one that its source gave, and a missing one is reported.
 fn check_price(
     model: &Model,
     asked: &Asked,
@@ -190,7 +190,7 @@ fn check_price(
         };
     }
     if is_unknown(token) {
-        return Some("a price that nobody gave");
+        return Some("a price that no source gave");
     }
     let source = one["price"]["source"].as_str().unwrap_or_default();
     let given = model.given.get(&(token, source_name(source)));

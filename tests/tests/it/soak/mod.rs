@@ -77,12 +77,12 @@ fn memory() -> String {
 }
 
 #[tokio::test]
-async fn every_answer_in_dollars_is_one_that_the_providers_gave() {
+async fn every_answer_in_dollars_matches_what_the_providers_gave() {
     run(&["usd"]).await;
 }
 
 #[tokio::test]
-async fn every_answer_in_two_currencies_is_one_that_the_providers_gave() {
+async fn every_answer_in_two_currencies_matches_what_the_providers_gave() {
     run(&["usd", "usd", "eur"]).await;
 }
 

@@ -16,7 +16,7 @@ const BOTH: std::ops::RangeInclusive<u32> = 13..=18;
 const ONLY_ZERION: std::ops::RangeInclusive<u32> = 19..=22;
 /// Tokens that only DeFiLlama prices.
 const ONLY_DEFILLAMA: std::ops::RangeInclusive<u32> = 23..=25;
-/// The last of those that nobody prices, from 26 on.
+/// The last of those that no source prices, from 26 on.
 const LAST: u32 = 28;
 /// Coins that are worth a dollar, and tell the rate of one.
 const DOLLARS: [u32; 3] = [825, 3408, 4943];
@@ -26,7 +26,7 @@ pub fn comes_with_price(token: u32) -> bool {
     token <= *ONLY_ZERION.end()
 }
 
-/// Whether nobody prices this token.
+/// Returns whether no source prices this token.
 pub fn is_unknown(token: u32) -> bool {
     token > *ONLY_DEFILLAMA.end()
 }
