@@ -2,7 +2,7 @@
 //! positions: a process of its own for each size, nothing else in it.
 //!
 //! ```text
-//! cargo run --profile load -p portfolio-tests --example memory
+//! cargo bench --workspace --profile load --bench memory
 //! ```
 //!
 //! Linux alone: the figures come from `/proc`.
@@ -11,10 +11,9 @@ use std::{process::Stdio, sync::Arc, time::Instant};
 
 use portfolio::{app, clock::SystemClock, config::Config, domain::scope::Scope};
 use portfolio_local::gateway::Gateway;
-use portfolio_tests::{TestApp, rows};
+use portfolio_tests::{TestApp, rows, server};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    net::TcpListener,
     process::Command,
 };
 
@@ -52,11 +51,8 @@ async fn serve() {
         function(Scope::Wallet),
         function(Scope::Aggregate),
     );
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    println!("{}", listener.local_addr().expect("an address"));
-    axum::serve(listener, gateway.router())
-        .await
-        .expect("a server");
+    println!("{}", server::serve(gateway.router()).await);
+    std::future::pending().await
 }
 
 async fn measure(positions: u32, chains: u32) {

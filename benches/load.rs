@@ -3,7 +3,7 @@
 //! is checked against what the wallet held at the time that it names.
 //!
 //! ```text
-//! cargo run --profile load -p portfolio-tests --example load [SECONDS [PER_SECOND [WALLETS]]]
+//! cargo bench --workspace --profile load --bench load -- [SECONDS [PER_SECOND [WALLETS]]]
 //! ```
 //!
 //! Prints counts and latencies; ends with 1 if an answer was wrong.

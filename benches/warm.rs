@@ -3,7 +3,7 @@
 //! DynamoDB and returns their bytes as they are.
 //!
 //! ```text
-//! cargo run --release -p portfolio-tests --example warm
+//! cargo bench --workspace --bench warm
 //! ```
 //!
 //! Both take the same event and give an answer as Lambda returns it, by
