@@ -118,7 +118,9 @@ async fn ask_all(app: &TestApp, processes: &[Arc<Service>], addresses: &[String]
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_do_not_grow_with_the_wallets() {
-    let app = listing(TOKENS, &[("PRICE_FALLBACK", "none")]).await;
+    // As for `patient` above: nothing here is about time.
+    let variables = [("PRICE_FALLBACK", "none"), ("PRICE_TIMEOUT_MS", "20000")];
+    let app = listing(TOKENS, &variables).await;
     let zipf = Zipf::new(TOKENS);
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     println!("CoinMarketCap within one price lifetime, 4 processes, 9,000 tokens:");
