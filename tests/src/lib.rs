@@ -23,7 +23,7 @@ use std::{
 use lambda_runtime::Diagnostic;
 use portfolio::{
     app,
-    cache::{DynamoDb, Retention, Table, Wallets},
+    cache::{DynamoDb, Retention, Table, DynamoWalletStore},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     config::Config,
     domain::scope::Scope,
@@ -209,12 +209,12 @@ impl TestApp {
     }
 
     /// Returns the store of wallets, which keeps them as long as the defaults say.
-    pub fn wallets(&self) -> Wallets {
+    pub fn wallets(&self) -> DynamoWalletStore {
         let retention = Retention {
             structure: Duration::from_secs(86_700),
             prices: Duration::from_secs(960),
         };
-        Wallets::new(self.table(), retention)
+        DynamoWalletStore::new(self.table(), retention)
     }
 
     /// Moves the functions' clock.

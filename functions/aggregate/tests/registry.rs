@@ -2,10 +2,10 @@
 
 use portfolio::{
     cache::{
-        Registry,
-        assets::{AssetStore, Assets},
+        DynamoAssetStore,
+        asset_registry::{AssetStore, Assets},
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::{TestApp, runtime::Runtime, sample, v2_event};
 use serde_json::Value;
@@ -33,9 +33,9 @@ async fn told(app: &TestApp, wallet: &str) -> (usize, Option<u64>) {
 async fn an_empty_registry_is_logged_once_per_read() {
     let app = TestApp::new().await;
     assert_eq!(told(&app, sample("farmer")).await, (0, None));
-    let registry = Registry::new(app.table());
-    let (nothing, usage) = (Assets::default(), Usage::default());
-    let removed = registry.write(&nothing, app.now(), &usage).await;
+    let registry = DynamoAssetStore::new(app.table());
+    let (nothing, cost) = (Assets::default(), RequestCost::default());
+    let removed = registry.write(&nothing, app.now(), &cost).await;
     assert!(removed.expect("an empty registry") > 0);
     assert_eq!(told(&app, sample("small")).await, (1, Some(1)));
 }

@@ -7,11 +7,11 @@ use portfolio::{
     app,
     domain::{address::Address, query::Query, scope::Scope},
     service::{Request, Service},
-    usage::UsageTotals,
+    telemetry::request_cost::RequestCostTotals,
 };
 use portfolio_tests::{TestApp, rows};
 
-async fn cost(service: &Service, app: &TestApp, address: &str) -> UsageTotals {
+async fn cost(service: &Service, app: &TestApp, address: &str) -> RequestCostTotals {
     let request = Request {
         deadline: app.now().plus(Duration::from_secs(20)),
         // What is counted must not depend on how busy the machine is.
@@ -24,10 +24,10 @@ async fn cost(service: &Service, app: &TestApp, address: &str) -> UsageTotals {
     );
     let answered = service.portfolio(&query, &request).await;
     answered.expect("an answer");
-    request.usage.totals()
+    request.cost.totals()
 }
 
-fn row(tokens: u32, what: &str, cost: UsageTotals) {
+fn row(tokens: u32, what: &str, cost: RequestCostTotals) {
     println!(
         "{tokens:>6} {what:<15} {:>11} {:>8} {:>8} {:>8}",
         cost.round_trips, cost.read_units, cost.write_units, cost.upstream_calls

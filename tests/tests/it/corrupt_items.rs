@@ -2,15 +2,15 @@
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
-    cache::{CachedWallet, WalletStore, Wallets},
+    cache::{CachedWallet, WalletStore, DynamoWalletStore},
     domain::{address::Address, currency::Currency, scope::Part},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::{TestApp, sample};
 
 struct Bench {
     app: TestApp,
-    wallets: Wallets,
+    wallets: DynamoWalletStore,
     address: Address,
 }
 
@@ -26,7 +26,7 @@ impl Bench {
 
     async fn load(&self) -> CachedWallet {
         self.wallets
-            .load(&self.address, Currency::USD, true, &Usage::default())
+            .load(&self.address, Currency::USD, true, &RequestCost::default())
             .await
             .expect("DynamoDB")
     }

@@ -6,7 +6,7 @@ use portfolio::{
     app,
     domain::{address::Address, query::Query, scope::Scope},
     service::{Request, Service},
-    usage::UsageTotals,
+    telemetry::request_cost::RequestCostTotals,
 };
 use portfolio_local::fakes::{Coin, Fault, Upstream};
 use portfolio_tests::{Answer, TestApp, get, max_age, positions, rows, units};
@@ -271,7 +271,7 @@ async fn an_answer_without_a_known_value_is_never_complete() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-async fn cost(service: &Service, app: &TestApp, currency: &str) -> UsageTotals {
+async fn cost(service: &Service, app: &TestApp, currency: &str) -> RequestCostTotals {
     let request = Request {
         deadline: app.now().plus(Duration::from_secs(20)),
         ..Request::default()
@@ -281,7 +281,7 @@ async fn cost(service: &Service, app: &TestApp, currency: &str) -> UsageTotals {
     let query = Query::parse(address, Scope::Aggregate, parameters).expect("a query");
     let answered = service.portfolio(&query, &request).await;
     answered.expect("an answer");
-    request.usage.totals()
+    request.cost.totals()
 }
 
 /// Prices in other currencies are not read where they are not needed.

@@ -11,16 +11,16 @@ use futures::{StreamExt, stream};
 use portfolio::{
     app,
     cache::{
-        Book,
-        book::{LeaseTerms, PageLease, PriceBook},
+        DynamoPriceBook,
+        price_book::{LeaseTerms, PageLease, PriceBook},
     },
     clock::{ManualClock, Timestamp},
     domain::{
-        address::Address, book::BookKey, currency::Currency, price::CmcId, query::Query,
+        address::Address, price_book::QuoteKey, currency::Currency, price::CmcId, query::Query,
         scope::Scope,
     },
     service::{Request, Service, Snapshot},
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{TestApp, positions, rows};
@@ -199,11 +199,11 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     );
 
     let ids = alive.iter().map(|token| CmcId(900_000 + token));
-    let keys: BTreeSet<BookKey> = ids.map(BookKey::Listed).collect();
-    let pages = keys.iter().map(BookKey::page).collect();
-    let book = Book::new(app.table(), Duration::from_secs(960));
-    let usage = Usage::default();
-    let read = book.read(Currency::USD, &pages, true, &usage).await;
+    let keys: BTreeSet<QuoteKey> = ids.map(QuoteKey::cmc).collect();
+    let pages = keys.iter().map(QuoteKey::page).collect();
+    let book = DynamoPriceBook::new(app.table(), Duration::from_secs(960));
+    let cost = RequestCost::default();
+    let read = book.read(Currency::USD, &pages, true, &cost).await;
     let read = read.expect("pages");
     let mut stored = BTreeSet::new();
     for price in read.values().flatten() {
@@ -211,7 +211,7 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
         stored.insert(price.0.clone());
     }
     assert_eq!(stored, keys);
-    let states = book.states(Currency::USD, &pages, &usage).await;
+    let states = book.states(Currency::USD, &pages, &cost).await;
     for state in states.expect("lease items").values() {
         assert_eq!((state.until, state.fresh_at), (None, Some(app.now())));
     }
@@ -312,8 +312,8 @@ async fn a_page_of_a_crashed_holder_is_taken_over() {
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     let before = app.get(WALLET, "wallet").await.ok();
     app.advance(61);
-    let book = Book::new(app.table(), Duration::from_secs(960));
-    let key = BookKey::Listed(CmcId(900_001));
+    let book = DynamoPriceBook::new(app.table(), Duration::from_secs(960));
+    let key = QuoteKey::cmc(CmcId(900_001));
     let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
     let terms = LeaseTerms {
         now: app.now(),
@@ -322,7 +322,7 @@ async fn a_page_of_a_crashed_holder_is_taken_over() {
         pages: 1,
     };
     let taken = book
-        .lease(Currency::USD, &wanted, terms, &Usage::default())
+        .lease(Currency::USD, &wanted, terms, &RequestCost::default())
         .await;
     assert!(matches!(taken[&key.page()], PageLease::Won(..)));
     // The old price answers, marked; no other process asks meanwhile.

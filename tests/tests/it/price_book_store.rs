@@ -8,20 +8,20 @@ use std::{
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
     cache::{
-        Book,
+        DynamoPriceBook,
         book::{
-            Breakers, LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices,
+            RateLimitStore, LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices,
         },
     },
-    clock::{MAX_SKEW, Timestamp},
+    clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{
-        book::{BookKey, Page, Slot},
+        price_book::{QuoteKey, Page, DemandWindow},
         currency::Currency,
-        number::Number,
-        price::{CmcId, Price, PriceSource},
-        upstream::Upstream,
+        decimal::Decimal,
+        price::{CmcId, Price}, provider::Provider,
+        provider::Provider,
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::TestApp;
 
@@ -29,15 +29,15 @@ const USD: Currency = Currency::USD;
 
 struct Bench {
     app: TestApp,
-    book: Book,
-    usage: Usage,
+    book: DynamoPriceBook,
+    cost: RequestCost,
     now: Timestamp,
 }
 
 /// Listed coins that all stand on the same page.
-fn neighbours(count: usize) -> Vec<BookKey> {
-    let keys = (1..).map(|id| BookKey::Listed(CmcId(id)));
-    let page = BookKey::Listed(CmcId(1)).page();
+fn neighbours(count: usize) -> Vec<QuoteKey> {
+    let keys = (1..).map(|id| QuoteKey::cmc(CmcId(id)));
+    let page = QuoteKey::cmc(CmcId(1)).page();
     keys.filter(|key| key.page() == page).take(count).collect()
 }
 
@@ -49,18 +49,18 @@ impl Bench {
     async fn new() -> Self {
         let app = TestApp::new().await;
         Self {
-            book: Book::new(app.table(), seconds(960)),
-            usage: Usage::default(),
+            book: DynamoPriceBook::new(app.table(), seconds(960)),
+            cost: RequestCost::default(),
             now: app.now(),
             app,
         }
     }
 
     fn price(&self, amount: i64, at: Timestamp) -> Price {
-        Price::new(Number::new(amount, 0), None, PriceSource::CoinMarketCap, at)
+        Price::new(Decimal::new(amount, 0), None, Provider::CoinMarketCap, at)
     }
 
-    async fn put(&self, keys: &[BookKey], amount: i64, at: Timestamp) {
+    async fn put(&self, keys: &[QuoteKey], amount: i64, at: Timestamp) {
         let prices = keys.iter().map(|key| (key.clone(), self.price(amount, at)));
         let write = PageWrite {
             prices: prices.collect(),
@@ -71,23 +71,23 @@ impl Bench {
 
     async fn write(&self, page: Page, write: PageWrite) {
         let writes = BTreeMap::from([(page, write)]);
-        let written = self.book.write(USD, &writes, self.now, &self.usage).await;
+        let written = self.book.write(USD, &writes, self.now, &self.cost).await;
         written.expect("DynamoDB");
     }
 
     async fn read(&self, page: Page) -> Prices {
         let pages = BTreeSet::from([page]);
-        let read = self.book.read(USD, &pages, true, &self.usage).await;
+        let read = self.book.read(USD, &pages, true, &self.cost).await;
         read.expect("DynamoDB").remove(&page).expect("a page")
     }
 
     async fn state(&self, page: Page) -> PageState {
         let pages = BTreeSet::from([page]);
-        let states = self.book.states(USD, &pages, &self.usage).await;
+        let states = self.book.states(USD, &pages, &self.cost).await;
         states.expect("DynamoDB").remove(&page).expect("a page")
     }
 
-    async fn lease(&self, key: &BookKey, now: Timestamp) -> PageLease {
+    async fn lease(&self, key: &QuoteKey, now: Timestamp) -> PageLease {
         let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
         let terms = LeaseTerms {
             now,
@@ -95,11 +95,11 @@ impl Bench {
             fresh_after: now.minus(seconds(50)),
             pages: 3,
         };
-        let mut taken = self.book.lease(USD, &wanted, terms, &self.usage).await;
+        let mut taken = self.book.lease(USD, &wanted, terms, &self.cost).await;
         taken.remove(&key.page()).expect("an answer")
     }
 
-    async fn won(&self, key: &BookKey, now: Timestamp) -> u64 {
+    async fn won(&self, key: &QuoteKey, now: Timestamp) -> u64 {
         match self.lease(key, now).await {
             PageLease::Won(owner, _) => owner,
             PageLease::Lost(state) => panic!("lost to {state:?}"),
@@ -182,7 +182,7 @@ async fn a_page_has_one_holder_until_it_ends_or_expires() {
         PageLease::Lost(state) => {
             assert!(state.is_held(now));
             assert_eq!((state.owner, state.pages), (Some(owner), 3));
-            assert!(state.notes(key, Slot::of(now)));
+            assert!(state.notes(key, DemandWindow::of(now)));
         }
         won => panic!("{won:?}"),
     }
@@ -238,7 +238,7 @@ async fn a_page_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
     // Neither its holder nor its end counts for a clock that is right, and a
     // lease that merely started some seconds early does.
     let second = bench.won(key, now).await;
-    match bench.lease(key, now.minus(MAX_SKEW)).await {
+    match bench.lease(key, now.minus(MAX_CLOCK_SKEW)).await {
         PageLease::Lost(state) => assert_eq!(state.owner, Some(second)),
         won => panic!("{won:?}"),
     }
@@ -278,13 +278,13 @@ async fn wants_are_noted_without_a_lease_and_dropped_by_its_holder() {
     let bench = Bench::new().await;
     let keys = neighbours(3);
     let page = keys[0].page();
-    let note = |key: &BookKey| PageWrite {
+    let note = |key: &QuoteKey| PageWrite {
         note: BTreeSet::from([key.clone()]),
         ..PageWrite::default()
     };
     let notes = keys.iter().map(|key| bench.write(page, note(key)));
     futures::future::join_all(notes).await;
-    let slot = Slot::of(bench.now);
+    let slot = DemandWindow::of(bench.now);
     let noted = bench.state(page).await.wanted(slot);
     assert_eq!(noted, keys.iter().cloned().collect());
 
@@ -322,21 +322,21 @@ async fn prices_of_another_version_count_as_missing() {
 #[tokio::test]
 async fn a_breaker_stays_open_for_the_longest_time_requested() {
     let bench = Bench::new().await;
-    let of = Upstream::CoinMarketCap;
+    let of = Provider::CoinMarketCap;
     let until = |count| bench.now.plus(seconds(count));
-    assert_eq!(bench.book.open_until(of, &bench.usage).await, Ok(None));
+    assert_eq!(bench.book.open_until(of, &bench.cost).await, Ok(None));
     for count in [60, 5, 30] {
-        let opened = bench.book.open(of, until(count), &bench.usage).await;
+        let opened = bench.book.open(of, until(count), &bench.cost).await;
         opened.expect("DynamoDB");
     }
     assert_eq!(
-        bench.book.open_until(of, &bench.usage).await,
+        bench.book.open_until(of, &bench.cost).await,
         Ok(Some(until(60)))
     );
     assert_eq!(
         bench
             .book
-            .open_until(Upstream::DefiLlama, &bench.usage)
+            .open_until(Provider::DefiLlama, &bench.cost)
             .await,
         Ok(None)
     );

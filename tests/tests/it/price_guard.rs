@@ -51,7 +51,7 @@ async fn a_wrong_mapping_inflates_no_wallet() {
     let query = Query::all(address, Scope::Aggregate);
     let answered = service.portfolio(&query, &request).await;
     answered.expect("an answer");
-    assert_eq!(request.usage.totals().refused_prices, 1);
+    assert_eq!(request.cost.totals().refused_prices, 1);
     assert_eq!(app.stats().coinmarketcap.last_ids, [id.to_string()]);
 
     // What was just refused, as a later hit shows it.

@@ -6,12 +6,12 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     app,
     cache::{
-        Registry,
-        assets::{AssetStore, Assets, RegistryStore},
+        DynamoAssetStore,
+        asset_registry::{AssetStore, Assets, RegistryStore},
     },
-    domain::{draft::AssetResolver, price::CmcId, scope::Scope},
+    domain::{holdings_builder::AssetResolver, price::CmcId, scope::Scope},
     lambda::registry::RegistryFunction,
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_local::fakes::{Coin, Platform};
 use portfolio_tests::{TestApp, event, rows};
@@ -86,8 +86,8 @@ async fn an_update_reads_every_page_of_the_map() {
     assert_eq!(app.stats().coinmarketcap.map_requests, 2);
     assert_eq!(summary.changes.added, 5500);
 
-    let registry = Registry::new(app.table());
-    let assets = registry.read(&Usage::default()).await.unwrap();
+    let registry = DynamoAssetStore::new(app.table());
+    let assets = registry.read(&RequestCost::default()).await.unwrap();
     assert_eq!(assets.len(), summary.assets);
     for number in [1, 2500, 5500] {
         assert_eq!(
@@ -100,14 +100,14 @@ async fn an_update_reads_every_page_of_the_map() {
 #[tokio::test]
 async fn a_failing_map_changes_nothing() {
     let app = TestApp::new().await;
-    let registry = Registry::new(app.table());
-    let before = registry.read(&Usage::default()).await.unwrap();
+    let registry = DynamoAssetStore::new(app.table());
+    let before = registry.read(&RequestCost::default()).await.unwrap();
     let fault = portfolio_local::fakes::Fault::status(500);
     app.fakes()
         .set_fault(portfolio_local::fakes::Upstream::CoinMarketCap, Some(fault));
     let update = app::registry_update(app.config()).unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
-    assert_eq!(registry.read(&Usage::default()).await.unwrap(), before);
+    assert_eq!(registry.read(&RequestCost::default()).await.unwrap(), before);
 }
 
 /// The function, on the app's clock.
@@ -131,8 +131,8 @@ async fn scheduled(app: &TestApp) -> (Value, u64) {
 }
 
 async fn stored(app: &TestApp) -> Assets {
-    let registry = Registry::new(app.table());
-    registry.read(&Usage::default()).await.expect("a registry")
+    let registry = DynamoAssetStore::new(app.table());
+    registry.read(&RequestCost::default()).await.expect("a registry")
 }
 
 type Attributes = HashMap<String, AttributeValue>;
@@ -240,8 +240,8 @@ async fn a_registry_of_the_previous_format_resolves_and_is_renewed() {
     let (answer, asked) = scheduled(&app).await;
     assert_eq!((&answer["unchanged"], asked), (&json!(before.len()), 1));
     assert!(answer["items_written"].as_u64() > Some(0), "{answer}");
-    let registry = Registry::new(app.table());
-    let state = registry.state(&Usage::default()).await.expect("a state");
+    let registry = DynamoAssetStore::new(app.table());
+    let state = registry.state(&RequestCost::default()).await.expect("a state");
     assert!(state.current);
     assert_eq!(state.completed_at, Some(app.now()));
     assert_eq!(scheduled(&app).await.1, 0);

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use axum::{Json, Router, extract::State, http::HeaderMap, http::StatusCode, routing::post};
-use portfolio::{config::Config, secrets::resolve};
+use portfolio::{config::Config, aws::secrets::resolve};
 use portfolio_local::fakes::SAMPLES;
 use portfolio_tests::{TestApp, server::serve};
 use serde_json::{Value, json};
@@ -82,7 +82,7 @@ fn config(endpoint: &str, arn: &str) -> Config {
 
 #[tokio::test]
 async fn keys_come_from_the_secret() {
-    use portfolio::secrets::ExposeSecret;
+    use portfolio::aws::secrets::ExposeSecret;
 
     let url = secrets_manager(r#"{"ZERION_API_KEY":"zk_1","CMC_API_KEY":"c2","other":3}"#).await;
     let mut config = config(&url, ARN);

@@ -6,18 +6,18 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
     cache::{
         CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, NewPrices,
-        NewStructure, Release, StoreOutcome, WalletStore, Wallets, codec,
+        NewStructure, Release, StoreOutcome, WalletStore, DynamoWalletStore, codec,
     },
     clock::Timestamp,
     domain::{
         address::Address,
         currency::Currency,
-        draft::{Draft, NoAssets, Row},
-        number::Number,
-        price::{CmcId, Price, PriceKey, PriceSource, PriceTable},
+        holdings_builder::{HoldingsBuilder, NoAssets, ProviderPosition},
+        decimal::Decimal,
+        price::{CmcId, Price, PriceKey, PriceTable}, provider::Provider,
         scope::Part,
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_tests::{TestApp, sample};
 
@@ -25,9 +25,9 @@ const LENGTH: Duration = Duration::from_secs(23);
 
 struct Bench {
     app: TestApp,
-    wallets: Wallets,
+    wallets: DynamoWalletStore,
     address: Address,
-    usage: Usage,
+    cost: RequestCost,
 }
 
 impl Bench {
@@ -36,7 +36,7 @@ impl Bench {
         Self {
             wallets: app.wallets(),
             address: Address::parse(sample("small")).expect("an address"),
-            usage: Usage::default(),
+            cost: RequestCost::default(),
             app,
         }
     }
@@ -53,7 +53,7 @@ impl Bench {
                     fresh_after,
                     again: None,
                 },
-                &self.usage,
+                &self.cost,
             )
             .await
             .expect("DynamoDB")
@@ -68,7 +68,7 @@ impl Bench {
 
     async fn load(&self) -> CachedWallet {
         self.wallets
-            .load(&self.address, Currency::USD, true, &self.usage)
+            .load(&self.address, Currency::USD, true, &self.cost)
             .await
             .expect("DynamoDB")
     }
@@ -83,7 +83,7 @@ impl Bench {
         };
         let stored = self
             .wallets
-            .store(&self.address, lease, structure, now, &self.usage)
+            .store(&self.address, lease, structure, now, &self.cost)
             .await
             .expect("DynamoDB");
         stored == StoreOutcome::Stored
@@ -91,12 +91,12 @@ impl Bench {
 }
 
 fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
-    let mut draft = Draft::default();
+    let mut draft = HoldingsBuilder::default();
     draft.push(
-        Row {
+        ProviderPosition {
             id: id.to_owned(),
             chain: "ethereum".to_owned(),
-            ..Row::default()
+            ..ProviderPosition::default()
         },
         Some(part),
     );
@@ -177,7 +177,7 @@ async fn a_late_holder_overwrites_nothing() {
     let next = bench.won(&[Part::Wallet], after(later, 301)).await;
     bench
         .wallets
-        .release(&bench.address, &frozen, &Release::default(), &bench.usage)
+        .release(&bench.address, &frozen, &Release::default(), &bench.cost)
         .await
         .unwrap();
     assert!(matches!(
@@ -186,7 +186,7 @@ async fn a_late_holder_overwrites_nothing() {
     ));
     bench
         .wallets
-        .release(&bench.address, &next, &Release::default(), &bench.usage)
+        .release(&bench.address, &next, &Release::default(), &bench.cost)
         .await
         .unwrap();
     bench.won(&[Part::Wallet], after(later, 302)).await;
@@ -249,18 +249,18 @@ async fn unchanged_holdings_rewrite_only_the_header() {
     bench.store(&lease, Part::Wallet, "a", now).await;
     let later = after(now, 400);
     let lease = bench.won(&[Part::Wallet], later).await;
-    let before = bench.usage.totals().calls;
+    let before = bench.cost.totals().calls;
     bench.store(&lease, Part::Wallet, "a", later).await;
     // A load of two calls, the prices and the header: no chunk.
-    assert_eq!(bench.usage.totals().calls - before, 4);
+    assert_eq!(bench.cost.totals().calls - before, 4);
     assert_eq!(bench.load().await.parts[&Part::Wallet].fetched_at, later);
     // Before the chunks could be deleted they are written again.
     let much_later = after(now, 100_000);
     let lease = bench.won(&[Part::Wallet], much_later).await;
-    let before = bench.usage.totals().calls;
+    let before = bench.cost.totals().calls;
     bench.store(&lease, Part::Wallet, "a", much_later).await;
     // And those before go.
-    assert_eq!(bench.usage.totals().calls - before, 6);
+    assert_eq!(bench.cost.totals().calls - before, 6);
 }
 
 #[tokio::test]
@@ -268,8 +268,8 @@ async fn prices_of_simultaneous_writers_are_merged() {
     let bench = Bench::new().await;
     let now = bench.app.now();
     let table = |id: u32, amount: i64, checked: Timestamp| {
-        let amount = Number::new(amount, 0);
-        let price = Price::new(amount, None, PriceSource::CoinMarketCap, checked);
+        let amount = Decimal::new(amount, 0);
+        let price = Price::new(amount, None, Provider::CoinMarketCap, checked);
         PriceTable::new(vec![(PriceKey::Cmc(CmcId(id)), price)])
     };
     let tables = [table(1, 10, now), table(2, 20, now), table(3, 30, now)];
@@ -283,7 +283,7 @@ async fn prices_of_simultaneous_writers_are_merged() {
         }];
         let wallets = &bench.wallets;
         wallets
-            .store_prices(&bench.address, &header, &prices, now, &bench.usage)
+            .store_prices(&bench.address, &header, &prices, now, &bench.cost)
             .await
     });
     for written in futures::future::join_all(writes).await {
@@ -300,12 +300,12 @@ async fn prices_of_simultaneous_writers_are_merged() {
     }];
     bench
         .wallets
-        .store_prices(&bench.address, &header, &prices, now, &bench.usage)
+        .store_prices(&bench.address, &header, &prices, now, &bench.cost)
         .await
         .unwrap();
     let kept = bench.load().await.refreshed[&Currency::USD].clone();
     let price = kept.table.get(PriceKey::Cmc(CmcId(1))).unwrap();
-    assert_eq!(price.amount, Number::new(10, 0));
+    assert_eq!(price.amount, Decimal::new(10, 0));
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ async fn an_unknown_wallet_has_an_empty_header() {
     let bench = Bench::new().await;
     let header = bench
         .wallets
-        .header(&bench.address, &bench.usage)
+        .header(&bench.address, &bench.cost)
         .await
         .unwrap();
     let blank: Vec<_> = header

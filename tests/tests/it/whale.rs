@@ -98,7 +98,7 @@ async fn the_whales_items_fit_and_one_query_reads_them() {
     };
     let query = Query::all(Address::parse(whale).unwrap(), Scope::Aggregate);
     service.portfolio(&query, &request).await.unwrap();
-    let totals = request.usage.totals();
+    let totals = request.cost.totals();
     assert_eq!(
         (totals.round_trips, totals.calls, totals.upstream_calls),
         // The header, and everything else.

@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use portfolio::{
     app,
     cache::{
-        Registry,
-        assets::{AssetStore, Assets},
+        DynamoAssetStore,
+        asset_registry::{AssetStore, Assets},
     },
-    usage::Usage,
+    telemetry::request_cost::RequestCost,
 };
 use portfolio_local::fakes::Coin;
 use portfolio_tests::{TestApp, positions, rows, sum, units};
@@ -57,9 +57,9 @@ async fn app(registered: Registered) -> TestApp {
             update.run().await.expect("a filled registry");
         }
         Registered::Nothing => {
-            let registry = Registry::new(app.table());
-            let (none, usage) = (Assets::default(), Usage::default());
-            let written = registry.write(&none, app.now(), &usage);
+            let registry = DynamoAssetStore::new(app.table());
+            let (none, cost) = (Assets::default(), RequestCost::default());
+            let written = registry.write(&none, app.now(), &cost);
             written.await.expect("an empty registry");
         }
     }

@@ -208,14 +208,14 @@ fn check_price(
         return Some("a price that its source never gave");
     }
     let fresh = body["structure"]["stale"] == false && body["prices"]["stale"] == false;
-    let given_at = time(&one["price"]["as_of"]);
+    let quoted_at = time(&one["price"]["as_of"]);
     // The other one's price is no answer where each fetch brings its own.
-    let mixed = source == "zerion" && given_at.plus(MOMENT) < time(&body["structure"]["as_of"]);
+    let mixed = source == "zerion" && quoted_at.plus(MOMENT) < time(&body["structure"]["as_of"]);
     if fresh && mixed && asked.alone {
         return Some("holdings of one fetch with prices of another");
     }
     // No price is fresh for longer than holdings are.
-    (fresh && now.since(given_at).as_secs() > HOLDINGS + 5)
+    (fresh && now.since(quoted_at).as_secs() > HOLDINGS + 5)
         .then_some("an old price that is not marked")
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use metrics::Unit;
 use portfolio::{
-    domain::{scope::Scope, upstream::Upstream},
+    domain::{scope::Scope, provider::Provider},
     metrics as ours,
 };
 use portfolio_tests::template::{Template, plain};
@@ -150,23 +150,23 @@ fn known(dimension: ours::Dimension) -> Vec<&'static str> {
         }
         ours::Dimension::Provider => {
             let all = [
-                Upstream::Zerion,
-                Upstream::CoinMarketCap,
-                Upstream::DefiLlama,
+                Provider::Zerion,
+                Provider::CoinMarketCap,
+                Provider::DefiLlama,
             ];
-            all.map(Upstream::as_str).to_vec()
+            all.map(Provider::as_str).to_vec()
         }
     }
 }
 
-fn whole() -> Stack {
+fn max_usable_age() -> Stack {
     let given = [("CmcDailyCredits", "1000"), ("AlarmTopicArn", "topic")];
     Template::read().stack(&given)
 }
 
 #[test]
 fn only_metrics_that_there_are() {
-    let stack = whole();
+    let stack = max_usable_age();
     let mut uses = shown(&stack);
     uses.extend(alarms(&stack).into_values().flat_map(|it| it.uses));
     for it in &uses {
@@ -201,7 +201,7 @@ fn only_metrics_that_there_are() {
 
 #[test]
 fn the_dashboard_shows_all_metrics() {
-    let stack = whole();
+    let stack = max_usable_age();
     let shown: BTreeSet<String> = shown(&stack).into_iter().map(|it| it.metric).collect();
     let missing: Vec<_> = ours::ALL
         .iter()
@@ -350,7 +350,7 @@ const ALARMS: [Told; 21] = [
 
 #[test]
 fn what_alarms_tell() {
-    let stack = whole();
+    let stack = max_usable_age();
     let alarms = alarms(&stack);
     let names: Vec<&str> = alarms.keys().map(String::as_str).collect();
     assert_eq!(names, ALARMS.map(|(name, ..)| name));
