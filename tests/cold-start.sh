@@ -32,7 +32,7 @@ built=${CARGO_TARGET_DIR:-$PWD/target}/lambda
 functions=()
 for name in aggregate defi wallet registry refresh; do
     if [ $# -gt 0 ]; then
-        functions+=("$1/${name^}Function/bootstrap")
+        functions+=("$(realpath "$1")/${name^}Function/bootstrap")
     else
         (cd "functions/$name" && cargo lambda build --quiet --release "$option")
         functions+=("$built/$name/bootstrap")
@@ -43,4 +43,4 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$emulator" "$work/emulator"
 chmod +x "$work/emulator"
-cargo run --quiet -p portfolio-tests --example cold -- "$work/emulator" "$built/hello/bootstrap" "${functions[@]}"
+cargo bench --quiet --profile dev --workspace --bench cold -- "$work/emulator" "$built/hello/bootstrap" "${functions[@]}"

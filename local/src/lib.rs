@@ -1,7 +1,7 @@
 //! Everything the functions need on one machine: an embedded DynamoDB,
-//! stand-ins of the upstream services, and a gateway in front of the handlers.
+//! Fakes of the upstream services, and a gateway in front of the handlers.
 
 pub mod dynamodb;
+pub mod fakes;
 pub mod gateway;
 pub mod services;
-pub mod standins;

@@ -8,12 +8,12 @@ use std::{
 use clap::{Parser, Subcommand};
 use portfolio::telemetry::Output;
 use portfolio_local::{
+    fakes::SAMPLES,
     services::{Ports, Services, start},
-    standins::SAMPLES,
 };
 use tokio::net::TcpListener;
 
-/// The portfolio API on one machine: an embedded DynamoDB, stand-ins of the
+/// The portfolio API on one machine: an embedded DynamoDB, fakes of the
 /// upstream services (real ones where their keys are in the environment), and
 /// a gateway for the three functions.
 #[derive(Parser)]
@@ -27,7 +27,7 @@ struct Arguments {
     /// Port of the embedded DynamoDB.
     #[arg(long, default_value_t = 8000, global = true)]
     dynamodb_port: u16,
-    /// Port of the stand-ins of the upstream services.
+    /// Port of the fakes of the upstream services.
     #[arg(long, default_value_t = 8001, global = true)]
     upstream_port: u16,
     /// Address to listen on; containers need one that they can reach.
@@ -37,7 +37,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Only DynamoDB and the stand-ins, for functions that run elsewhere (SAM
+    /// Only DynamoDB and the fakes, for functions that run elsewhere (SAM
     /// local, cargo lambda).
     Services,
     /// Only prints the description of the HTTP API (OpenAPI 3.1).
@@ -88,15 +88,13 @@ fn print_services(services: &Services) {
         println!("DynamoDB       {url} (table {})", config.table);
     }
     if services.mixed {
-        println!(
-            "\nNote: one provider is real and the other a stand-in, whose prices are made up."
-        );
+        println!("\nNote: one provider is real and the other a fake, whose prices are made up.");
     }
 }
 
 fn print_gateway(address: SocketAddr, services: &Services) {
     println!("Gateway        http://{address}\n");
-    let wallet = if services.pretended {
+    let wallet = if services.uses_fakes {
         println!("Sample wallets (any other address gets a made-up portfolio):");
         for sample in SAMPLES {
             println!("  {:<44}  {}", sample.address, sample.description);

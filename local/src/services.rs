@@ -7,11 +7,11 @@ use tokio::net::TcpListener;
 
 use crate::{
     dynamodb,
+    fakes::{FakeProviders, Options},
     gateway::Gateway,
-    standins::{Options, StandIns},
 };
 
-/// Environment variables that stand-ins and the embedded DynamoDB override.
+/// Environment variables that fakes and the embedded DynamoDB override.
 type Overrides = HashMap<&'static str, String>;
 
 /// The services that were started, and how to reach the others.
@@ -21,10 +21,10 @@ pub struct Services {
     pub config: Config,
     /// What a process must have in its environment to use the same services.
     pub environment: Vec<(&'static str, String)>,
-    /// The stand-ins, for tests.
-    pub standins: StandIns,
-    /// Whether Zerion and CoinMarketCap are both stand-ins.
-    pub pretended: bool,
+    /// The fakes, for tests.
+    pub fakes: FakeProviders,
+    /// Whether Zerion and CoinMarketCap are both fakes.
+    pub uses_fakes: bool,
     /// Whether one of them is and the other is not.
     pub mixed: bool,
 }
@@ -34,12 +34,12 @@ pub struct Services {
 pub struct Ports {
     /// The embedded DynamoDB.
     pub dynamodb: SocketAddr,
-    /// The stand-ins.
+    /// The fakes.
     pub upstream: SocketAddr,
 }
 
 /// Starts what the environment does not name: DynamoDB unless
-/// AWS_ENDPOINT_URL_DYNAMODB is set, an upstream's stand-in unless its base
+/// AWS_ENDPOINT_URL_DYNAMODB is set, an upstream's fake unless its base
 /// URL or key is. Creates the table and fills the asset registry.
 ///
 /// # Errors
@@ -47,7 +47,7 @@ pub struct Ports {
 /// created.
 pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Result<Services> {
     let env = |name: &str| env(name).filter(|value| !value.trim().is_empty());
-    let standins = StandIns::new(Options::default());
+    let fakes = FakeProviders::new(Options::default());
     let mut overrides = Overrides::new();
     if env("AWS_ENDPOINT_URL_DYNAMODB").is_none() {
         let listener = listen(ports.dynamodb).await?;
@@ -68,10 +68,10 @@ pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Re
     if zerion || coinmarketcap || defillama {
         let listener = listen(ports.upstream).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let router = standins.router();
+        let router = fakes.router();
         tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the stand-ins ended");
+                tracing::error!(%error, "the fakes ended");
             }
         });
         let keys = Options::default();
@@ -96,8 +96,8 @@ pub async fn start(ports: Ports, env: &dyn Fn(&str) -> Option<String>) -> io::Re
     Ok(Services {
         config,
         environment,
-        standins,
-        pretended: zerion && coinmarketcap,
+        fakes,
+        uses_fakes: zerion && coinmarketcap,
         mixed: zerion != coinmarketcap,
     })
 }

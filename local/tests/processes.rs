@@ -9,8 +9,8 @@ use std::{
 
 use futures::{StreamExt, stream};
 use portfolio_local::{
+    fakes::{Fault, SAMPLES, Upstream},
     services::{Ports, Services, start},
-    standins::{Fault, SAMPLES, Upstream},
 };
 use reqwest::Client;
 use serde_json::Value;
@@ -50,7 +50,7 @@ impl Fleet {
         for _ in 0..PROCESSES {
             processes.push(process(&services).await);
         }
-        services.standins.reset_stats();
+        services.fakes.reset_stats();
         Self {
             services,
             client: Client::new(),
@@ -68,7 +68,7 @@ impl Fleet {
     }
 
     fn fault(&self, upstream: Upstream, fault: Option<Fault>) {
-        self.services.standins.set_fault(upstream, fault);
+        self.services.fakes.set_fault(upstream, fault);
     }
 }
 
@@ -84,7 +84,7 @@ async fn started(command: &mut Command, prefix: &str) -> (Child, String) {
     while let Some(line) = lines.next_line().await.expect("text") {
         if let Some(rest) = line.strip_prefix(prefix) {
             let rest = rest.trim().to_owned();
-            // Whatever else it says must not fill the pipe.
+            // The rest of its output is read, or the pipe would fill.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
             return (child, rest);
         }
@@ -117,7 +117,7 @@ fn slow(delay_ms: u64) -> Option<Fault> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_cold_requests_are_one() {
+async fn two_hundred_cold_requests_cost_one_fetch() {
     let fleet = Fleet::start().await;
     fleet.fault(Upstream::Zerion, slow(1000));
     let path = format!("{}/aggregate", farmer());
@@ -130,7 +130,7 @@ async fn two_hundred_cold_requests_are_one() {
         totals.push(body["totals"].clone());
     }
     assert!(totals.windows(2).all(|pair| pair[0] == pair[1]));
-    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+    assert_eq!(fleet.services.fakes.stats().zerion.requests, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,7 +141,7 @@ async fn a_killed_holder_is_replaced() {
     {
         let holder = fleet.get(0, &path);
         let asked = async {
-            while fleet.services.standins.stats().zerion.requests == 0 {
+            while fleet.services.fakes.stats().zerion.requests == 0 {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
@@ -157,11 +157,11 @@ async fn a_killed_holder_is_replaced() {
     // The lease's five seconds, the provider's three, and as much for this
     // machine: a bound for the recovery, not a measure of speed.
     assert!(started.elapsed() < Duration::from_secs(16));
-    assert_eq!(fleet.services.standins.stats().zerion.requests, 2);
+    assert_eq!(fleet.services.fakes.stats().zerion.requests, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_limit_that_one_meets_keeps_all_from_asking() {
+async fn a_rate_limit_met_by_one_process_pauses_all() {
     let fleet = Fleet::start().await;
     let fault = Fault {
         headers: [("retry-after".to_owned(), "30".to_owned())].into(),
@@ -176,11 +176,11 @@ async fn a_limit_that_one_meets_keeps_all_from_asking() {
             .expect("an answer");
         assert_eq!((status, &body["code"]), (429, &"rate_limited".into()));
     }
-    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+    assert_eq!(fleet.services.fakes.stats().zerion.requests, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
+async fn requests_to_a_failing_provider_are_bounded() {
     let fleet = Fleet::start().await;
     fleet.fault(Upstream::Zerion, Some(Fault::status(500)));
     let paths: Vec<_> = (0..1000)
@@ -199,7 +199,7 @@ async fn a_provider_that_fails_is_asked_a_bounded_number_of_times() {
             (503, &"upstream_unavailable".into())
         );
     }
-    let attempts = fleet.services.standins.stats().zerion.requests;
+    let attempts = fleet.services.fakes.stats().zerion.requests;
     println!("1,000 wallets, 8 processes: {attempts} attempts");
     // Ten in each process, and those that were under way with the tenth.
     assert!(attempts <= 120, "{attempts}");
@@ -218,7 +218,7 @@ async fn database(port: u16) -> Child {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_that_dies_and_comes_back_is_used_again() {
+async fn a_restarted_table_is_used_again() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     let port = free.and_then(|it| it.local_addr()).expect("a port").port();
     let mut table = database(port).await;
@@ -273,5 +273,5 @@ async fn a_fetch_that_outlasts_a_lease_keeps_it() {
         let (status, body) = answer.expect("an answer");
         assert_eq!(status, 200, "{body}");
     }
-    assert_eq!(fleet.services.standins.stats().zerion.requests, 1);
+    assert_eq!(fleet.services.fakes.stats().zerion.requests, 1);
 }

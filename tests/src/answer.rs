@@ -14,7 +14,7 @@ pub struct Answer {
     pub headers: HashMap<String, String>,
     /// The body's bytes.
     pub bytes: Vec<u8>,
-    /// The envelope, as Lambda would hand it over.
+    /// The envelope, as the function returns it.
     pub envelope: Value,
 }
 

@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     Router,
-    body::{Bytes, to_bytes},
     extract::{Request, State},
     response::Response,
 };
@@ -19,7 +18,7 @@ use reqwest::{Client, Url};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::table::pass_on;
+use crate::proxy::{self, Call};
 
 /// How long the other writes of the same moment have to arrive before the
 /// replica falls behind.
@@ -52,26 +51,21 @@ struct Lag {
 }
 
 impl LaggingTable {
-    /// Starts a proxy before the table of `config`.
+    /// Starts a proxy in front of the table of `config`.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub async fn before(config: &Config) -> Self {
-        // The client insists on one, although nothing here is encrypted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    pub async fn proxying(config: &Config) -> Self {
         let behind = config.dynamodb_endpoint.clone();
         let shared = Arc::new(Shared {
             config: config.clone(),
             behind: behind.expect("an embedded table"),
-            client: Client::new(),
+            client: proxy::client(),
             state: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let router = Router::new().fallback(forward).with_state(shared.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let router = Router::new().fallback(answer).with_state(shared.clone());
         Self {
-            url: format!("http://{address}").parse().expect("a URL"),
+            url: proxy::start(router).await,
             shared,
         }
     }
@@ -146,15 +140,10 @@ impl Shared {
     }
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let target = parts.headers.get("x-amz-target");
-    let target = target.and_then(|value| value.to_str().ok());
-    let operation = target.unwrap_or_default().rsplit('.').next();
-    let operation = operation.unwrap_or_default().to_owned();
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let call = Call::read(request).await;
     let awaited = shared.lag(|lag| lag.before);
-    if awaited.is_some_and(|prefix| writes(&operation, &body, prefix)) {
+    if awaited.is_some_and(|prefix| writes(&call, prefix)) {
         tokio::time::sleep(SETTLE).await;
         // Several writes may have waited for this.
         if shared.lag(|lag| lag.before.take()).is_some() {
@@ -162,20 +151,20 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         }
     }
     let replica = shared.lag(|lag| lag.replica.clone());
-    let lagging = replica.filter(|_| may_lag(&operation, &body));
+    let lagging = replica.filter(|_| may_lag(&call));
     let url = lagging.as_ref().unwrap_or(&shared.behind);
-    pass_on(&shared.client, url, parts.headers, body).await
+    call.forward(&shared.client, url).await
 }
 
 /// Whether a request writes an item whose sort key starts with `prefix`.
-fn writes(operation: &str, body: &Bytes, prefix: &str) -> bool {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+fn writes(call: &Call, prefix: &str) -> bool {
+    let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
     let starts = |key: &Value| {
         key["sk"]["S"]
             .as_str()
             .is_some_and(|it| it.starts_with(prefix))
     };
-    match operation {
+    match call.operation.as_str() {
         "PutItem" => starts(&body["Item"]),
         "UpdateItem" => starts(&body["Key"]),
         "BatchWriteItem" | "TransactWriteItems" => any(&body, &starts),
@@ -194,12 +183,15 @@ fn any(value: &Value, starts: &impl Fn(&Value) -> bool) -> bool {
 
 /// Whether a request is a read that DynamoDB may answer from a replica that
 /// lags. The asset registry is left out: it is not on the copy.
-fn may_lag(operation: &str, body: &Bytes) -> bool {
-    if !matches!(operation, "Query" | "GetItem" | "BatchGetItem") {
+fn may_lag(call: &Call) -> bool {
+    if !matches!(
+        call.operation.as_str(),
+        "Query" | "GetItem" | "BatchGetItem"
+    ) {
         return false;
     }
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let consistent = |call: &Value| call["ConsistentRead"] == true;
+    let body: Value = serde_json::from_slice(&call.body).unwrap_or_default();
+    let consistent = |read: &Value| read["ConsistentRead"] == true;
     let consistent = match body["RequestItems"].as_object() {
         Some(tables) => tables.values().all(consistent),
         None => consistent(&body),

@@ -1,12 +1,14 @@
-//! The world that end-to-end tests run in: an embedded DynamoDB, stand-ins of
-//! the upstreams, the real handlers, and a clock that is moved by hand.
+//! The application as end-to-end tests run it: the real handlers over an
+//! embedded DynamoDB and fakes of the providers, with a clock that tests move.
 
 mod answer;
 pub mod lagging;
+mod proxy;
 pub mod queue;
 pub mod random;
 pub mod rows;
 pub mod runtime;
+pub mod server;
 pub mod table;
 pub mod template;
 pub mod tls;
@@ -28,8 +30,8 @@ use portfolio::{
     lambda::{Invocation, QueryFunction},
 };
 use portfolio_local::{
+    fakes::{FakeProviders, SAMPLES, Stats},
     services::{Ports, Services, start},
-    standins::{SAMPLES, StandIns, Stats},
 };
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -38,8 +40,8 @@ pub use answer::{Answer, by_id, max_age, positions, sum, units};
 /// How long tests wait for the embedded table, unless they are about that.
 const PATIENT: (&str, &str) = ("DYNAMODB_TIMEOUT_MS", "20000");
 
-/// Everything that a request meets.
-pub struct World {
+/// The functions with all that they call.
+pub struct TestApp {
     /// What was started.
     pub services: Services,
     /// The functions' clock.
@@ -47,13 +49,13 @@ pub struct World {
     functions: HashMap<Scope, QueryFunction>,
 }
 
-impl World {
-    /// A world with the defaults.
+impl TestApp {
+    /// Starts an app with the default configuration.
     pub async fn new() -> Self {
         Self::with(&[]).await
     }
 
-    /// A world with these environment variables.
+    /// Starts an app with these environment variables.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -71,52 +73,52 @@ impl World {
         };
         let services = start(ports, &lookup).await.expect("services");
         // Starting costs requests of its own (the registry's map).
-        services.standins.reset_stats();
+        services.fakes.reset_stats();
         let clock = Arc::new(ManualClock::at(SystemClock.now()));
-        let mut world = Self {
+        let mut app = Self {
             services,
             clock,
             functions: HashMap::new(),
         };
-        world.restart();
-        world
+        app.restart();
+        app
     }
 
-    /// Starts the functions anew, with a clock that stands so many seconds ago:
-    /// what they store is old to a process of the present.
-    pub fn in_the_past(&mut self, seconds: u64) {
+    /// Restarts the functions with a clock that is so many seconds behind this
+    /// machine's: what they store is old to a process with the right time.
+    pub fn with_clock_behind(&mut self, seconds: u64) {
         let then = SystemClock.now().minus(Duration::from_secs(seconds));
         self.clock = Arc::new(ManualClock::at(then));
         self.restart();
     }
 
-    /// A world whose functions reach the table through `FaultyTable`.
+    /// Starts an app whose functions reach the table through a `FaultyTable`.
     ///
     /// # Panics
     /// When it cannot be started.
     pub async fn with_faulty_table(variables: &[(&str, &str)]) -> (Self, table::FaultyTable) {
-        let mut world = Self::with(variables).await;
-        let endpoint = world.services.config.dynamodb_endpoint.clone();
-        let faulty = table::FaultyTable::before(endpoint.expect("an embedded table")).await;
-        world.services.config.dynamodb_endpoint = Some(faulty.url.clone());
-        world.restart();
-        (world, faulty)
+        let mut app = Self::with(variables).await;
+        let endpoint = app.services.config.dynamodb_endpoint.clone();
+        let faulty = table::FaultyTable::proxying(endpoint.expect("an embedded table")).await;
+        app.services.config.dynamodb_endpoint = Some(faulty.url.clone());
+        app.restart();
+        (app, faulty)
     }
 
-    /// A world whose functions reach the table through `LaggingTable`.
+    /// Starts an app whose functions reach the table through a `LaggingTable`.
     ///
     /// # Panics
     /// When it cannot be started.
     pub async fn with_lagging_table(variables: &[(&str, &str)]) -> (Self, lagging::LaggingTable) {
-        let mut world = Self::with(variables).await;
-        let lagging = lagging::LaggingTable::before(&world.services.config).await;
-        world.services.config.dynamodb_endpoint = Some(lagging.url.clone());
-        world.restart();
-        (world, lagging)
+        let mut app = Self::with(variables).await;
+        let lagging = lagging::LaggingTable::proxying(&app.services.config).await;
+        app.services.config.dynamodb_endpoint = Some(lagging.url.clone());
+        app.restart();
+        (app, lagging)
     }
 
-    /// A world in which CoinMarketCap lists these made-up tokens
-    /// ([`rows::listed`]), and so does the asset registry.
+    /// Starts an app in which CoinMarketCap and the asset registry list these
+    /// made-up tokens ([`rows::listed`]).
     ///
     /// # Panics
     /// When it cannot be started.
@@ -124,9 +126,9 @@ impl World {
         tokens: impl IntoIterator<Item = u32>,
         variables: &[(&str, &str)],
     ) -> Self {
-        let world = Self::with(variables).await;
-        world.list(tokens).await;
-        world
+        let app = Self::with(variables).await;
+        app.list(tokens).await;
+        app
     }
 
     /// Makes CoinMarketCap list these made-up tokens, and updates the registry.
@@ -135,14 +137,14 @@ impl World {
     /// When the registry cannot be updated.
     pub async fn list(&self, tokens: impl IntoIterator<Item = u32>) {
         for number in tokens {
-            self.standins().set_coin(rows::listed(number));
+            self.fakes().set_coin(rows::listed(number));
         }
         let update = app::registry_update(self.config()).expect("an update");
         update.run().await.expect("a filled registry");
-        self.standins().reset_stats();
+        self.fakes().reset_stats();
     }
 
-    /// New processes of all functions: nothing in memory survives.
+    /// Replaces the processes of all functions: nothing in memory survives.
     ///
     /// # Panics
     /// When a function cannot be built.
@@ -152,7 +154,7 @@ impl World {
         }
     }
 
-    /// Another process of a function.
+    /// Starts another process of a function.
     ///
     /// # Panics
     /// When it cannot be built.
@@ -162,7 +164,7 @@ impl World {
         function.expect("a function")
     }
 
-    /// Another process of a function, with this machine's clock.
+    /// Starts another process of a function, with this machine's clock.
     ///
     /// # Panics
     /// When it cannot be built.
@@ -171,42 +173,42 @@ impl World {
         function.expect("a function")
     }
 
-    /// `GET /v1/wallets/{address}/aggregate`, answered by this process.
+    /// Sends `GET /v1/wallets/{address}/aggregate` to this process.
     ///
     /// # Panics
     /// When it fails.
     pub async fn get_from(&self, process: &QueryFunction, address: &str) -> Answer {
         let path = format!("/v1/wallets/{address}/aggregate");
-        let reply = hand(process, &v2_event("GET", &path, "", &[])).await;
+        let reply = invoke(process, &v2_event("GET", &path, "", &[])).await;
         Answer::from_envelope(reply.expect("an HTTP event is always answered"))
     }
 
-    /// The stand-ins.
-    pub fn standins(&self) -> &StandIns {
-        &self.services.standins
+    /// Returns the fakes of the providers.
+    pub fn fakes(&self) -> &FakeProviders {
+        &self.services.fakes
     }
 
-    /// What the upstreams were asked since the start or the last reset.
+    /// Counts what the providers were asked since the start or the last reset.
     pub fn stats(&self) -> Stats {
-        self.standins().stats()
+        self.fakes().stats()
     }
 
-    /// The configuration of the functions.
+    /// Returns the configuration of the functions.
     pub fn config(&self) -> &Config {
         &self.services.config
     }
 
-    /// The table, with a client of its own.
+    /// Connects to the table with a client of its own.
     pub fn table(&self) -> Table {
         Table::connect(self.config(), self.clock.clone())
     }
 
-    /// The SDK's client of the table, for what no adapter does.
+    /// Connects the SDK's client to the table, for what no adapter does.
     pub fn dynamodb(&self) -> DynamoDb {
         DynamoDb::connect(self.config(), self.clock.clone())
     }
 
-    /// Wallets in the table, kept as long as the defaults say.
+    /// Returns the store of wallets, which keeps them as long as the defaults say.
     pub fn wallets(&self) -> DynamoWalletStore {
         let retention = Retention {
             structure: Duration::from_secs(86_700),
@@ -220,19 +222,19 @@ impl World {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// The time on the functions' clock.
+    /// Returns the time on the functions' clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// `GET /v1/wallets/{address}/{scope}` with an optional query, through the
-    /// function that serves it.
+    /// Sends `GET /v1/wallets/{address}/{rest}`, which is a scope with an optional
+    /// query, to the function that serves it.
     pub async fn get(&self, address: &str, rest: &str) -> Answer {
         self.request("GET", &format!("/v1/wallets/{address}/{rest}"), &[])
             .await
     }
 
-    /// Any request, as an event of an HTTP API.
+    /// Sends any request, as an event of an HTTP API.
     pub async fn request(
         &self,
         method: &str,
@@ -248,7 +250,7 @@ impl World {
             .await
     }
 
-    /// Hands an event to a function, as its JSON.
+    /// Invokes a function with the JSON of an HTTP event.
     ///
     /// # Panics
     /// When the function fails.
@@ -257,7 +259,7 @@ impl World {
         Answer::from_envelope(reply.expect("an HTTP event is always answered"))
     }
 
-    /// Hands an event to a function that may refuse it.
+    /// Invokes a function with an event that it may refuse.
     ///
     /// # Errors
     /// What the function fails with.
@@ -265,7 +267,7 @@ impl World {
     /// # Panics
     /// When the answer is no JSON.
     pub async fn try_invoke(&self, scope: Scope, event: &Value) -> Result<Value, Diagnostic> {
-        hand(&self.functions[&scope], event).await
+        invoke(&self.functions[&scope], event).await
     }
 }
 
@@ -282,12 +284,12 @@ pub async fn ask(
     let (path, query) = path_and_query
         .split_once('?')
         .unwrap_or((path_and_query, ""));
-    let reply = hand(process, &v2_event(method, path, query, headers)).await;
+    let reply = invoke(process, &v2_event(method, path, query, headers)).await;
     Answer::from_envelope(reply.expect("an HTTP event is always answered"))
 }
 
-/// `GET /v1/wallets/{address}/{rest}`, answered by this process of the
-/// function that serves it.
+/// Sends `GET /v1/wallets/{address}/{rest}` to this process of the function that
+/// serves it.
 ///
 /// # Panics
 /// When the function fails.
@@ -301,8 +303,8 @@ pub async fn get(process: &QueryFunction, address: &str, rest: &str) -> Answer {
     .await
 }
 
-/// Hands an event to a process, as Lambda does.
-async fn hand(process: &QueryFunction, event: &Value) -> Result<Value, Diagnostic> {
+/// Invokes a process with an event, as Lambda does.
+async fn invoke(process: &QueryFunction, event: &Value) -> Result<Value, Diagnostic> {
     let event = to_raw_value(event).expect("JSON");
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
@@ -312,7 +314,7 @@ async fn hand(process: &QueryFunction, event: &Value) -> Result<Value, Diagnosti
     Ok(serde_json::from_str(reply.get()).expect("JSON"))
 }
 
-/// An event of an HTTP API, payload version 2.0.
+/// Returns an event of an HTTP API, payload version 2.0.
 pub fn v2_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> Value {
     let headers: serde_json::Map<String, Value> = headers
         .iter()
@@ -346,7 +348,7 @@ pub fn v2_event(method: &str, path: &str, query: &str, headers: &[(&str, &str)])
     })
 }
 
-/// An event of `events/`, by its file's name without the extension.
+/// Reads an event of `events/`, by its file's name without the extension.
 ///
 /// # Panics
 /// When there is none.
@@ -356,7 +358,7 @@ pub fn event(name: &str) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
-/// The address of a sample wallet.
+/// Returns the address of a sample wallet.
 ///
 /// # Panics
 /// When there is no sample of that name.

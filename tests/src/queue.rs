@@ -1,5 +1,5 @@
-//! A queue that takes messages by SQS's protocol and hands them out when their
-//! time has come, by the clock of the world.
+//! A queue that takes messages by SQS's protocol and delivers them when their
+//! time has come, by the clock of the app.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -9,7 +9,8 @@ use std::sync::{
 use axum::{Json, Router, body::Bytes, extract::State, http::HeaderMap, response::IntoResponse};
 use portfolio::clock::{Clock, Timestamp};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+
+use crate::server::serve;
 
 /// A message and when it may be delivered.
 type Message = (Timestamp, String);
@@ -42,10 +43,8 @@ impl FakeQueue {
             messages: Arc::clone(&messages),
             used: Arc::clone(&used),
         };
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
         let router = Router::new().fallback(send).with_state(shared);
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = serve(router).await;
         Self {
             url: format!("http://{address}/123456789012/portfolio-refresh"),
             messages,

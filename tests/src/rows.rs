@@ -1,6 +1,6 @@
 //! Rows as Zerion gives them, for wallets that a test makes up.
 
-use portfolio_local::standins::{Coin, Platform};
+use portfolio_local::fakes::{Coin, Platform};
 use serde_json::{Value, json};
 
 /// A plain balance of token number `number` on Ethereum, contract and price
@@ -100,7 +100,7 @@ fn balance(contract: &str, number: u32) -> Value {
     })
 }
 
-/// The price of token number `number`, whoever quotes it: seventeen digits, as
+/// The price of token number `number`, from every source: seventeen digits, as
 /// real prices have.
 fn price(number: u32) -> f64 {
     format!("{number}.{:016}", u64::from(number) * 982_451_653 * 10_007)

@@ -19,11 +19,12 @@ use axum::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    net::TcpListener,
     process::{Child, Command},
     sync::{Mutex, mpsc},
     task::JoinHandle,
 };
+
+use crate::server::serve;
 
 /// X-Ray's header in every invocation.
 pub const TRACE: &str =
@@ -66,9 +67,7 @@ impl Runtime {
             )
             .route("/2018-06-01/runtime/invocation/{id}/error", post(failure))
             .with_state(api);
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let address = serve(router).await;
 
         let mut child = Command::new(binary)
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
@@ -94,11 +93,11 @@ impl Runtime {
         }
     }
 
-    /// Hands it an event and waits for the answer, or for the error that it
+    /// Sends it an event and waits for the answer, or for the error that it
     /// reports.
     ///
     /// # Errors
-    /// What the function fails with, as Lambda is told.
+    /// Returns what the function reports to Lambda as its failure.
     ///
     /// # Panics
     /// When it answers another invocation.

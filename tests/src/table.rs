@@ -12,14 +12,15 @@ use std::{
 
 use axum::{
     Router,
-    body::{Body, Bytes, to_bytes},
+    body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, StatusCode},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use reqwest::{Client, Url};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+
+use crate::proxy::{self, Call};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,49 +54,44 @@ struct Shared {
     client: Client,
     /// The fault, and the operations that it is limited to; all if there are none.
     fault: Mutex<Option<(TableFault, Vec<&'static str>)>>,
-    /// Only every n-th request meets it.
+    /// Only every n-th request gets it.
     every: AtomicU64,
     requests: AtomicU64,
-    met: AtomicU64,
+    faulted: AtomicU64,
     operations: Mutex<BTreeSet<String>>,
 }
 
 impl FaultyTable {
-    /// A server that hands on to the one at `behind`.
+    /// Starts a proxy in front of the table at `behind`.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub async fn before(behind: Url) -> Self {
-        // The client insists on one, although nothing here is encrypted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+    pub async fn proxying(behind: Url) -> Self {
         let shared = Arc::new(Shared {
             behind,
-            client: Client::new(),
+            client: proxy::client(),
             fault: Mutex::default(),
             every: AtomicU64::new(1),
             requests: AtomicU64::default(),
-            met: AtomicU64::default(),
+            faulted: AtomicU64::default(),
             operations: Mutex::default(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
-        let router = Router::new().fallback(forward).with_state(shared.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let router = Router::new().fallback(answer).with_state(shared.clone());
         Self {
-            url: format!("http://{address}").parse().expect("a URL"),
+            url: proxy::start(router).await,
             shared,
         }
     }
 
-    /// From now on only every n-th request meets a fault.
-    pub fn sometimes(&self, every: u64) {
+    /// Limits the fault to every n-th request from now on.
+    pub fn fail_every(&self, every: u64) {
         self.shared.every.store(every.max(1), Ordering::Relaxed);
     }
 
-    /// How many requests there were, and how many of them met a fault.
+    /// Returns how many requests there were, and how many of them got a fault.
     pub fn counts(&self) -> (u64, u64) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (count(&self.shared.requests), count(&self.shared.met))
+        (count(&self.shared.requests), count(&self.shared.faulted))
     }
 
     /// The operations that were asked for since the last time, such as `Query`.
@@ -124,14 +120,9 @@ impl FaultyTable {
     }
 }
 
-async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let target = parts.headers.get("x-amz-target");
-    let target = target
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let operation = target.rsplit('.').next().unwrap_or_default();
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let call = Call::read(request).await;
+    let operation = call.operation.as_str();
     shared
         .operations
         .lock()
@@ -144,10 +135,10 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         .clone();
     let fault = fault.filter(|(_, only)| only.is_empty() || only.contains(&operation));
     let number = shared.requests.fetch_add(1, Ordering::Relaxed);
-    let met = number.is_multiple_of(shared.every.load(Ordering::Relaxed));
-    let fault = fault.filter(|_| met);
+    let due = number.is_multiple_of(shared.every.load(Ordering::Relaxed));
+    let fault = fault.filter(|_| due);
     if fault.is_some() {
-        shared.met.fetch_add(1, Ordering::Relaxed);
+        shared.faulted.fetch_add(1, Ordering::Relaxed);
     }
     match fault.map(|(fault, _)| fault) {
         None => {}
@@ -167,46 +158,21 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
             return refusal(StatusCode::BAD_REQUEST, "ResourceNotFoundException");
         }
         Some(TableFault::NoChunks) => {
-            let put: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let put: Value = serde_json::from_slice(&call.body).unwrap_or_default();
             let sort = put["Item"]["sk"]["S"].as_str().unwrap_or_default();
             if sort.starts_with("D#") {
                 return refusal(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError");
             }
         }
         Some(TableFault::Unprocessed) => {
-            let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let asked: Value = serde_json::from_slice(&call.body).unwrap_or_default();
             if operation == "BatchGetItem" {
                 let left = json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
                 return axum::Json(left).into_response();
             }
         }
     }
-    pass_on(&shared.client, &shared.behind, parts.headers, body).await
-}
-
-/// Hands a request on to a DynamoDB, and its answer back.
-pub(crate) async fn pass_on(
-    client: &Client,
-    behind: &Url,
-    mut headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    headers.remove("host");
-    let url = behind.clone();
-    let sent = client.post(url).headers(headers).body(body).send().await;
-    let Ok(answer) = sent else {
-        return StatusCode::BAD_GATEWAY.into_response();
-    };
-    let (status, headers) = (answer.status(), answer.headers().clone());
-    let body = answer.bytes().await.unwrap_or_default();
-    let mut response = (status, body).into_response();
-    for name in ["content-type", "x-amzn-requestid", "x-amz-crc32"] {
-        if let Some(value) = headers.get(name) {
-            let name = axum::http::HeaderName::from_static(name);
-            response.headers_mut().insert(name, value.clone());
-        }
-    }
-    response
+    call.forward(&shared.client, &shared.behind).await
 }
 
 fn refusal(status: StatusCode, code: &str) -> Response {

@@ -26,11 +26,11 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// A front of the server at `behind`.
+    /// Starts a front of the server at `behind`.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub async fn before(behind: &Url) -> Self {
+    pub async fn proxying(behind: &Url) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]);
         let made = made.expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());

@@ -7,13 +7,13 @@ use portfolio::{
     },
     telemetry::request_cost::RequestCost,
 };
-use portfolio_tests::{World, runtime::Runtime, sample, v2_event};
+use portfolio_tests::{TestApp, runtime::Runtime, sample, v2_event};
 use serde_json::Value;
 
-/// What `aggregate` writes while it fetches a wallet that nobody has asked for:
+/// What `aggregate` writes while it fetches a wallet that is not cached:
 /// how many lines say that the registry is empty, and the metric.
-async fn told(world: &World, wallet: &str) -> (usize, Option<u64>) {
-    let variables = world.services.environment.clone();
+async fn told(app: &TestApp, wallet: &str) -> (usize, Option<u64>) {
+    let variables = app.services.environment.clone();
     let mut runtime = Runtime::start(env!("CARGO_BIN_EXE_aggregate"), variables).await;
     let event = v2_event("GET", &format!("/v1/wallets/{wallet}/aggregate"), "", &[]);
     let answer = runtime.invoke("one", event).await.expect("an answer");
@@ -30,12 +30,12 @@ async fn told(world: &World, wallet: &str) -> (usize, Option<u64>) {
 }
 
 #[tokio::test]
-async fn an_empty_registry_is_told_once_per_read() {
-    let world = World::new().await;
-    assert_eq!(told(&world, sample("farmer")).await, (0, None));
-    let registry = DynamoAssetStore::new(world.table());
+async fn an_empty_registry_is_logged_once_per_read() {
+    let app = TestApp::new().await;
+    assert_eq!(told(&app, sample("farmer")).await, (0, None));
+    let registry = DynamoAssetStore::new(app.table());
     let (nothing, cost) = (Assets::default(), RequestCost::default());
-    let removed = registry.write(&nothing, world.now(), &cost).await;
+    let removed = registry.write(&nothing, app.now(), &cost).await;
     assert!(removed.expect("an empty registry") > 0);
-    assert_eq!(told(&world, sample("small")).await, (1, Some(1)));
+    assert_eq!(told(&app, sample("small")).await, (1, Some(1)));
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use portfolio_local::standins::{Fault, SAMPLES, Upstream};
+use portfolio_local::fakes::{Fault, SAMPLES, Upstream};
 use portfolio_tests::{
-    World,
+    TestApp,
     runtime::{Runtime, TRACE},
     v2_event,
 };
@@ -90,7 +90,7 @@ async fn ask(runtime: &mut Runtime, id: &str, address: &str, query: &str) -> u64
     answer["statusCode"].as_u64().expect("a status")
 }
 
-async fn start(world: &World, more: &[(&'static str, &str)]) -> Runtime {
+async fn start(world: &TestApp, more: &[(&'static str, &str)]) -> Runtime {
     let mut variables = world.services.environment.clone();
     variables.push(("METRICS_NAMESPACE", "Portfolio/test".to_owned()));
     variables.extend(
@@ -102,11 +102,11 @@ async fn start(world: &World, more: &[(&'static str, &str)]) -> Runtime {
 
 #[tokio::test]
 async fn every_outcome_is_told_once() {
-    let mut world = World::new().await;
+    let mut world = TestApp::new().await;
     // Holdings that have expired, and prices that have.
-    world.in_the_past(600);
+    world.with_clock_behind(600);
     world.get(wallet(0), "aggregate").await.ok();
-    world.in_the_past(120);
+    world.with_clock_behind(120);
     world.get(wallet(1), "aggregate").await.ok();
     let mut runtime = start(&world, &[]).await;
 
@@ -122,7 +122,7 @@ async fn every_outcome_is_told_once() {
         status: Some(500),
         ..Fault::default()
     };
-    world.standins().set_fault(Upstream::Zerion, Some(broken));
+    world.fakes().set_fault(Upstream::Zerion, Some(broken));
     assert_eq!(ask(&mut runtime, "stale", wallet(0), "").await, 200);
     assert_eq!(ask(&mut runtime, "failed", wallet(3), "").await, 503);
     let direct = json!({"address": wallet(3)});
@@ -218,15 +218,15 @@ async fn every_outcome_is_told_once() {
 
 #[tokio::test]
 async fn neither_keys_nor_wallets_are_written() {
-    let world = World::new().await;
+    let world = TestApp::new().await;
     let mut runtime = start(&world, &[("LOG_LEVEL", "trace")]).await;
     let refused = Fault {
         status: Some(401),
         ..Fault::default()
     };
     for (at, fault) in [(0, None), (1, Some(refused))] {
-        world.standins().set_fault(Upstream::Zerion, fault.clone());
-        world.standins().set_fault(Upstream::CoinMarketCap, fault);
+        world.fakes().set_fault(Upstream::Zerion, fault.clone());
+        world.fakes().set_fault(Upstream::CoinMarketCap, fault);
         ask(&mut runtime, &format!("http-{at}"), wallet(at), "").await;
         let direct = json!({"address": wallet(at), "currency": "eur"});
         let _ = runtime.invoke(&format!("direct-{at}"), direct).await;
@@ -253,7 +253,7 @@ async fn neither_keys_nor_wallets_are_written() {
 
 #[tokio::test]
 async fn wallets_are_named_where_that_is_wanted() {
-    let world = World::new().await;
+    let world = TestApp::new().await;
     let mut runtime = start(&world, &[("LOG_ADDRESSES", "true")]).await;
     ask(&mut runtime, "one", wallet(0), "").await;
     let written = Written::by(runtime).await;
@@ -262,7 +262,7 @@ async fn wallets_are_named_where_that_is_wanted() {
 
 #[tokio::test]
 async fn metrics_pass_whatever_lambda_drops() {
-    let world = World::new().await;
+    let world = TestApp::new().await;
     let quiet = [("AWS_LAMBDA_LOG_LEVEL", "WARN")];
     let mut runtime = start(&world, &quiet).await;
     ask(&mut runtime, "one", wallet(0), "").await;

@@ -18,7 +18,7 @@ pub struct Fetch {
     pub scope: Scope,
     /// In which currency its prices came.
     pub currency: Currency,
-    /// Who asked.
+    /// The process that asked.
     pub caller: Caller,
     /// How far that process's clock is ahead.
     pub skew: i64,
@@ -58,7 +58,7 @@ pub struct Delete {
 struct Inner {
     fetches: Vec<Fetch>,
     deletes: Vec<Delete>,
-    /// Requests to CoinMarketCap, by who made them.
+    /// Requests to CoinMarketCap, by the process that made them.
     quotes: Vec<Caller>,
 }
 

@@ -1,7 +1,7 @@
 //! A deterministic simulation: the read path, refresh and DELETE as several
 //! processes over ports that behave as AWS and the providers do.
 //!
-//! One seed decides everything: who asks for what and when, how long each
+//! One seed decides everything: what is asked for and when, how long each
 //! operation takes and in which order operations happen, what fails, whose
 //! clock is wrong, which process is frozen and which dies. Time is virtual, so
 //! a day takes milliseconds. Every answer is checked against what really

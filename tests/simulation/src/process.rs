@@ -55,7 +55,7 @@ pub enum Doom {
 struct Control {
     frozen_until: AtomicI64,
     dead: AtomicBool,
-    /// After so many polls of whatever it does.
+    /// After so many polls of its work.
     doom: Mutex<Option<(u64, Doom)>>,
     tasks: Mutex<Vec<AbortHandle>>,
 }
@@ -130,7 +130,7 @@ impl Process {
         self.control.dead.load(Ordering::Relaxed)
     }
 
-    /// Dooms it, after so many steps of whatever it does.
+    /// Dooms it, after so many steps of its work.
     pub fn doom(&self, steps: u64, doom: Doom) {
         *locked(&self.control.doom) = Some((steps, doom));
     }

@@ -273,7 +273,7 @@ impl StructureSource for Providers {
     ) -> Result<FetchedStructure, UpstreamError> {
         let begin = self.world.now();
         let wallet = self.wallets.iter().find(|it| it.address == *address);
-        let wallet = wallet.unwrap_or_else(|| panic!("{address} is nobody's"));
+        let wallet = wallet.unwrap_or_else(|| panic!("{address} is no wallet of the scenario"));
         self.world.count(|stats| stats.fetches += 1);
         let number = self.ledger.begin_fetch(Fetch {
             wallet: wallet.index,

@@ -1,4 +1,4 @@
-//! What happens in a simulation: who asks for what, when, and what goes wrong.
+//! What happens in a simulation: what is asked for and when, and what goes wrong.
 
 use std::time::Duration;
 
@@ -137,7 +137,7 @@ pub enum Kind {
 pub struct Step {
     /// Requests that arrive together for one wallet each.
     pub bursts: Vec<Vec<Ask>>,
-    /// Who asks for everything right after each burst, in a calm world.
+    /// Whether a request for everything follows each burst, in a calm world.
     pub follow_up: bool,
     /// The pause after it, in milliseconds.
     pub pause: i64,
@@ -283,7 +283,7 @@ impl Scenario {
             let mut forget = ask(Kind::Invalidate, rng);
             forget.after = i64::try_from(rng.below(2_000)).unwrap_or(0);
             asks.push(forget);
-            // Whoever comes right after it, when reads may still be behind.
+            // A request right after it, when reads may still be behind.
             for _ in 0..rng.below(3) {
                 let kind = Kind::Portfolio {
                     scope: rng.pick(&Scope::ALL),

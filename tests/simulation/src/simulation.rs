@@ -54,7 +54,7 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-/// What a request came to, for those who wait for it.
+/// What a request came to, for those that wait for it.
 struct Ended {
     asked: Asked,
     snapshot: Option<Snapshot>,
@@ -417,7 +417,7 @@ impl Simulation {
                 Some(ended) => self
                     .checker
                     .recovered(&ended.asked, ended.snapshot.as_ref()),
-                None => panic!("nobody dies after the storm"),
+                None => panic!("no process dies after the storm"),
             }
         }
     }
@@ -428,7 +428,7 @@ fn finished<T>(ended: Result<T, tokio::task::JoinError>) -> T {
     ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-/// Runs seeds on several threads, and hands each report over as it comes.
+/// Runs seeds on several threads, and passes each report on as it comes.
 pub fn run_many(
     seeds: std::ops::Range<u64>,
     threads: usize,

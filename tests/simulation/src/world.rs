@@ -30,7 +30,7 @@ pub fn wall(moment: Moment) -> Timestamp {
     Timestamp::from_millis(START + moment)
 }
 
-/// The moment of a wall-clock time that a clock told which is `skew` ahead.
+/// Returns the moment of a wall-clock time by a clock that is `skew` ahead.
 pub fn moment(time: Timestamp, skew: i64) -> Moment {
     time.as_millis() - START - skew
 }

@@ -8,7 +8,7 @@ use portfolio_simulation::simulation::{Report, run, run_many};
 const PRINTED: usize = 20;
 
 #[test]
-fn one_seed_is_one_simulation() {
+fn one_seed_gives_one_simulation() {
     for seed in [1, 2, 3, 5, 8, 13, 21, 34] {
         let (first, second) = (run(seed, true), run(seed, true));
         assert!(!first.trace.is_empty(), "seed {seed} does nothing");

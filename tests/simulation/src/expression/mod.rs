@@ -1,6 +1,6 @@
 //! Condition and update expressions, as far as the adapters use them.
 //!
-//! Whatever is not understood panics: an expression that the simulation reads
+//! What is not understood panics: an expression that the simulation reads
 //! differently from DynamoDB would prove nothing.
 
 mod parse;

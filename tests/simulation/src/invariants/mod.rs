@@ -2,8 +2,8 @@
 //!
 //! Each check says what it tolerates: a provider's answer is under way for as
 //! long as it may take and two seconds more (a process that was frozen for
-//! longer throws it away), and every time that a process tells is told by its
-//! own clock.
+//! longer throws it away), and every time in an answer is by the clock of
+//! its process.
 
 mod prices;
 
@@ -33,7 +33,7 @@ use crate::{
 /// A provider's answer may be this much older than the moment that it is taken
 /// for, besides the time that a request may take.
 const THAWED: i64 = 2_000;
-/// Moments are told in whole milliseconds, rounded in either direction.
+/// Moments are given in whole milliseconds, rounded in either direction.
 const ROUNDING: i64 = 5;
 /// A failure may be the reason of an error for this long: marks of failures,
 /// pauses of providers, and processes that were frozen.
@@ -42,8 +42,8 @@ const AFTERMATH: i64 = 240_000;
 /// A provider may take so many milliseconds without failing.
 const SLOW_PROVIDER: i64 = 20_000;
 
-/// Whoever has less time than this, in milliseconds, may spend all of it on
-/// waiting for a lease that ends by another clock.
+/// A request that has less time than this, in milliseconds, may spend all of it
+/// on waiting for a lease that ends by another clock.
 const LEASE_PATIENCE: i64 = 20_000;
 
 /// An invariant.
@@ -107,7 +107,7 @@ pub struct Asked {
     pub scope: Scope,
     /// In which currency.
     pub currency: Currency,
-    /// Whether it accepted whatever is fresh.
+    /// Whether it accepted anything that is fresh.
     pub accepts_fresh: bool,
     /// How far the process's clock is ahead.
     pub skew: i64,
@@ -213,8 +213,8 @@ impl Checker {
         if let Err(error) = outcome {
             let failed = self.world.last_failure();
             let cause = failed.is_some_and(|at| at > asked.begin - AFTERMATH);
-            // Of clocks that are further apart than a lease is long nobody can
-            // tell who holds it: that may be waited for in vain.
+            // Of clocks that are further apart than a lease is long, no process
+            // knows which one holds it: that may be waited for in vain.
             let lease = self.apart > 4000 + ROUNDING && asked.patience < LEASE_PATIENCE;
             // A slow provider may take longer than a request has.
             let slow = !self.profile.never_fails() && asked.patience < SLOW_PROVIDER;
@@ -414,8 +414,8 @@ impl Checker {
         }
     }
 
-    /// Checks what a burst cost, in a calm world: whatever arrives together for
-    /// a wallet costs two requests to Zerion, and two more for each DELETE
+    /// Checks what a burst cost, in a calm world: requests that arrive together
+    /// for a wallet cost two requests to Zerion, and two more for each DELETE
     /// among it.
     pub fn burst(&self, wallet: usize, began: Moment, deletes: usize) {
         let now = self.world.now();

@@ -122,7 +122,7 @@ pub struct SimClient(Arc<SimTable>);
 /// How one operation goes.
 #[derive(Clone, Copy, Debug)]
 struct Course {
-    /// Until it is sent: whoever is gone before that has not asked.
+    /// Until it is sent: a process that is gone before that has not asked.
     sent: i64,
     /// Until it happens.
     before: i64,
