@@ -8,7 +8,7 @@ use portfolio::{
     service::{Request, Service},
     telemetry::request_cost::RequestCostTotals,
 };
-use portfolio_local::fakes::{Coin, Fault, Upstream};
+use portfolio_local::fakes::{Coin, ContractPrice, Fault, Upstream};
 use portfolio_tests::{Answer, TestApp, get, max_age, positions, rows, units};
 use serde_json::{Value, json};
 
@@ -308,4 +308,37 @@ async fn other_currencies_cost_a_fresh_answer_nothing() {
     assert_eq!((after.round_trips, after.upstream_calls), (1, 0));
     assert_eq!(after.read_units.to_string(), before.read_units.to_string());
     assert_eq!(app.stats().zerion.requests, 1);
+}
+
+#[tokio::test]
+async fn an_old_price_is_marked_although_a_younger_one_is_known_in_another_currency() {
+    let app = TestApp::new().await;
+    let priced_at = |price: Value| {
+        let mut row = rows::token(7);
+        row["attributes"]["price"] = price;
+        row["attributes"]["value"] = Value::Null;
+        app.fakes().set_wallet(WALLET, vec![row]);
+    };
+    // Zerion does not know the token at first; DeFiLlama does.
+    priced_at(Value::Null);
+    let quote = ContractPrice {
+        usd: 5.0,
+        timestamp: u64::try_from(app.now().as_secs()).ok(),
+    };
+    let key = format!("ethereum:{}", rows::contract(7));
+    app.fakes().set_contract_price(&key, Some(quote));
+    app.get(WALLET, "wallet").await.ok();
+    app.advance(61);
+    let body = app.get(WALLET, "wallet").await.ok();
+    assert_eq!(positions(&body)[0]["price"]["source"], "defillama");
+    assert_eq!(body["prices"]["stale"], false);
+
+    // Then Zerion does, in euros, and what a dollar costs is not to be had.
+    priced_at(json!(4.0));
+    fail(&app, Upstream::CoinMarketCap);
+    app.advance(400);
+    app.get(WALLET, "wallet?currency=eur").await.ok();
+    let body = app.get(WALLET, "wallet").await.ok();
+    assert_eq!(positions(&body)[0]["price"]["source"], "defillama");
+    assert_eq!(body["prices"]["stale"], true);
 }

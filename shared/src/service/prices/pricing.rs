@@ -113,13 +113,22 @@ impl Pricing<'_> {
     /// with the holdings and expire with them.
     pub fn hit(&self, checks: &Checks, prices: &WalletPrices) -> Level {
         let now = self.now();
-        // Of some only the price in another currency is known.
+        // Of some only the price in another currency is known, or only that one
+        // is young: what is shown counts.
         let expires = |(key, asset): (PriceKey, &WantedAsset)| {
             let expires = self.expires(checks, key, asset).unwrap_or(now);
-            let converted = prices.converted.contains(&key);
-            let stand_in = prices.table.entry(key).filter(|_| converted);
-            let stand_in = stand_in.map(|it| it.quoted_at.plus(self.price_ttl(it, asset)));
-            stand_in.map_or(expires, |stand_in| expires.min(stand_in))
+            let Some(shown) = prices.table.entry(key).filter(|it| it.is_known()) else {
+                return expires;
+            };
+            let checked = checks.entries.entry(key);
+            let from = match prices.converted.contains(&key) {
+                true => shown.quoted_at,
+                false if checked.is_some_and(|it| it.checked_at > shown.checked_at) => {
+                    shown.checked_at
+                }
+                false => return expires,
+            };
+            expires.min(from.plus(self.price_ttl(shown, asset)))
         };
         let assets = self.wanted.iter().map(expires);
         let needed = rates_needed(self.query.currency, prices);
