@@ -199,14 +199,6 @@ for document in *.md docs/*.md docs/adr/*.md fuzz/*.md; do
     done < <(sed -n 's/](/\n](/gp' "$document" | sed -n 's/^](\([^)# ]*\)[^)]*).*/\1/p' | grep -vE '^(https?:.*|)$')
 done
 
-# Who is woken by an alarm is to find what to do under its name.
-while read -r alarm; do
-    grep -qE "^###.* $alarm(,|\$)" docs/OPERATIONS.md || {
-        echo "docs/OPERATIONS.md has no heading for the alarm $alarm"
-        exit 1
-    }
-done < <(sed -n 's/.*AlarmName: .*}-//p' template.yaml)
-
 for document in "${documents[@]}"; do
     blocks "$document"
 done >"$work/all"

@@ -109,6 +109,8 @@ unset ZERION_BASE_URL ZERION_API_KEY CMC_BASE_URL CMC_API_KEY DEFILLAMA_BASE_URL
     AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 export SAM_CLI_TELEMETRY=0 AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true \
     AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
+# For monitoring.yaml's loops; samconfig.toml does not lie next to what is built.
+export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1
 case $(uname -m) in
     x86_64) architecture=x86_64 ;;
     *) architecture=arm64 ;;
