@@ -1,5 +1,5 @@
 //! How long functions take to start, compared with one that does nothing.
-//! `tests/cold-start.sh` builds them and runs this:
+//! `scripts/cold-start.sh` builds them and runs this:
 //!
 //! ```text
 //! cold EMULATOR HELLO FUNCTION...

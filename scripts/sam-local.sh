@@ -3,7 +3,7 @@
 # containers, against the local services: every file in events/ by `sam local
 # invoke`, the API by `sam local start-api`. Needs the SAM CLI and cargo-lambda
 # (both from PyPI), curl, Python 3 and a container engine: Docker, or what
-# tests/container-engine.sh installs where there is none.
+# scripts/container-engine.sh installs where there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -92,12 +92,12 @@ wrong() {
 
 step "events and checks"
 if ! diff <(checks | cut -d ' ' -f 1 | sort) <(basename -s .json -a events/*.json | sort) >"$work/missing"; then
-    sed -n 's/^> /events without a check in tests\/sam-local.sh: /p; s/^< /checks without an event in events\/: /p' "$work/missing"
+    sed -n 's/^> /events without a check in scripts\/sam-local.sh: /p; s/^< /checks without an event in events\/: /p' "$work/missing"
     exit 1
 fi
 
 step "container engine"
-engine=$(tests/container-engine.sh)
+engine=$(scripts/container-engine.sh)
 eval "$engine"
 # A function finds this machine under a name of Docker's that Linux lacks.
 read -ra options <<<"${SAM_LOCAL_OPTIONS:---add-host host.docker.internal:host-gateway}"
