@@ -1,5 +1,5 @@
 //! How long functions take to start, compared with one that does nothing.
-//! `tests/cold-start.sh` builds them and runs this:
+//! `scripts/cold-start.sh` builds them and runs this:
 //!
 //! ```text
 //! cargo bench --workspace --bench cold -- EMULATOR HELLO FUNCTION...
@@ -213,7 +213,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let arguments = std::env::args().skip(1).filter(|it| it != "--bench");
     let arguments: Vec<String> = arguments.collect();
     let [emulator, hello, functions @ ..] = &*arguments else {
-        println!("cold starts need functions as they are deployed: tests/cold-start.sh");
+        println!("cold starts need functions as they are deployed: scripts/cold-start.sh");
         return Ok(());
     };
     let app = TestApp::new().await;

@@ -3,6 +3,8 @@
 //!
 //! Every number is about one function or one provider: its only dimension.
 //! Wallets are never one, or each would be a metric of its own to be paid for.
+//! Numbers that alarms watch as a whole have a total besides, without a
+//! dimension, so that an alarm need not add up the functions.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -40,6 +42,9 @@ pub struct Metric {
     pub dimension: Dimension,
     /// Whether single values are told, for percentiles, instead of a sum.
     pub values: bool,
+    /// Whether it is written without its dimension as well. That is a metric
+    /// more to be paid for, so only where an alarm watches the total.
+    pub total: bool,
 }
 
 /// The function that this process is.
@@ -53,6 +58,14 @@ pub fn set_function(name: &'static str) {
 /// The function that this process is, if it is one.
 pub fn function() -> &'static str {
     FUNCTION.get().copied().unwrap_or("local")
+}
+
+/// What happens after each value that is recorded.
+static AFTER_EACH_VALUE: OnceLock<fn()> = OnceLock::new();
+
+/// Has `then` called after each value that is recorded; the first one counts.
+pub(crate) fn after_each_value(then: fn()) {
+    let _ = AFTER_EACH_VALUE.set(then);
 }
 
 /// A time in the unit of metrics and logs, to the microsecond.
@@ -108,7 +121,9 @@ impl Metric {
         debug_assert!(self.values, "{}", self.name);
         let key = self.key(about);
         with_recorder(|recorder| recorder.register_histogram(&key, &METADATA).record(value));
-        crate::telemetry::recorded();
+        if let Some(then) = AFTER_EACH_VALUE.get() {
+            then();
+        }
     }
 
     fn key(&self, about: &'static str) -> Key {
@@ -119,14 +134,28 @@ impl Metric {
 
 const METADATA: Metadata<'static> = Metadata::new("portfolio", Level::INFO, None);
 
+/// What the words in the list below mean: `sum`, `sum_and_total`, `values`.
+macro_rules! kind {
+    (values values) => {
+        true
+    };
+    (total sum_and_total) => {
+        true
+    };
+    ($_property:ident $_kind:ident) => {
+        false
+    };
+}
+
 /// Declares the metrics, and [`ALL`] of them.
 macro_rules! metrics {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $unit:ident, $dimension:ident, $values:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $unit:ident, $dimension:ident, $kind:ident;)*) => {
         $($(#[$doc])* pub const $name: Metric = Metric {
             name: $text,
             unit: Unit::$unit,
             dimension: Dimension::$dimension,
-            values: $values,
+            values: kind!(values $kind),
+            total: kind!(total $kind),
         };)*
 
         /// All metrics.
@@ -136,57 +165,57 @@ macro_rules! metrics {
 
 metrics! {
     /// HTTP requests and direct invocations answered, errors included.
-    REQUESTS = "Requests", Count, Function, false;
+    REQUESTS = "Requests", Count, Function, sum_and_total;
     /// Those that were answered with a 4xx status.
-    CLIENT_ERRORS = "ClientErrors", Count, Function, false;
+    CLIENT_ERRORS = "ClientErrors", Count, Function, sum;
     /// Those that were answered with a 5xx status.
-    SERVER_ERRORS = "ServerErrors", Count, Function, false;
+    SERVER_ERRORS = "ServerErrors", Count, Function, sum;
     /// Time from the event to the answer.
-    LATENCY = "Latency", Milliseconds, Function, true;
+    LATENCY = "Latency", Milliseconds, Function, values;
     /// Answers from cached holdings, stale ones included.
-    STRUCTURE_HITS = "StructureHits", Count, Function, false;
+    STRUCTURE_HITS = "StructureHits", Count, Function, sum_and_total;
     /// Answers for which holdings were fetched: none were cached.
-    STRUCTURE_MISSES = "StructureMisses", Count, Function, false;
+    STRUCTURE_MISSES = "StructureMisses", Count, Function, sum_and_total;
     /// Answers for which holdings were fetched: the cached ones had expired, or
     /// were one part of what was asked for.
-    STRUCTURE_EXPIRED = "StructureExpired", Count, Function, false;
+    STRUCTURE_EXPIRED = "StructureExpired", Count, Function, sum_and_total;
     /// Answers from cached prices, stale ones included.
-    PRICES_HITS = "PricesHits", Count, Function, false;
+    PRICES_HITS = "PricesHits", Count, Function, sum;
     /// Answers for which prices were fetched: none were cached.
-    PRICES_MISSES = "PricesMisses", Count, Function, false;
+    PRICES_MISSES = "PricesMisses", Count, Function, sum;
     /// Answers for which prices were fetched: cached ones had expired.
-    PRICES_EXPIRED = "PricesExpired", Count, Function, false;
+    PRICES_EXPIRED = "PricesExpired", Count, Function, sum;
     /// Answers for which prices were fetched: some were cached and fresh.
-    PRICES_PARTIAL = "PricesPartial", Count, Function, false;
+    PRICES_PARTIAL = "PricesPartial", Count, Function, sum;
     /// Answers with holdings or prices that are marked stale.
-    STALE_ANSWERS = "StaleAnswers", Count, Function, false;
+    STALE_ANSWERS = "StaleAnswers", Count, Function, sum_and_total;
     /// Prices that a source gave and that were not believed.
-    REFUSED_PRICES = "RefusedPrices", Count, Function, false;
+    REFUSED_PRICES = "RefusedPrices", Count, Function, sum;
     /// Serial waits for DynamoDB.
-    DYNAMODB_ROUND_TRIPS = "DynamoDbRoundTrips", Count, Function, false;
+    DYNAMODB_ROUND_TRIPS = "DynamoDbRoundTrips", Count, Function, sum;
     /// Read capacity used, in read request units.
-    DYNAMODB_READ_UNITS = "DynamoDbReadUnits", Count, Function, true;
+    DYNAMODB_READ_UNITS = "DynamoDbReadUnits", Count, Function, values;
     /// Write capacity used, in write request units.
-    DYNAMODB_WRITE_UNITS = "DynamoDbWriteUnits", Count, Function, true;
+    DYNAMODB_WRITE_UNITS = "DynamoDbWriteUnits", Count, Function, values;
     /// Calls to DynamoDB that failed, after the SDK's own attempts.
-    DYNAMODB_ERRORS = "DynamoDbErrors", Count, Function, false;
+    DYNAMODB_ERRORS = "DynamoDbErrors", Count, Function, sum_and_total;
     /// Reads of the asset registry that found it empty.
-    REGISTRY_EMPTY = "RegistryEmpty", Count, Function, false;
+    REGISTRY_EMPTY = "RegistryEmpty", Count, Function, sum_and_total;
     /// Wallets of messages and notices that were fetched or found fresh.
-    WALLETS_WARMED = "WalletsWarmed", Count, Function, false;
+    WALLETS_WARMED = "WalletsWarmed", Count, Function, sum;
     /// Wallets of messages and notices that could not be fetched.
-    WALLETS_FAILED = "WalletsFailed", Count, Function, false;
+    WALLETS_FAILED = "WalletsFailed", Count, Function, sum;
     /// Attempts at requests to a provider.
-    UPSTREAM_REQUESTS = "UpstreamRequests", Count, Provider, false;
+    UPSTREAM_REQUESTS = "UpstreamRequests", Count, Provider, sum;
     /// Those that failed. Limits are counted apart; a wallet that Zerion does not
     /// track, or is still preparing, is an answer.
-    UPSTREAM_ERRORS = "UpstreamErrors", Count, Provider, false;
+    UPSTREAM_ERRORS = "UpstreamErrors", Count, Provider, sum;
     /// Time from an attempt's begin to the end of its answer's body.
-    UPSTREAM_LATENCY = "UpstreamLatency", Milliseconds, Provider, true;
+    UPSTREAM_LATENCY = "UpstreamLatency", Milliseconds, Provider, values;
     /// Attempts that were answered with a limit on requests or on a plan.
-    UPSTREAM_RATE_LIMITED = "UpstreamRateLimited", Count, Provider, false;
+    UPSTREAM_RATE_LIMITED = "UpstreamRateLimited", Count, Provider, sum;
     /// Requests that were not made, because the provider's breaker is open.
-    BREAKER_OPEN = "BreakerOpen", Count, Provider, false;
+    BREAKER_OPEN = "BreakerOpen", Count, Provider, sum;
     /// Credits of CoinMarketCap's plan that requests used.
-    CREDITS_USED = "CreditsUsed", Count, Provider, false;
+    CREDITS_USED = "CreditsUsed", Count, Provider, sum;
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
+use serde_json::{Value, json};
 use tracing_subscriber::{
     filter::{LevelFilter, Targets},
     fmt,
@@ -32,6 +33,8 @@ use crate::{
 const NAMESPACE: &str = "Portfolio";
 /// A document holds this many values of a metric at most.
 const MOST_VALUES: usize = 100;
+/// About how many bytes totals add to the lines of a request.
+const TOTALS_LENGTH: usize = 256;
 
 /// Where this process's metrics are gathered, and the level that their lines
 /// carry.
@@ -130,10 +133,12 @@ fn gather(namespace: Option<String>, level: LevelFilter) {
         None => "FATAL".to_owned(),
     };
     let _ = GATHERED.set(Gathered { collector, level });
+    metrics::after_each_value(flush_if_full);
 }
 
 /// Writes what was measured since the last time to standard output: a line per
-/// function and provider. `request_id` goes with it, to be found again.
+/// function and provider, with totals. `request_id` goes with it, to be found
+/// again.
 pub fn write_metrics(request_id: Option<&str>) {
     let Some(Gathered { collector, level }) = GATHERED.get() else {
         return;
@@ -146,17 +151,48 @@ pub fn write_metrics(request_id: Option<&str>) {
         Some(id) => collector.set_property("request_id", id),
         None => collector.remove_property("request_id"),
     };
-    // At once, so that no other line comes in between.
     let mut lines = Vec::new();
-    if let Err(error) = collector.flush(&mut lines) {
-        tracing::error!(%error, "metrics cannot be written");
+    let written = collector.flush(&mut lines);
+    match written.and_then(|()| Ok(with_totals(&lines)?)) {
+        Ok(whole) => lines = whole,
+        Err(error) => tracing::error!(%error, "metrics cannot be written"),
     }
+    // At once, so that no other line comes in between.
     let _ = std::io::stdout().lock().write_all(&lines);
+}
+
+/// Returns the documents in `lines`, each with a second directive that names
+/// the metrics that have a total, without a dimension.
+///
+/// # Errors
+/// When a line is not JSON.
+fn with_totals(lines: &[u8]) -> serde_json::Result<Vec<u8>> {
+    let mut whole = Vec::with_capacity(lines.len() + TOTALS_LENGTH);
+    for document in serde_json::Deserializer::from_slice(lines).into_iter::<Value>() {
+        let mut document = document?;
+        let directives = &mut document["_aws"]["CloudWatchMetrics"];
+        let mut total = directives[0].clone();
+        if let Some(named) = total["Metrics"].as_array_mut() {
+            named.retain(|it| {
+                metrics::ALL
+                    .iter()
+                    .any(|one| one.total && it["Name"] == one.name)
+            });
+            let any = !named.is_empty();
+            total["Dimensions"] = json!([[]]);
+            if let Some(directives) = directives.as_array_mut().filter(|_| any) {
+                directives.push(total);
+            }
+        }
+        serde_json::to_writer(&mut whole, &document)?;
+        whole.push(b'\n');
+    }
+    Ok(whole)
 }
 
 /// Counts a value, and writes before there are more of a metric than a line
 /// holds.
-pub(crate) fn recorded() {
+fn flush_if_full() {
     if VALUES.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_VALUES {
         write_metrics(None);
     }

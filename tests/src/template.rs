@@ -1,12 +1,13 @@
-//! template.yaml, read as CloudFormation reads it: tags in their long form,
-//! conditions decided, parameters filled in.
+//! template.yaml and the templates nested in it, read as CloudFormation reads
+//! them: tags in their long form, loops unrolled, conditions decided, parameters
+//! filled in.
 
 use std::collections::BTreeMap;
 
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Number, Value, json};
 
-/// The template.
+/// A template.
 pub struct Template(Value);
 
 impl Template {
@@ -15,11 +16,26 @@ impl Template {
     /// # Panics
     /// When it cannot be read.
     pub fn read() -> Self {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml");
-        let text = std::fs::read_to_string(path).expect("template.yaml");
+        Self::read_file("template.yaml")
+    }
+
+    /// The template at `path`, which is relative to the project's root.
+    fn read_file(path: &str) -> Self {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let text = std::fs::read_to_string(format!("{root}/{path}")).expect(path);
         let documents = Yaml::load_from_str(&text).expect("YAML");
         assert_eq!(documents.len(), 1);
-        Self(long_form(&documents[0]))
+        Self(unrolled(&long_form(&documents[0])))
+    }
+
+    /// The template of a nested stack, by the stack's logical name.
+    ///
+    /// # Panics
+    /// When there is no such stack, or its template cannot be read.
+    pub fn nested(&self, name: &str) -> Self {
+        let stack = &self.section("Resources")[name];
+        assert_eq!(stack["Type"], "AWS::CloudFormation::Stack", "{name}");
+        Self::read_file(&plain(&stack["Properties"]["TemplateURL"]))
     }
 
     /// A top-level section.
@@ -33,13 +49,30 @@ impl Template {
     /// # Panics
     /// When a parameter or a condition is not declared.
     pub fn stack(&self, given: &[(&str, &str)]) -> BTreeMap<String, Value> {
+        let given = given.iter();
+        self.resources(given.map(|(name, value)| ((*name).to_owned(), Value::from(*value))))
+    }
+
+    /// The resources of the nested stack `name` in a stack with these
+    /// parameters. What they take from that stack's resources is named as there.
+    ///
+    /// # Panics
+    /// As [`Template::stack`] and [`Template::nested`] do.
+    pub fn nested_stack(&self, name: &str, given: &[(&str, &str)]) -> BTreeMap<String, Value> {
+        let stack = &self.stack(given)[name];
+        let passed = stack["Properties"]["Parameters"].as_object();
+        let passed = passed.expect("parameters").clone();
+        self.nested(name).resources(passed.into_iter())
+    }
+
+    fn resources(&self, given: impl Iterator<Item = (String, Value)>) -> BTreeMap<String, Value> {
         let declared = self.section("Parameters");
         let mut parameters = BTreeMap::new();
         for (name, parameter) in declared {
-            parameters.insert(name.clone(), plain(&parameter["Default"]));
+            parameters.insert(name.clone(), plain(&parameter["Default"]).into());
         }
         for (name, value) in given {
-            let known = parameters.insert((*name).to_owned(), (*value).to_owned());
+            let known = parameters.insert(name.clone(), value);
             assert!(known.is_some(), "there is no parameter {name}");
         }
         let stack = Stack {
@@ -65,10 +98,11 @@ impl Template {
     }
 }
 
-/// The template with values for its parameters.
+/// The template with values for its parameters: texts, or the outer stack's
+/// references to its own resources.
 struct Stack<'t> {
     template: &'t Template,
-    parameters: BTreeMap<String, String>,
+    parameters: BTreeMap<String, Value>,
 }
 
 impl Stack<'_> {
@@ -84,9 +118,16 @@ impl Stack<'_> {
                     let name = name.as_str().expect("a name");
                     match self.parameters.get(name) {
                         _ if name == "AWS::NoValue" => None,
-                        Some(value) => Some(value.clone().into()),
+                        Some(given) => Some(given.clone()),
                         None => Some(value.clone()),
                     }
+                }
+                Some(("Fn::Sub", Value::String(text))) => {
+                    let mut text = text.clone();
+                    for (name, given) in &self.parameters {
+                        text = text.replace(&format!("${{{name}}}"), &in_text(given));
+                    }
+                    Some(json!({"Fn::Sub": text}))
                 }
                 Some(("Fn::If", choice)) => {
                     let holds = self.holds(&json!({"Condition": choice[0]}));
@@ -130,6 +171,62 @@ impl Stack<'_> {
             "Fn::Or" => list().any(|it| self.holds(it)),
             other => panic!("{other} is not known here"),
         }
+    }
+}
+
+/// A parameter's value where it stands in a text.
+fn in_text(value: &Value) -> String {
+    match value.as_object().and_then(only) {
+        Some(("Ref", name)) => format!("${{{}}}", plain(name)),
+        Some(("Fn::GetAtt", path)) => format!("${{{}.{}}}", plain(&path[0]), plain(&path[1])),
+        Some((other, _)) => panic!("{other} is not known here"),
+        None => plain(value),
+    }
+}
+
+/// A value with its loops (`Fn::ForEach`) unrolled.
+fn unrolled(value: &Value) -> Value {
+    match value {
+        Value::Array(list) => list.iter().map(unrolled).collect(),
+        Value::Object(map) => {
+            let mut whole = Map::new();
+            for (name, value) in map {
+                if !name.starts_with("Fn::ForEach::") {
+                    whole.insert(name.clone(), unrolled(value));
+                    continue;
+                }
+                let variable = value[0].as_str().expect("a variable");
+                for item in value[1].as_array().expect("a list of what it stands for") {
+                    let body = substituted(&value[2], variable, item.as_str().expect("a text"));
+                    for (name, value) in unrolled(&body).as_object().expect("a map") {
+                        let other = whole.insert(name.clone(), value.clone());
+                        assert_eq!(other, None, "two {name}");
+                    }
+                }
+            }
+            Value::Object(whole)
+        }
+        one => one.clone(),
+    }
+}
+
+/// A loop's body for one item.
+fn substituted(body: &Value, variable: &str, item: &str) -> Value {
+    let in_text = |text: &str| text.replace(&format!("${{{variable}}}"), item);
+    match body {
+        Value::String(text) => in_text(text).into(),
+        Value::Array(list) => {
+            let list = list.iter();
+            list.map(|it| substituted(it, variable, item)).collect()
+        }
+        Value::Object(map) if only(map) == Some(("Ref", &json!(variable))) => item.into(),
+        Value::Object(map) => {
+            let entries = map.iter();
+            let entries =
+                entries.map(|(name, it)| (in_text(name), substituted(it, variable, item)));
+            Value::Object(entries.collect())
+        }
+        one => one.clone(),
     }
 }
 

@@ -54,21 +54,32 @@ impl Written {
                 continue;
             }
             assert!(line["_aws"]["Timestamp"].as_u64().expect("a time") > 1_700_000_000_000);
-            for directive in line["_aws"]["CloudWatchMetrics"].as_array().expect("some") {
+            let directives = line["_aws"]["CloudWatchMetrics"].as_array().expect("some");
+            for directive in directives {
                 assert_eq!(directive["Namespace"], "Portfolio/test");
-                let dimension = directive["Dimensions"][0][0]
-                    .as_str()
-                    .expect("one dimension");
-                assert_eq!(directive["Dimensions"], json!([[dimension]]));
-                let about = line[dimension].as_str().expect("its value");
-                for metric in directive["Metrics"].as_array().expect("some") {
-                    let name = metric["Name"].as_str().expect("a name");
-                    let known = portfolio::metrics::ALL.iter().find(|it| it.name == name);
-                    let known = known.unwrap_or_else(|| panic!("{name} is not declared"));
-                    assert_eq!(known.dimension.name(), dimension, "{name}");
-                    assert!(metric["Unit"].is_string(), "{name} has no unit");
-                    metrics.insert((about.to_owned(), name.to_owned()), line[name].clone());
-                }
+            }
+            let dimension = directives[0]["Dimensions"][0][0].as_str();
+            let dimension = dimension.expect("one dimension");
+            assert_eq!(directives[0]["Dimensions"], json!([[dimension]]));
+            let about = line[dimension].as_str().expect("its value");
+            let mut totals = Vec::new();
+            for metric in directives[0]["Metrics"].as_array().expect("some") {
+                let name = metric["Name"].as_str().expect("a name");
+                let known = portfolio::metrics::ALL.iter().find(|it| it.name == name);
+                let known = known.unwrap_or_else(|| panic!("{name} is not declared"));
+                assert_eq!(known.dimension.name(), dimension, "{name}");
+                assert!(metric["Unit"].is_string(), "{name} has no unit");
+                metrics.insert((about.to_owned(), name.to_owned()), line[name].clone());
+                totals.extend(known.total.then(|| metric.clone()));
+            }
+            // The same numbers once more, without a dimension, where an alarm
+            // watches their total.
+            if totals.is_empty() {
+                assert_eq!(directives.len(), 1);
+            } else {
+                assert_eq!(directives.len(), 2);
+                assert_eq!(directives[1]["Dimensions"], json!([[]]));
+                assert_eq!(directives[1]["Metrics"], json!(totals));
             }
         }
         metrics

@@ -1,4 +1,5 @@
-//! Alarms and the dashboard, against the metrics that there are.
+//! monitoring.yaml: alarms and the dashboard, against the metrics and the
+//! resources that there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,9 @@ use portfolio_tests::template::{Template, plain};
 use serde_json::{Map, Value, json};
 
 use super::{Stack, functions, of_type, the_only};
+
+/// The nested stack of alarms and the dashboard.
+const MONITORING: &str = "Monitoring";
 
 const NAMESPACE: &str = "Portfolio/${AWS::StackName}";
 /// AWS's metrics that are used, by namespace and dimension.
@@ -31,7 +35,8 @@ const OTHERS: [(&str, &str, &[&str]); 3] = [
     ),
 ];
 
-/// Where a metric is used, and how.
+/// Where a metric is used, and how. A total has neither a dimension nor
+/// anything that it is of.
 #[derive(Debug)]
 struct Use {
     place: String,
@@ -55,14 +60,18 @@ fn text(value: &Value) -> String {
 
 /// A metric as alarms name it, at `place`.
 fn used(place: &str, metric: &Value, statistic: &Value) -> Use {
-    let dimensions = metric["Dimensions"].as_array().expect("dimensions");
-    assert_eq!(dimensions.len(), 1, "{place}");
+    let dimensions = metric["Dimensions"].as_array();
+    let dimensions = dimensions.map(|it| (it.len(), &it[0]));
+    assert!(dimensions.is_none_or(|(count, _)| count == 1), "{place}");
+    let (dimension, of) = dimensions
+        .map(|(_, it)| (plain(&it["Name"]), text(&it["Value"])))
+        .unwrap_or_default();
     Use {
         place: place.to_owned(),
         namespace: text(&metric["Namespace"]),
         metric: plain(&metric["MetricName"]),
-        dimension: plain(&dimensions[0]["Name"]),
-        of: plain(&dimensions[0]["Value"]),
+        dimension,
+        of,
         statistic: plain(statistic),
     }
 }
@@ -159,16 +168,34 @@ fn known(dimension: ours::Dimension) -> Vec<&'static str> {
     }
 }
 
-fn max_usable_age() -> Stack {
+/// A stack with all alarms, and the one nested in it that has them.
+fn whole() -> (Stack, Stack) {
     let given = [("CmcDailyCredits", "1000"), ("AlarmTopicArn", "topic")];
-    Template::read().stack(&given)
+    let template = Template::read();
+    let monitoring = template.nested_stack(MONITORING, &given);
+    (template.stack(&given), monitoring)
+}
+
+#[test]
+fn the_nested_stack_gets_all_its_parameters() {
+    let template = Template::read();
+    let stack = template.stack(&[]);
+    let passed = stack[MONITORING]["Properties"]["Parameters"].as_object();
+    let passed: BTreeSet<&String> = passed.expect("parameters").keys().collect();
+    let nested = template.nested(MONITORING);
+    let declared = nested.section("Parameters");
+    assert_eq!(passed, declared.keys().collect());
+    for (name, parameter) in declared {
+        // One that is not passed is to fail a deployment.
+        assert_eq!(parameter.get("Default"), None, "{name}");
+    }
 }
 
 #[test]
 fn only_metrics_that_there_are() {
-    let stack = max_usable_age();
-    let mut uses = shown(&stack);
-    uses.extend(alarms(&stack).into_values().flat_map(|it| it.uses));
+    let (stack, monitoring) = whole();
+    let mut uses = shown(&monitoring);
+    uses.extend(alarms(&monitoring).into_values().flat_map(|it| it.uses));
     for it in &uses {
         if it.namespace != NAMESPACE {
             let other = OTHERS
@@ -177,12 +204,17 @@ fn only_metrics_that_there_are() {
             let (_, dimension, names) = other.unwrap_or_else(|| panic!("{it:?}"));
             assert_eq!(it.dimension, *dimension, "{it:?}");
             assert!(names.contains(&it.metric.as_str()), "{it:?}");
+            assert!(stack.contains_key(&resource(&stack, &it.of)), "{it:?}");
             continue;
         }
         let metric = ours::ALL.iter().find(|metric| metric.name == it.metric);
         let metric = metric.unwrap_or_else(|| panic!("{}: no {}", it.place, it.metric));
-        assert_eq!(it.dimension, metric.dimension.name(), "{it:?}");
-        assert!(known(metric.dimension).contains(&it.of.as_str()), "{it:?}");
+        if it.dimension.is_empty() {
+            assert!(metric.total, "{it:?} has no total");
+        } else {
+            assert_eq!(it.dimension, metric.dimension.name(), "{it:?}");
+            assert!(known(metric.dimension).contains(&it.of.as_str()), "{it:?}");
+        }
         // A percentile needs single values; a time's sum says nothing.
         let percentile = it.statistic.starts_with('p');
         let right = match (metric.values, metric.unit) {
@@ -197,12 +229,17 @@ fn only_metrics_that_there_are() {
     };
     let namespaces: Vec<String> = functions(&stack).into_iter().map(namespace).collect();
     assert_eq!(namespaces, [NAMESPACE; 5]);
+    // A total is paid for.
+    for metric in ours::ALL.iter().filter(|it| it.total) {
+        let mut totals = uses.iter().filter(|it| it.dimension.is_empty());
+        assert!(totals.any(|it| it.metric == metric.name), "{metric:?}");
+    }
 }
 
 #[test]
 fn the_dashboard_shows_all_metrics() {
-    let stack = max_usable_age();
-    let shown: BTreeSet<String> = shown(&stack).into_iter().map(|it| it.metric).collect();
+    let (_, monitoring) = whole();
+    let shown: BTreeSet<String> = shown(&monitoring).into_iter().map(|it| it.metric).collect();
     let missing: Vec<_> = ours::ALL
         .iter()
         .filter(|it| !shown.contains(it.name))
@@ -210,14 +247,29 @@ fn the_dashboard_shows_all_metrics() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
+#[test]
+fn the_dashboard_reads_the_logs_of_all_functions() {
+    let (stack, monitoring) = whole();
+    let dashboard = the_only(&monitoring, "AWS::CloudWatch::Dashboard");
+    let body = text(&dashboard["DashboardBody"]);
+    for (name, function) in functions(&stack) {
+        let group = plain(&function["LoggingConfig"]["LogGroup"]["Ref"]);
+        let group = text(&stack[&group]["Properties"]["LogGroupName"]);
+        assert!(body.contains(&format!("SOURCE '{group}'")), "{name}");
+    }
+}
+
 /// An alarm's name, how its value compares to which threshold, and the metrics
-/// that it is about, each with a dimension's value.
+/// that it is about, each with a dimension's value, or [`TOTAL`].
 type Told = (
     &'static str,
     &'static str,
     &'static str,
     &'static [(&'static str, &'static str)],
 );
+
+/// A metric without a dimension.
+const TOTAL: &str = "";
 
 /// All alarms.
 const ALARMS: [Told; 21] = [
@@ -260,18 +312,7 @@ const ALARMS: [Told; 21] = [
         "0",
         &[("BreakerOpen", "defillama")],
     ),
-    (
-        "dynamodb-errors",
-        ">",
-        "10",
-        &[
-            ("DynamoDbErrors", "aggregate"),
-            ("DynamoDbErrors", "defi"),
-            ("DynamoDbErrors", "refresh"),
-            ("DynamoDbErrors", "registry"),
-            ("DynamoDbErrors", "wallet"),
-        ],
-    ),
+    ("dynamodb-errors", ">", "10", &[("DynamoDbErrors", TOTAL)]),
     ("refresh-errors", ">", "0", &[("Errors", "RefreshFunction")]),
     (
         "refresh-throttles",
@@ -279,18 +320,7 @@ const ALARMS: [Told; 21] = [
         "0",
         &[("Throttles", "RefreshFunction")],
     ),
-    (
-        "registry-empty",
-        ">",
-        "0",
-        &[
-            ("RegistryEmpty", "aggregate"),
-            ("RegistryEmpty", "defi"),
-            ("RegistryEmpty", "refresh"),
-            ("RegistryEmpty", "registry"),
-            ("RegistryEmpty", "wallet"),
-        ],
-    ),
+    ("registry-empty", ">", "0", &[("RegistryEmpty", TOTAL)]),
     (
         "registry-errors",
         ">=",
@@ -307,29 +337,16 @@ const ALARMS: [Told; 21] = [
         "stale-answers",
         ">",
         "5",
-        &[
-            ("Requests", "aggregate"),
-            ("Requests", "defi"),
-            ("Requests", "wallet"),
-            ("StaleAnswers", "aggregate"),
-            ("StaleAnswers", "defi"),
-            ("StaleAnswers", "wallet"),
-        ],
+        &[("Requests", TOTAL), ("StaleAnswers", TOTAL)],
     ),
     (
         "structure-hit-rate",
         "<",
         "60",
         &[
-            ("StructureExpired", "aggregate"),
-            ("StructureExpired", "defi"),
-            ("StructureExpired", "wallet"),
-            ("StructureHits", "aggregate"),
-            ("StructureHits", "defi"),
-            ("StructureHits", "wallet"),
-            ("StructureMisses", "aggregate"),
-            ("StructureMisses", "defi"),
-            ("StructureMisses", "wallet"),
+            ("StructureExpired", TOTAL),
+            ("StructureHits", TOTAL),
+            ("StructureMisses", TOTAL),
         ],
     ),
     ("wallet-latency", ">", "5000", &[("Latency", "wallet")]),
@@ -350,8 +367,11 @@ const ALARMS: [Told; 21] = [
 
 #[test]
 fn what_alarms_tell() {
-    let stack = max_usable_age();
-    let alarms = alarms(&stack);
+    let operations = include_str!("../../../../docs/OPERATIONS.md");
+    let headings = operations.lines().filter_map(|it| it.strip_prefix("### "));
+    let headings: BTreeSet<&str> = headings.flat_map(|it| it.split(", ")).collect();
+    let (stack, monitoring) = whole();
+    let alarms = alarms(&monitoring);
     let names: Vec<&str> = alarms.keys().map(String::as_str).collect();
     assert_eq!(names, ALARMS.map(|(name, ..)| name));
     for (name, comparison, threshold, metrics) in ALARMS {
@@ -365,33 +385,41 @@ fn what_alarms_tell() {
         assert_eq!(plain(&properties["Threshold"]), threshold, "{name}");
         let found: BTreeSet<(String, String)> = uses
             .iter()
-            .map(|it| (it.metric.clone(), resource(&it.of)))
+            .map(|it| (it.metric.clone(), resource(&stack, &it.of)))
             .collect();
         let expected = metrics
             .iter()
             .map(|(metric, of)| ((*metric).to_owned(), (*of).to_owned()));
         assert_eq!(found, expected.collect(), "{name}");
-        let description = plain(&properties["AlarmDescription"]);
+        let description = text(&properties["AlarmDescription"]);
         let page = format!(" docs/OPERATIONS.md, {name}.");
         assert!(description.ends_with(&page), "{name}: {description}");
+        assert!(headings.contains(name), "docs/OPERATIONS.md has no {name}");
         assert_eq!(properties["TreatMissingData"], "notBreaching", "{name}");
         assert_eq!(properties["AlarmActions"], json!(["topic"]), "{name}");
     }
 }
 
-/// The resource that a dimension's value names, or the value itself.
-fn resource(value: &str) -> String {
-    let Ok(value) = serde_json::from_str::<Value>(value) else {
-        return value.to_owned();
-    };
-    let named = [&value["Ref"], &value["Fn::GetAtt"][0]];
-    named.into_iter().map(plain).collect()
+/// The resource that a dimension's value names, or the value itself. Functions
+/// are known by the names that they are given.
+fn resource(stack: &Stack, value: &str) -> String {
+    if let Ok(reference) = serde_json::from_str::<Value>(value) {
+        let named = [&reference["Ref"], &reference["Fn::GetAtt"][0]];
+        return named.into_iter().map(plain).collect();
+    }
+    let mut functions = functions(stack).into_iter();
+    if let Some((name, _)) = functions.find(|(_, it)| text(&it["FunctionName"]) == value) {
+        return name.to_owned();
+    }
+    let reference = value.strip_prefix("${").and_then(|it| it.strip_suffix('}'));
+    let named = reference.map(|it| it.split('.').next().unwrap_or(it));
+    named.unwrap_or(value).to_owned()
 }
 
 #[test]
 fn alarms_tell_nobody_and_watch_no_credits_by_default() {
-    let stack = Template::read().stack(&[]);
-    let alarms = alarms(&stack);
+    let monitoring = Template::read().nested_stack(MONITORING, &[]);
+    let alarms = alarms(&monitoring);
     assert_eq!(alarms.len(), ALARMS.len() - 1);
     assert!(!alarms.contains_key("coinmarketcap-credits"));
     for (name, alarm) in alarms {

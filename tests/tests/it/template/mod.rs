@@ -1,5 +1,5 @@
-//! template.yaml: the API, the logs, the table, the settings. Permissions and
-//! metrics have modules of their own.
+//! template.yaml: the API, the logs, the table, the settings. Permissions, and
+//! the metrics of monitoring.yaml, have modules of their own.
 
 mod metrics;
 mod permissions;

@@ -4,8 +4,8 @@
 # written there. Needs Rust, curl, and for everything the SAM CLI and
 # cargo-lambda (both from PyPI).
 #
-#   tests/docs-walk.sh                the whole walk
-#   tests/docs-walk.sh 'Deploy'       the sections whose headings match
+#   scripts/docs-walk.sh                the whole walk
+#   scripts/docs-walk.sh 'Deploy'       the sections whose headings match
 #
 # A comment before each block says what the walk does with it:
 #
@@ -25,7 +25,7 @@
 # at least be bash, name files that exist and parameters that template.yaml has.
 #
 # With WALK_ARCHITECTURE, `sam build` builds for that architecture, into
-# target/sam-local: what tests/sam-local.sh has compiled is not compiled again.
+# target/sam-local: what scripts/sam-local.sh has compiled is not compiled again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 documents=(README.md CONTRIBUTING.md docs/OPERATIONS.md docs/COSTS.md)
@@ -90,7 +90,7 @@ read_only() {
     bash -n "$block"
     while read -r name; do
         [ -e "$name" ] || { echo "$place: there is no $name"; return 1; }
-    done < <(grep -oE '(^|[ "/])(events|tests|local|fuzz|docs)/[A-Za-z0-9_./-]+' "$block" | sed 's/^[ "/]//')
+    done < <(grep -oE '(^|[ "/])(events|scripts|tests|local|fuzz|docs)/[A-Za-z0-9_./-]+' "$block" | sed 's/^[ "/]//')
     while read -r name; do
         grep -q "^  $name:\$" template.yaml || { echo "$place: template.yaml has no parameter $name"; return 1; }
     done < <(sed -n '/parameter-overrides/,$p' "$block" | grep -oE '\b[A-Z][A-Za-z]+=' | tr -d = | sort -u)
@@ -198,14 +198,6 @@ for document in *.md docs/*.md docs/adr/*.md fuzz/*.md; do
         [ -e "$(dirname "$document")/$link" ] || { echo "$document: there is no $link"; exit 1; }
     done < <(sed -n 's/](/\n](/gp' "$document" | sed -n 's/^](\([^)# ]*\)[^)]*).*/\1/p' | grep -vE '^(https?:.*|)$')
 done
-
-# Who is woken by an alarm is to find what to do under its name.
-while read -r alarm; do
-    grep -qE "^###.* $alarm(,|\$)" docs/OPERATIONS.md || {
-        echo "docs/OPERATIONS.md has no heading for the alarm $alarm"
-        exit 1
-    }
-done < <(sed -n 's/.*AlarmName: .*}-//p' template.yaml)
 
 for document in "${documents[@]}"; do
     blocks "$document"

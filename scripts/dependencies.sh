@@ -4,8 +4,8 @@
 # used (cargo-shear), and whether the lock files fit. Needs cargo-deny and
 # cargo-shear.
 #
-#   tests/dependencies.sh              what needs no network but crates.io
-#   tests/dependencies.sh advisories   known vulnerabilities; fetches RustSec's
+#   scripts/dependencies.sh              what needs no network but crates.io
+#   scripts/dependencies.sh advisories   known vulnerabilities; fetches RustSec's
 #                                      database from GitHub
 set -euo pipefail
 cd "$(dirname "$0")/.."

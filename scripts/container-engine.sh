@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Gives `sam local` a container engine on a machine that has none:
 #
-#   eval "$(tests/container-engine.sh)"
+#   eval "$(scripts/container-engine.sh)"
 #
 # If an engine answers already (DOCKER_HOST, else Docker's own socket), it
 # changes and prints nothing. Otherwise, on Debian as root, it installs Podman,
 # makes the functions' base image from Debian's packages, because image
 # registries may be out of reach, starts Podman's Docker-compatible service,
-# and prints the exports that tests/sam-local.sh and `sam local` need. What it
+# and prints the exports that scripts/sam-local.sh and `sam local` need. What it
 # makes lies in target/ and serves again; the service ends by itself when
 # nobody has used it for half an hour.
 set -euo pipefail

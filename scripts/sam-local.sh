@@ -3,7 +3,7 @@
 # containers, against the local services: every file in events/ by `sam local
 # invoke`, the API by `sam local start-api`. Needs the SAM CLI and cargo-lambda
 # (both from PyPI), curl, Python 3 and a container engine: Docker, or what
-# tests/container-engine.sh installs where there is none.
+# scripts/container-engine.sh installs where there is none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -92,12 +92,12 @@ wrong() {
 
 step "events and checks"
 if ! diff <(checks | cut -d ' ' -f 1 | sort) <(basename -s .json -a events/*.json | sort) >"$work/missing"; then
-    sed -n 's/^> /events without a check in tests\/sam-local.sh: /p; s/^< /checks without an event in events\/: /p' "$work/missing"
+    sed -n 's/^> /events without a check in scripts\/sam-local.sh: /p; s/^< /checks without an event in events\/: /p' "$work/missing"
     exit 1
 fi
 
 step "container engine"
-engine=$(tests/container-engine.sh)
+engine=$(scripts/container-engine.sh)
 eval "$engine"
 # A function finds this machine under a name of Docker's that Linux lacks.
 read -ra options <<<"${SAM_LOCAL_OPTIONS:---add-host host.docker.internal:host-gateway}"
@@ -109,6 +109,8 @@ unset ZERION_BASE_URL ZERION_API_KEY CMC_BASE_URL CMC_API_KEY DEFILLAMA_BASE_URL
     AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 export SAM_CLI_TELEMETRY=0 AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true \
     AWS_CONFIG_FILE=/dev/null AWS_SHARED_CREDENTIALS_FILE=/dev/null
+# For monitoring.yaml's loops; samconfig.toml does not lie next to what is built.
+export SAM_CLI_ENABLE_LANGUAGE_EXTENSIONS=1
 case $(uname -m) in
     x86_64) architecture=x86_64 ;;
     *) architecture=arm64 ;;

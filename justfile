@@ -1,0 +1,55 @@
+# The commands of README.md and CONTRIBUTING.md, by name: `just --list`.
+# `pip install rust-just` or `cargo install just` brings just; nothing needs it.
+
+# Shows what there is.
+[private]
+default:
+    @just --list
+
+# The whole product on this machine; options as for `cargo run`.
+run *options:
+    cargo run -- {{ options }}
+
+# All tests that need nothing but Rust.
+test *options:
+    cargo test --workspace {{ options }}
+
+# Format and clippy.
+lint:
+    cargo fmt --check && cargo clippy --workspace --all-targets -- -D warnings
+
+# Everything that is checked before a change lands, with its tools.
+ci:
+    .ci/run
+
+# Every fuzz target for so many seconds; needs cargo-fuzz.
+fuzz seconds="300":
+    scripts/fuzz.sh {{ seconds }}
+
+# Figures of `load`, `memory` or `warm`.
+bench name="load":
+    cargo bench --workspace --profile load --bench {{ name }}
+
+# Random requests and faults for so many seconds.
+soak seconds="600":
+    SOAK_SECONDS={{ seconds }} cargo test --workspace --test it soak:: -- --nocapture
+
+# Several processes over a simulated table; `--seed N` for one with its trace.
+simulation *options="--seeds 100000":
+    cargo run --release -p portfolio-simulation -- {{ options }}
+
+# Whether tests notice changes to the rules in .cargo/mutants.toml; needs cargo-mutants.
+mutants *options:
+    cargo mutants --workspace {{ options }}
+
+# The templates; needs the SAM CLI and cfn-lint.
+sam-validate:
+    scripts/sam-validate.sh
+
+# The gateway against docs/openapi.json; needs schemathesis.
+api-check:
+    scripts/schemathesis.sh
+
+# Writes docs/openapi.json anew.
+openapi:
+    cargo run --quiet -- openapi >target/openapi.json && mv target/openapi.json docs/openapi.json
