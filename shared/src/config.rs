@@ -49,7 +49,7 @@ pub enum ResponseCache {
 pub enum PriceFallback {
     /// DeFiLlama.
     DefiLlama,
-    /// Nobody.
+    /// No provider.
     None,
 }
 
@@ -110,7 +110,7 @@ pub struct Config {
 /// How watched wallets are kept fresh.
 #[derive(Clone, Debug)]
 pub struct RefreshConfig {
-    /// REFRESH_QUEUE_URL: the SQS queue that they are handed over through.
+    /// REFRESH_QUEUE_URL: the SQS queue that they are sent through.
     pub queue_url: Option<Url>,
     /// AWS_ENDPOINT_URL_SQS, else AWS_ENDPOINT_URL, else AWS itself.
     pub queue_endpoint: Option<Url>,

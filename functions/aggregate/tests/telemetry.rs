@@ -30,7 +30,8 @@ impl Written {
 
     /// The one line of a request.
     fn line(&self, id: &str) -> &Value {
-        let is_it = |line: &&Value| line["message"] == "answered" && line["invocation"] == id;
+        let is_it =
+            |line: &&Value| line["message"] == "request completed" && line["invocation"] == id;
         let found: Vec<_> = self.lines.iter().filter(is_it).collect();
         assert_eq!(found.len(), 1, "{id}");
         found[0]

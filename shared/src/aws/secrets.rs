@@ -123,13 +123,13 @@ impl KeyRing {
         match whose {
             Provider::Zerion => keys.zerion.clone(),
             Provider::CoinMarketCap => keys.coinmarketcap.clone(),
-            // It takes none.
-            Provider::DefiLlama => SecretString::default(),
+            // The others take none.
+            _ => SecretString::default(),
         }
     }
 
     /// Another key in place of one that was refused, if the secret has one by
-    /// now. Whoever comes meanwhile waits for the one look.
+    /// now. Requests that come meanwhile wait for the one read.
     pub async fn reload_if_rotated(
         &self,
         refused: &SecretString,

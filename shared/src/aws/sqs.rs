@@ -1,4 +1,4 @@
-//! The queue that wallets are handed over through, to be fetched later.
+//! The queue of wallets that are to be fetched later.
 
 use std::{collections::BTreeSet, sync::OnceLock, time::Duration};
 
@@ -46,7 +46,7 @@ impl Delayed {
     }
 }
 
-/// Messages could not be handed over.
+/// Messages could not be sent.
 #[derive(Debug, PartialEq, Eq, Error)]
 #[error("SQS SendMessageBatch: {0}")]
 pub struct QueueError(String);
@@ -54,7 +54,7 @@ pub struct QueueError(String);
 /// Takes messages.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Hands over at most [`BATCH`] messages. Gives the positions of those
+    /// Sends at most [`BATCH`] messages. Gives the positions of those
     /// that the queue did not take.
     async fn send(&self, messages: &[Delayed]) -> Result<BTreeSet<usize>, QueueError>;
 }

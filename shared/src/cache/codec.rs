@@ -179,7 +179,7 @@ pub fn unpack_prices(bytes: &[u8]) -> Result<PriceTable, CorruptItem> {
         let provenance = columns
             .provenances
             .get(usize::from(columns.provenance[at]))
-            .ok_or_else(|| CorruptItem("a price from nobody".to_owned()))?;
+            .ok_or_else(|| CorruptItem("a price of no provider".to_owned()))?;
         let coefficient = i64::try_from(columns.coefficients[at])
             .map_err(|_| CorruptItem("a price out of range".to_owned()))?;
         entries.push((

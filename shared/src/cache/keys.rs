@@ -15,7 +15,7 @@
 //! | `B#<currency>#<page>` | `L` | its lease, and what is wanted on it |
 //! | `R` | `<address>` | a wallet that is kept fresh |
 //! | `R#run` | `L` | the lease of the run that does it |
-//! | `X` | `<upstream>` | an upstream that wants to be left alone |
+//! | `X` | `<upstream>` | until when a provider is rate limited |
 //!
 //! One query from `D` to `F` reads what every request needs. Read backwards,
 //! the prices come before the chunks. Large holdings and prices in other

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Clocks of different machines usually differ by no more than this: a lease
-/// that has just ended is left alone for as long.
+/// that has just ended is not taken for as long.
 const LEASE_SKEW_MARGIN: Duration = Duration::from_millis(500);
 /// TTL deletion waits this much longer than the last moment an item is used.
 const TTL_MARGIN: Duration = Duration::from_secs(3600);
@@ -54,7 +54,7 @@ pub struct CacheError {
 }
 
 impl CacheError {
-    /// Nobody can wait for it any longer.
+    /// The request that waits for it has no time left.
     pub(crate) fn deadline() -> Self {
         Self {
             operation: "write",
@@ -117,8 +117,7 @@ pub struct Header {
     pub parts: BTreeMap<Part, PartHeader>,
     /// Counts invalidations; refreshed prices of another epoch do not count.
     pub epoch: u64,
-    /// Holdings of this time have been handed over, to be fetched before they
-    /// expire,
+    /// A refresh ahead of holdings of this time is under way,
     pub refresh_ahead_of: Option<Timestamp>,
     /// and so had those of this many lives before, one after the other.
     pub refresh_ahead_streak: u32,
@@ -213,7 +212,7 @@ pub struct Release {
 pub enum LeaseOutcome {
     /// It is ours: fetch.
     Won(Lease),
-    /// Somebody else fetches, or has just stored: the header as it is.
+    /// Another process fetches, or has just stored: the header as it is.
     Lost(Header),
 }
 
@@ -224,7 +223,7 @@ pub struct LeaseRequest<'l> {
     pub parts: &'l [Part],
     /// The time now.
     pub now: Timestamp,
-    /// For how long it is held, if nobody renews it.
+    /// For how long it is held, unless it is renewed.
     pub length: Duration,
     /// Parts that were fetched after this are fresh.
     pub fresh_after: Timestamp,
@@ -237,7 +236,7 @@ pub struct LeaseRequest<'l> {
 pub struct Revalidation {
     /// Parts that were fetched before this have.
     pub expired: Timestamp,
-    /// The others may if nobody has tried to since.
+    /// The others may if no request has tried to since.
     pub tried: Timestamp,
 }
 
@@ -305,7 +304,7 @@ pub trait WalletStore: Send + Sync {
         cost: &RequestCost,
     ) -> Result<CachedWallet, CacheError>;
 
-    /// Tries to take a lease, unless somebody holds one, all of the parts are
+    /// Tries to take a lease, unless another process holds one, all of the parts are
     /// fresh, or a fetch has just failed.
     async fn lease(
         &self,
@@ -314,9 +313,8 @@ pub trait WalletStore: Send + Sync {
         cost: &RequestCost,
     ) -> Result<LeaseOutcome, CacheError>;
 
-    /// Notes that holdings from `fetched_at` are handed over, to be fetched
-    /// before they expire, and in how many lives this happened; `false` if they
-    /// were before.
+    /// Notes that holdings from `fetched_at` are queued to be fetched before they
+    /// expire, and in how many lives in a row; `false` if they were before.
     async fn claim_refresh_ahead(
         &self,
         address: &Address,

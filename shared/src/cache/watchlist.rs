@@ -1,4 +1,4 @@
-//! Wallets that are kept fresh before anybody asks, and the one run at a time
+//! Wallets that are kept fresh before they are requested, and the one run at a time
 //! that does it.
 
 use std::{collections::BTreeMap, time::Duration};
@@ -32,7 +32,7 @@ pub struct WatchedWallet {
     pub address: Address,
     /// In which currency its prices come.
     pub currency: Currency,
-    /// Until when, if nobody put it on the list by hand.
+    /// Until when, if it was put on the list by itself.
     pub until: Option<Timestamp>,
 }
 
@@ -60,8 +60,8 @@ pub trait WatchList: Send + Sync {
         cost: &RequestCost,
     ) -> Result<BTreeMap<Address, Header>, CacheError>;
 
-    /// Takes or keeps the lease of the run for `length`; `false` while somebody
-    /// else has it.
+    /// Takes or keeps the lease of the run for `length`; `false` while another
+    /// run has it.
     async fn acquire_run_lease(
         &self,
         owner: u64,

@@ -22,8 +22,8 @@
 //! of their own: prices of the unscaled asset are stored elsewhere.
 //!
 //! Keys are hashes over a list of texts, each with its length, the first of
-//! them the kind of key. Whatever a provider writes into an id, no two lists
-//! look alike. Hexadecimal contracts count in lower case, all others, such as
+//! them the kind of key. No two lists look alike, even if a
+//! provider writes one into an id. Hexadecimal contracts count in lower case, all others, such as
 //! Solana's, letter for letter. Nothing in a key depends on the order of rows;
 //! only rows that share id and chain are numbered, by what they say.
 

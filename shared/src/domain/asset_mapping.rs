@@ -137,7 +137,7 @@ impl<'a> Mapping<'a> {
     }
 
     fn drop_ambiguous(&mut self, entries: &[Entry]) {
-        // The lowest and the highest price of each, whatever the order of rows.
+        // The lowest and the highest price of each, in any order of rows.
         let mut prices: HashMap<CmcId, (Decimal, Decimal)> = HashMap::new();
         for (entry, mapped) in entries.iter().zip(&self.rows) {
             // A scaled token shares its price with nothing.

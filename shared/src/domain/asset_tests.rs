@@ -400,7 +400,7 @@ proptest! {
             prop_assert_eq!(keys.entry(key).or_insert(which.clone()), &which);
             prop_assert_eq!(*assets.entry(which).or_insert(key), key);
         }
-        // Whatever the order of rows, and whatever they are worth this time.
+        // In any order of rows, and at any worth.
         let turn = turn % rows.len();
         rows.rotate_left(turn);
         for row in &mut rows {

@@ -83,7 +83,7 @@ impl Places {
             self.0.push(place);
             return self.0.len() - 1;
         };
-        // Of two spellings and two claims one stays, whatever the order.
+        // Of two spellings and two claims the same one stays in any order.
         let known = &mut self.0[at];
         known.decimals = match (known.decimals, place.decimals) {
             (Some(one), Some(other)) => Some(one.min(other)),

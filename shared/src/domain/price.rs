@@ -17,7 +17,7 @@ pub enum PriceKey {
     /// A coin that CoinMarketCap lists.
     Cmc(CmcId),
     /// Any other asset: 64 bits of a cryptographic hash of its name, so that
-    /// nobody can make up a token whose price is taken for another's.
+    /// no token can be made up whose price is taken for another's.
     Asset(u64),
 }
 
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_prices_win_whatever_the_order() {
+    fn newer_prices_win_in_any_order() {
         let key = PriceKey::Cmc(CmcId(1027));
         let old = PriceTable::new(vec![(key, price("1", 1)), (key, price("2", 2))]);
         assert_eq!(old.get(key).unwrap().amount, Decimal::new(2, 0));

@@ -116,7 +116,7 @@ impl FromStr for Page {
 }
 
 /// A stretch of five minutes. What is wanted is noted per stretch, so that
-/// what nobody wants any more is forgotten by dropping old stretches.
+/// what is not wanted any more is forgotten by dropping old windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DemandWindow(pub i64);
 

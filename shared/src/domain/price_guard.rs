@@ -1,7 +1,7 @@
 //! Which prices are believed.
 //!
 //! A wrong mapping, a slipped decimal or a coin that stopped trading must not
-//! make anybody rich or poor. A price that is refused leaves the one before it
+//! change what a wallet is worth. A price that is rejected leaves the one before it
 //! in place, and the reason stays with it.
 
 use super::{decimal::Decimal, price::Price, provider::Provider};

@@ -10,9 +10,9 @@ use crate::clock::Timestamp;
 pub enum LeaseStatus {
     /// Its lease is ours.
     Acquired,
-    /// It was refreshed already, without what is needed; or nobody knows.
+    /// It was refreshed already, without what is needed; or that is not known.
     Unleased,
-    /// Somebody else refreshes it.
+    /// Another process refreshes it.
     HeldByOther {
         /// How many pages that one wants to refresh at once.
         pages: usize,
@@ -42,7 +42,7 @@ pub struct RefreshBatch {
     pub complete: BTreeSet<Page>,
     /// At most one won page that is refreshed as far as there was room.
     pub partial: Option<Page>,
-    /// Won pages that there was no room for: somebody else may have them.
+    /// Won pages that there was no room for: another process may have them.
     pub release: BTreeSet<Page>,
 }
 
@@ -83,7 +83,7 @@ impl RefreshBatch {
             let whole = rest(needs) <= left;
             let won = needs.lease_status == LeaseStatus::Acquired;
             if !won {
-                // Nobody else on it is waited for.
+                // No other key on it is waited for.
                 taken.retain(|key| needs.needed.contains(key));
             }
             if won && whole {
@@ -109,7 +109,7 @@ impl RefreshBatch {
     }
 
     /// A holder that has more pages than one request can take will give some
-    /// of them back. Whoever asks anyway had better not wait for it.
+    /// of them back. A request that asks anyway does not wait for it.
     fn bypass_overcommitted_holders(&mut self, pages: &BTreeMap<Page, PageNeeds>, capacity: usize) {
         for needs in pages.values() {
             let LeaseStatus::HeldByOther { pages } = needs.lease_status else {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_asks_waits_for_a_holder_with_too_much_to_do() {
+    fn a_request_that_asks_does_not_wait_for_an_overcommitted_holder() {
         let pages = BTreeMap::from([
             (page(0), needs(LeaseStatus::Acquired, 0..1, 0..0)),
             (

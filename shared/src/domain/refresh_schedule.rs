@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 
 /// Holdings are fetched again after this part of their life,
 const AHEAD: (u32, u32) = (4, 5);
-/// and left alone if they are younger than this part of it.
+/// and not fetched if they are younger than this part of it.
 const YOUNG: (u32, u32) = (3, 5);
 
 /// How old holdings may become before they are fetched ahead of their end.

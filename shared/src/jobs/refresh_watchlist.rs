@@ -1,8 +1,8 @@
 //! Keeps watched wallets fresh: finds those whose holdings will expire before
 //! the next run, and has them fetched in time.
 //!
-//! With a queue a run hands each of them over, to be delivered when four fifths
-//! of its life are over; whoever takes the messages fetches. Without one it
+//! With a queue a run sends a message for each of them, to be delivered when four
+//! fifths of its life are over; the function that takes it fetches. Without one it
 //! fetches what is due itself.
 
 use std::{
@@ -46,8 +46,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 const SCHEDULE_JITTER: Duration = Duration::from_secs(60);
 /// Nothing new is begun this long before the end.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
-/// Batches that are handed over at a time.
-const HAND_OVER: usize = 8;
+/// Batches that are sent to the queue at a time.
+const BATCHES_AT_A_TIME: usize = 8;
 /// Progress is logged after so many wallets.
 const PROGRESS: usize = 100;
 
@@ -73,7 +73,7 @@ pub struct RefreshTerms {
 pub struct RunSummary {
     /// Watched wallets.
     pub watched: usize,
-    /// Messages handed to the queue.
+    /// Messages sent to the queue.
     pub queued: usize,
     /// Wallets whose holdings were fetched and had changed.
     pub refreshed: usize,
@@ -81,7 +81,7 @@ pub struct RunSummary {
     pub unchanged: usize,
     /// Wallets that are fresh for long enough.
     pub fresh: usize,
-    /// Wallets that could not be fetched, or handed over.
+    /// Wallets that could not be fetched, or queued.
     pub failed: usize,
     /// Wallets that there was no budget, no time, or no provider for.
     pub left: usize,
@@ -117,7 +117,7 @@ pub struct Refresh {
     pub service: Arc<Service>,
     /// The wallets.
     pub watched: Arc<dyn WatchList>,
-    /// Where they are handed over, if anywhere.
+    /// The queue, if there is one.
     pub queue: Option<Arc<dyn Queue>>,
     /// How.
     pub terms: RefreshTerms,
@@ -239,13 +239,13 @@ impl Refresh {
             let sent = queue.send(batch).await;
             sent.map_or_else(
                 |error| {
-                    tracing::warn!(%error, "wallets cannot be handed over");
+                    tracing::warn!(%error, "wallets cannot be queued");
                     (0, batch.len())
                 },
                 |refused| (batch.len() - refused.len(), refused.len()),
             )
         });
-        let mut batches = stream::iter(batches).buffer_unordered(HAND_OVER);
+        let mut batches = stream::iter(batches).buffer_unordered(BATCHES_AT_A_TIME);
         while let Some((queued, failed)) = batches.next().await {
             summary.queued += queued;
             summary.failed += failed;

@@ -105,7 +105,7 @@ impl AccessLog<'_> {
             write_units = totals.write_units,
             upstream_calls = totals.upstream_calls,
             refused_prices = totals.refused_prices,
-            "answered"
+            "request completed"
         );
     }
 

@@ -1,5 +1,5 @@
 //! Content encoding: what the client accepts, at the cheapest level. A Lambda
-//! answer ends at 6 MB, and compressed bytes cost less to hand over than a
+//! answer ends at 6 MB, and compressed bytes cost less to pass on than a
 //! large JSON string costs to escape.
 
 use std::io::Write;

@@ -75,7 +75,7 @@ impl HttpHandler {
         }
     }
 
-    /// Answers a request that came by `origin`; whatever goes wrong becomes a
+    /// Answers a request that came by `origin`; every failure becomes a
     /// problem.
     #[expect(clippy::disallowed_methods, reason = "measures one request")]
     pub async fn handle(
@@ -183,7 +183,7 @@ impl HttpHandler {
             .catch_unwind()
             .await
             .unwrap_or_else(|_| {
-                tracing::error!("panicked");
+                tracing::error!("the request handler panicked");
                 Err(Problem::new(
                     Code::Internal,
                     "The request could not be answered.",

@@ -36,7 +36,7 @@ impl QueryFunction {
     /// Answers one event.
     ///
     /// # Errors
-    /// When the event is of no known shape, or nobody can be answered but by a
+    /// When the event is of no known shape, or there is no client to answer but by a
     /// failed invocation: the error's type is then a problem's code. HTTP
     /// requests are always answered.
     pub async fn handle(

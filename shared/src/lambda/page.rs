@@ -22,7 +22,7 @@ const AROUND: usize = 20_000;
 /// What a body travels in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Envelope {
-    /// What it is handed to.
+    /// What carries it to the client.
     pub origin: Origin,
     /// How it may be compressed.
     pub encoding: Option<Encoding>,

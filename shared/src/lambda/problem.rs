@@ -70,7 +70,7 @@ impl Code {
                 StatusCode::BAD_REQUEST,
                 "A parameter is not valid",
             ),
-            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "There is nothing here"),
+            Self::NotFound => ("not_found", StatusCode::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => (
                 "method_not_allowed",
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -286,7 +286,7 @@ impl From<ServiceError> for Problem {
             ),
             Failure::CircuitOpen { retry_after } => Self::later(
                 Code::UpstreamUnavailable,
-                "The data provider has trouble and is left alone for a while.",
+                "The data provider is failing; requests to it are paused.",
                 Some(retry_after),
             ),
             Failure::Unavailable(_) | Failure::Busy => Self::later(

@@ -1,5 +1,5 @@
 //! The function that keeps watched wallets fresh: a run on a schedule, the
-//! messages that a run hands over, and the management of the list.
+//! messages that a run sends, and the management of the list.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -28,7 +28,7 @@ use crate::{
 
 /// Addresses in one `watch` or `unwatch`.
 const MAX_ADDRESSES: usize = 1000;
-/// What an invocation takes where nobody says when it ends.
+/// What an invocation takes where the event does not say when it ends.
 const LONGEST: Duration = Duration::from_secs(900);
 
 /// Keeps watched wallets fresh.

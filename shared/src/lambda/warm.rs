@@ -1,4 +1,4 @@
-//! Wallets that are to be warmed: nobody waits for an answer, the cache is to
+//! Wallets that are to be warmed: no client waits for an answer, the cache is to
 //! have it.
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, time::Duration};
@@ -42,7 +42,7 @@ pub struct Warmer<'w> {
 pub enum Warmed {
     /// Its holdings were fetched.
     Fetched,
-    /// They were fresh, or somebody else is fetching them.
+    /// They were fresh, or another process is fetching them.
     Fresh,
 }
 
@@ -64,7 +64,7 @@ pub struct Summary {
 /// The answer to a batch of a queue: what is to come back.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct BatchAnswer {
+pub struct SqsBatchResponse {
     /// Messages that were not done.
     pub batch_item_failures: Vec<BatchItemFailure>,
 }
@@ -81,17 +81,17 @@ type Outcome = Result<Warmed, Problem>;
 
 impl Warmer<'_> {
     /// Warms the wallet of each message. A message comes back if trying again
-    /// may help, or if nobody can read it: then the queue's redrive policy
-    /// moves it to where somebody looks at it.
-    pub async fn batch(&self, messages: &[Message], invocation: &Invocation) -> BatchAnswer {
+    /// may help, or if it cannot be read: then the queue's redrive policy moves
+    /// it to the dead-letter queue.
+    pub async fn batch(&self, messages: &[Message], invocation: &Invocation) -> SqsBatchResponse {
         let bodies: Vec<&str> = messages.iter().map(|it| it.body.as_str()).collect();
         let (outcomes, _) = self.all(&bodies, invocation).await;
-        let mut answer = BatchAnswer::default();
+        let mut answer = SqsBatchResponse::default();
         for (message, outcome) in messages.iter().zip(outcomes) {
             let Err(problem) = outcome else { continue };
             let code = problem.code.as_str();
             let back = problem.code != Code::WalletNotTrackable;
-            tracing::warn!(message = message.id, code, back, "a message was not done");
+            tracing::warn!(message = message.id, code, back, "a message failed");
             if back {
                 answer.batch_item_failures.push(BatchItemFailure {
                     item_identifier: message.id.clone(),
@@ -181,7 +181,7 @@ impl Warmer<'_> {
             let now = self.service.now();
             let request = Request {
                 deadline: invocation.deadline_of(now, self.deadline),
-                // Whoever sent it sends it again.
+                // Its sender sends it again.
                 attempts: Attempts::One,
                 patient: true,
                 max_age: self.max_age,
@@ -195,7 +195,7 @@ impl Warmer<'_> {
                 .instrument(span)
                 .await
                 .unwrap_or_else(|_| {
-                    tracing::error!("panicked");
+                    tracing::error!("the handler of a message panicked");
                     Err(Problem::new(Code::Internal, "It could not be warmed."))
                 });
             calls += u64::from(request.cost.totals().upstream_calls);

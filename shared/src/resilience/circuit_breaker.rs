@@ -1,4 +1,4 @@
-//! Leaves a service alone that keeps failing.
+//! Keeps a process from calling a service that keeps failing.
 //!
 //! ```text
 //!            half of min_calls of the last 100 calls failed
@@ -20,12 +20,12 @@ const WINDOW: usize = 100;
 pub(crate) struct CircuitBreaker {
     /// Fewer calls than this tell nothing.
     min_calls: usize,
-    /// For so long nobody asks.
+    /// For so long no call is made.
     open_duration: Duration,
     /// Whether each of the last calls failed.
     outcomes: VecDeque<bool>,
     open_until: Option<Timestamp>,
-    /// Since when somebody tries whether it is well again.
+    /// Since when a probe is under way.
     half_open_since: Option<Timestamp>,
     /// Counts openings, probes and closings: what began before the last one
     /// tells nothing any more.
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_nobody_hears_of_does_not_block_for_ever() {
+    fn a_lost_probe_does_not_block_for_ever() {
         let mut breaker = failing(10);
         assert!(breaker.try_acquire(at(30)).is_ok());
         assert!(breaker.try_acquire(at(59)).is_err());

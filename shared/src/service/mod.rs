@@ -217,7 +217,7 @@ impl Service {
     /// come with them.
     ///
     /// # Errors
-    /// When they could not be fetched, whatever is cached.
+    /// When they could not be fetched, even if others are cached.
     pub async fn refresh(
         &self,
         query: &Query,

@@ -90,7 +90,7 @@ pub(super) const PAGE_FAILURE_TTL: Duration = Duration::from_secs(5);
 /// A rate limit that lasts is read again after this long: it may have been
 /// lifted by hand.
 pub(super) const RATE_LIMIT_CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// No rate limit lasts longer, whatever a provider says.
+/// No rate limit lasts longer, even if a provider says so.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(86_400);
 
 /// Returns for how long a provider is not called that limits requests and does
@@ -99,7 +99,7 @@ pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(86_400);
 pub(super) const fn default_backoff(provider: Provider) -> Duration {
     match provider {
         Provider::CoinMarketCap => Duration::from_secs(60),
-        Provider::Zerion | Provider::DefiLlama => Duration::from_secs(5),
+        _ => Duration::from_secs(5),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the read path hands on to whoever renders the answer.
+//! What an answer is rendered from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

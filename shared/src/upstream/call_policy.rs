@@ -16,13 +16,14 @@ use crate::{
     sync::{locked, random},
 };
 
-/// An upstream is left alone after half of at least so many calls failed,
+/// The circuit breaker opens after half of at least so many calls failed,
 const MIN_CALLS: usize = 10;
 /// and for so long.
 const OPEN_DURATION: Duration = Duration::from_secs(30);
 /// The pause before the second one is a random part of this.
 const MAX_JITTER_MS: u64 = 200;
-/// Whoever limits requests is asked again if it takes them back this soon.
+/// A provider that limits requests is asked again if it takes them back this
+/// soon.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Guards the calls to one upstream.

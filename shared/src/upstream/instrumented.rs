@@ -9,7 +9,7 @@ use crate::metrics::{
 };
 
 /// An attempt that is under way, and is counted when it is dropped. Unless it
-/// was ended before, whoever waited for it gave it up, and it failed.
+/// was ended before, the caller gave it up, and it counts as failed.
 pub(super) struct Attempt {
     upstream: Provider,
     started: Instant,

@@ -60,8 +60,8 @@ pub enum Failure {
         /// What is used up.
         quota: Quota,
     },
-    /// It kept failing and is not asked for a while.
-    #[error("left alone after it kept failing")]
+    /// It kept failing, so that it is not called for a while.
+    #[error("not called: its circuit breaker is open")]
     CircuitOpen {
         /// When it is asked again.
         retry_after: Duration,
@@ -131,7 +131,7 @@ pub trait StructureSource: Send + Sync {
 /// How often a source may be asked for one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Attempts {
-    /// Once: whoever asks tries again later anyway.
+    /// Once: the caller tries again later anyway.
     One,
     /// A second time where the first failed in a way that may be over.
     #[default]

@@ -32,13 +32,13 @@ pub type Prices = BTreeMap<QuoteKey, Price>;
 /// What a page's lease item tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PageState {
-    /// Until when somebody holds the lease.
+    /// Until when a process holds the lease.
     pub until: Option<Timestamp>,
-    /// Who took it: a random number.
+    /// Which process took it: a random number.
     pub owner: Option<u64>,
     /// How many pages that one wanted at once.
     pub pages: usize,
-    /// Until when nobody should ask again, because the source just failed.
+    /// Until when no request should ask again, because the source just failed.
     pub failed_until: Option<Timestamp>,
     /// When the oldest price of what is wanted was asked for.
     pub fresh_at: Option<Timestamp>,
@@ -73,7 +73,7 @@ impl PageState {
         self
     }
 
-    /// Whether somebody holds the lease.
+    /// Returns whether a process holds the lease.
     pub fn is_held(&self, now: Timestamp) -> bool {
         self.until.is_some_and(|until| now < until)
     }
@@ -106,7 +106,7 @@ pub enum PageLease {
 pub struct PageWrite {
     /// Prices to merge.
     pub prices: Prices,
-    /// What nobody wants any more.
+    /// What is not wanted any more.
     pub forget: BTreeSet<QuoteKey>,
     /// What to do with the lease. The page does not count as fresh if its
     /// prices could not be written.
@@ -132,7 +132,7 @@ pub struct LeaseEnd {
     pub owner: Option<u64>,
     /// The page is whole and as old as this.
     pub fresh_at: Option<Timestamp>,
-    /// The source failed: nobody should ask before this.
+    /// The source failed: no request should ask before this.
     pub failed_until: Option<Timestamp>,
     /// Slots that count no more.
     pub drop: Vec<DemandWindow>,

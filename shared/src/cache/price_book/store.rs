@@ -85,7 +85,7 @@ impl DynamoPriceBook {
     }
 
     /// Merges prices into a page. The page remembers when its newest price was
-    /// asked for: whoever comes with older ones looks at what is there first.
+    /// asked for: a writer with older ones reads what is there first.
     async fn merge(
         &self,
         currency: Currency,

@@ -30,7 +30,7 @@ use crate::{
 /// The part of an operation's time that one attempt may take: two of them fit,
 /// with a pause.
 const ATTEMPT: (u32, u32) = (2, 5);
-/// The table is left alone after half of at least so many calls failed,
+/// The circuit breaker opens after half of at least so many calls failed,
 const MIN_CALLS: usize = 6;
 /// and for so long: requests then cost no time on it.
 const OPEN_DURATION: Duration = Duration::from_secs(2);
@@ -96,7 +96,7 @@ impl DynamoDb {
         call: impl Future<Output = Result<T, SdkError<E>>>,
     ) -> Result<Result<T, SdkError<E>>, CacheError> {
         let Ok(permit) = locked(&self.breaker).try_acquire(self.clock.now()) else {
-            let reason = "left alone after it kept failing".to_owned();
+            let reason = "not called: its circuit breaker is open".to_owned();
             return Err(CacheError { operation, reason });
         };
         let answer = call.await;

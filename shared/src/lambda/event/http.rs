@@ -20,7 +20,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::UnknownEvent;
 
-/// An HTTP request, whatever carried it.
+/// An HTTP request, from any kind of event.
 #[derive(Clone, Debug, Default)]
 pub struct HttpRequest {
     /// Its method.

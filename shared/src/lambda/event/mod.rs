@@ -26,7 +26,7 @@ impl UnknownEvent {
 pub enum Event<'e> {
     /// An HTTP request.
     Http(Box<HttpRequest>, Origin),
-    /// A payload handed over by whoever invoked the function itself: an SDK,
+    /// A payload of a caller that invokes the function itself: an SDK,
     /// Step Functions, a schedule with an input of its own.
     Direct(&'e RawValue),
     /// Messages of a queue, each to be done or to come back.
@@ -38,7 +38,7 @@ pub enum Event<'e> {
 /// A message of an SQS queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its id, by which it is handed back.
+    /// Its id, by which it is returned to the queue.
     pub id: String,
     /// Its body, meant to be a payload.
     pub body: String,
@@ -109,7 +109,7 @@ fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEven
         .map_err(|error| UnknownEvent(format!("a record cannot be read: {error}")))?;
     let sources = || records.iter().map(|record| record.source.as_str());
     if !records.is_empty() && sources().all(|source| source == "aws:sqs") {
-        // Without an id a record could not be handed back.
+        // Without an id a record could not be returned.
         let message = |record: AccessLog| {
             Some(Message {
                 id: record.id?,

@@ -17,7 +17,7 @@ use crate::{
 const MAX_ENVELOPES: usize = 3;
 
 /// Reads the payload in a message: the payload itself, or the SNS notification
-/// or EventBridge event that a queue was handed it in.
+/// or EventBridge event that it came to a queue in.
 ///
 /// # Errors
 /// When it is none, or has a bad value.

@@ -10,7 +10,7 @@
 //!   └─ pages that others hold: wait for them, look again
 //! ```
 //!
-//! One answer makes at most one request to each source, whatever happens.
+//! One answer asks each source at most once.
 
 use super::{
     page_read, page_refresh,

@@ -84,7 +84,7 @@ fn release_leases(
 }
 
 /// What to ask a source for: nothing if it was asked already, wants to be
-/// left alone, or is not needed.
+/// rate limited, or is not needed.
 fn plan(
     state: &mut LookupState<'_>,
     open: &BTreeMap<Page, PageView>,
@@ -94,7 +94,8 @@ fn plan(
     let mut pages = BTreeMap::new();
     for (page, opened) in open {
         let needed = state.missing.get(page).cloned().unwrap_or_default();
-        // Whoever has nothing asks, when there is nobody to wait for.
+        // A request that has nothing to answer with asks, when there is no
+        // holder to wait for.
         let need = |key| state.needs.keys.get(key);
         let has_no_fallback = needed
             .iter()
@@ -141,7 +142,7 @@ fn record_recent_failure(state: &mut LookupState<'_>) {
     });
 }
 
-/// What else somebody wants on a page and is not young.
+/// Returns what else is wanted on a page and is not young.
 fn wanted(
     state: &LookupState<'_>,
     page: &PageView,

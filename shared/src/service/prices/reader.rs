@@ -107,7 +107,7 @@ impl PriceReader {
             (None, Some(provider)) => Detail::Provider(provider),
             (None, None) => Detail::Book,
         };
-        // Old data that stands in for a failure is a hit, whatever else came.
+        // Old data that stands in for a failure is a hit, even if other prices came.
         let failed = found.failed().is_some() && hit.stale;
         let level = Level {
             outcome: match renewed && !failed {

@@ -67,7 +67,7 @@ impl SourceReplies {
         let kept = |refused| {
             let before = known.before.copied();
             let kept = before.unwrap_or(Price::unknown(key.provider, self.asked_at));
-            // Not news: it gives way to whatever was given meanwhile.
+            // Not news: it gives way to a price that was quoted meanwhile.
             kept.checked(self.asked_at, refused)
         };
         let Some(said) = said else {
@@ -300,7 +300,7 @@ mod tests {
             settled(quoted(Ok(number("51"))), Some(ancient)).amount,
             number("51")
         );
-        // What was previously_rejected once stays out until somebody vouches for it.
+        // What was rejected once stays out until a wallet's price agrees.
         let doubt = Price::unknown(Provider::CoinMarketCap, ago(60));
         let doubt = doubt.checked(ago(60), Some(RejectReason::Outlier));
         assert!(!settled(quoted(Ok(number("51"))), Some(doubt)).is_known());

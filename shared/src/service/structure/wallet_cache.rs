@@ -54,7 +54,7 @@ impl WalletCache {
         }
     }
 
-    /// Returns the copy as it was read, whatever has become of the wallet.
+    /// Returns the copy as it was read; the wallet may have changed since.
     pub fn last(&self, address: &Address) -> Option<CachedWallet> {
         self.0.get(address).map(|copy| (*copy).clone())
     }

@@ -59,7 +59,7 @@ pub const DOLLARS: [QuoteId; 3] = [
 pub fn terms(max_ids: usize) -> QuoteTerms {
     QuoteTerms {
         per_request: max_ids,
-        // One request an answer, whatever that costs in freshness.
+        // One request an answer; what does not fit is refreshed by the next.
         per_answer: max_ids,
         dollars_only: false,
         curated: true,

@@ -93,7 +93,7 @@ fn the_value_is_divided_by_the_displayed_amount() {
 }
 
 #[test]
-fn rows_without_an_id_keep_their_names_whatever_their_order() {
+fn rows_without_an_id_keep_their_names_in_any_order() {
     let nameless = |name: &str, value: i64| {
         row(
             json!(null),
