@@ -32,7 +32,7 @@ use crate::{
 /// Where metrics are in CloudWatch, unless METRICS_NAMESPACE says otherwise.
 const NAMESPACE: &str = "Portfolio";
 /// A document holds this many values of a metric at most.
-const MOST_VALUES: usize = 100;
+const MAX_VALUES: usize = 100;
 /// About how many bytes totals add to the lines of a request.
 const TOTALS_LENGTH: usize = 256;
 
@@ -193,7 +193,7 @@ fn with_totals(lines: &[u8]) -> serde_json::Result<Vec<u8>> {
 /// Counts a value, and writes before there are more of a metric than a line
 /// holds.
 fn flush_if_full() {
-    if VALUES.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_VALUES {
+    if VALUES.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_VALUES {
         write_metrics(None);
     }
 }

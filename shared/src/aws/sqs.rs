@@ -22,7 +22,7 @@ use crate::{
 /// Messages in one request, SQS's documented maximum.
 pub const BATCH: usize = 10;
 /// Longest delay of a message, SQS's documented maximum.
-pub const LONGEST_DELAY: Duration = Duration::from_secs(900);
+pub const MAX_DELAY: Duration = Duration::from_secs(900);
 /// A request that takes longer is given up.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -101,7 +101,7 @@ impl Queue for Sqs {
     async fn send(&self, messages: &[Delayed]) -> Result<BTreeSet<usize>, QueueError> {
         let mut entries = Vec::with_capacity(messages.len());
         for (at, message) in messages.iter().enumerate() {
-            let delay = message.after.min(LONGEST_DELAY).as_secs();
+            let delay = message.after.min(MAX_DELAY).as_secs();
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(at.to_string())
                 .message_body(&message.body)

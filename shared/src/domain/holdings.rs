@@ -17,7 +17,7 @@ use super::{
 };
 
 /// No chain has longer contracts.
-const LONGEST_CONTRACT: usize = 128;
+const MAX_CONTRACT_LENGTH: usize = 128;
 
 /// One part of a wallet's holdings (plain balances, or protocol positions).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,7 +218,7 @@ impl<'a> Holdings<'a> {
             (_, Some(address)) => contract_form(address.text(&mut buffer)),
             (_, None) => Cow::Borrowed(token.native.then_some(native)?),
         };
-        let plain = contract.len() <= LONGEST_CONTRACT
+        let plain = contract.len() <= MAX_CONTRACT_LENGTH
             && contract.bytes().all(|it| it.is_ascii_alphanumeric());
         (plain && !contract.is_empty()).then(|| contract.into_owned())
     }

@@ -179,9 +179,9 @@ mod tests {
 
     #[test]
     fn wants_last_ten_to_fifteen_minutes() {
-        let slot = |seconds: i64| DemandWindow::of(Timestamp::from_millis(seconds * 1000));
-        let noted = slot(299);
-        assert!(noted.is_current_in(slot(599)) && !noted.is_current_in(slot(600)));
-        assert!(noted.is_live_in(slot(899)) && !noted.is_live_in(slot(900)));
+        let window = |seconds: i64| DemandWindow::of(Timestamp::from_millis(seconds * 1000));
+        let noted = window(299);
+        assert!(noted.is_current_in(window(599)) && !noted.is_current_in(window(600)));
+        assert!(noted.is_live_in(window(899)) && !noted.is_live_in(window(900)));
     }
 }

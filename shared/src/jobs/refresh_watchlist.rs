@@ -28,7 +28,7 @@ use crate::{
         address::Address,
         provider::Provider,
         query::Query,
-        refresh_schedule::{fetches, worth_renewing},
+        refresh_schedule::{min_refresh_age, refresh_times},
         scope::{Part, Scope},
     },
     metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
@@ -221,7 +221,7 @@ impl Refresh {
         let until = now.plus(self.terms.period).plus(SCHEDULE_JITTER);
         let mut messages = Vec::new();
         for it in known {
-            let moments = fetches(it.fetched_at, self.terms.ttl, now, until);
+            let moments = refresh_times(it.fetched_at, self.terms.ttl, now, until);
             if moments.is_empty() {
                 summary.fresh += 1;
             } else if messages.len() + moments.len() > self.terms.budget {
@@ -260,7 +260,7 @@ impl Refresh {
         summary: &mut RunSummary,
     ) {
         let now = self.clock.now();
-        let worth = worth_renewing(self.terms.ttl);
+        let worth = min_refresh_age(self.terms.ttl);
         let is_due = |it: &Known| it.fetched_at.is_none_or(|at| now >= at.plus(worth));
         let (due, fresh): (Vec<_>, Vec<_>) = known.into_iter().partition(is_due);
         summary.fresh = fresh.len();

@@ -20,7 +20,7 @@ use crate::{
     clock::Timestamp,
     domain::{
         address::Address, currency::Currency, query::InvalidParameter,
-        refresh_schedule::worth_renewing, scope::Scope,
+        refresh_schedule::min_refresh_age, scope::Scope,
     },
     jobs::refresh_watchlist::Refresh,
     telemetry::request_cost::RequestCost,
@@ -29,7 +29,7 @@ use crate::{
 /// Addresses in one `watch` or `unwatch`.
 const MAX_ADDRESSES: usize = 1000;
 /// What an invocation takes where the event does not say when it ends.
-const LONGEST: Duration = Duration::from_secs(900);
+const MAX_RUN: Duration = Duration::from_secs(900);
 
 /// Keeps watched wallets fresh.
 pub struct RefreshFunction(Refresh);
@@ -134,13 +134,13 @@ impl RefreshFunction {
             scope: Scope::Aggregate,
             deadline: terms.deadline,
             concurrency: terms.concurrency,
-            max_age: Some(worth_renewing(terms.ttl)),
+            max_age: Some(min_refresh_age(terms.ttl)),
             log_addresses: terms.log_addresses,
         }
     }
 
     async fn run(&self, invocation: &Invocation) -> Result<Box<RawValue>, Problem> {
-        let end = invocation.deadline_of(self.0.clock.now(), LONGEST);
+        let end = invocation.deadline_of(self.0.clock.now(), MAX_RUN);
         json(&self.0.run(end).await.map_err(unavailable)?)
     }
 

@@ -150,7 +150,12 @@ impl RateLimits {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
     use super::*;
+    use crate::{cache::CacheError, clock::ManualClock};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
 
@@ -183,5 +188,73 @@ mod tests {
             until(Some(1 << 40), Quota::Plan),
             "2026-11-22T09:40:46.007Z"
         );
+    }
+
+    /// A store in memory, which counts how often it is read.
+    #[derive(Default)]
+    struct Store {
+        until: Mutex<HashMap<Provider, Timestamp>>,
+        reads: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl RateLimitStore for Store {
+        async fn open_until(
+            &self,
+            upstream: Provider,
+            _: &RequestCost,
+        ) -> Result<Option<Timestamp>, CacheError> {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            Ok(locked(&self.until).get(&upstream).copied())
+        }
+
+        async fn open(
+            &self,
+            upstream: Provider,
+            until: Timestamp,
+            _: &RequestCost,
+        ) -> Result<(), CacheError> {
+            locked(&self.until).insert(upstream, until);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rate_limit_of_one_process_holds_for_another() {
+        let (store, clock) = (Arc::new(Store::default()), Arc::new(ManualClock::at(NOW)));
+        let process = || RateLimits::new(store.clone(), clock.clone());
+        let (first, second) = (process(), process());
+        let (of, cost) = (Provider::CoinMarketCap, RequestCost::default());
+        let failed = |failure| UpstreamError {
+            upstream: of,
+            failure,
+        };
+        // Other failures limit nothing.
+        first.record(&failed(Failure::Timeout), &cost).await;
+        assert_eq!(first.limited_until(of), None);
+        let limited = Failure::RateLimited {
+            retry_after: Some(Duration::from_secs(90)),
+            quota: Quota::Requests,
+        };
+        first.record(&failed(limited), &cost).await;
+        let until = Some(NOW.plus(Duration::from_secs(90)));
+        assert_eq!(
+            (first.limited_until(of), second.limited_until(of)),
+            (until, None)
+        );
+        second.refresh(of, &cost).await;
+        assert_eq!(second.limited_until(of), until);
+
+        // While it lasts it is read once a minute, in case it is lifted by hand.
+        let reads = || store.reads.load(Ordering::Relaxed);
+        second.refresh(of, &cost).await;
+        assert_eq!(reads(), 1);
+        locked(&store.until).clear();
+        clock.advance(Duration::from_secs(60));
+        second.refresh(of, &cost).await;
+        assert_eq!((reads(), second.limited_until(of)), (2, None));
+        // It ends by the clock as well.
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(first.limited_until(of), None);
     }
 }

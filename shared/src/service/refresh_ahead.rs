@@ -15,7 +15,7 @@ use crate::{
         watchlist::{WatchList, WatchedWallet},
     },
     clock::{Clock, Timestamp},
-    domain::{query::Query, refresh_schedule::renewed_after},
+    domain::{query::Query, refresh_schedule::refresh_ahead_age},
 };
 
 /// A wallet that is requested near the end of so many lives, one after the
@@ -41,7 +41,7 @@ impl RefreshAhead {
         let header = &held.cached.header;
         let due = held
             .fetched_at
-            .plus(renewed_after(self.policy.structure.ttl));
+            .plus(refresh_ahead_age(self.policy.structure.ttl));
         let near_its_end = held.level.outcome == CacheOutcome::Hit
             && !held.level.stale
             && self.clock.now() >= due

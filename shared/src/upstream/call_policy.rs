@@ -32,24 +32,24 @@ pub(super) struct CallPolicy {
     bulkhead: Bulkhead,
     breaker: Mutex<CircuitBreaker>,
     /// How long a call may take.
-    timeout_in_full: Duration,
+    full_timeout: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl CallPolicy {
     /// A guard of `upstream` that lets `concurrency` calls through at a time,
-    /// which may take as long as is `timeout_in_full`.
+    /// which may take as long as is `full_timeout`.
     pub fn new(
         upstream: Provider,
         concurrency: usize,
-        timeout_in_full: Duration,
+        full_timeout: Duration,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             upstream,
             bulkhead: Bulkhead::new(concurrency),
             breaker: Mutex::new(CircuitBreaker::new(MIN_CALLS, OPEN_DURATION)),
-            timeout_in_full,
+            full_timeout,
             clock,
         }
     }
@@ -60,7 +60,7 @@ impl CallPolicy {
     pub async fn call<T, F>(
         &self,
         timeout: Duration,
-        most: Attempts,
+        max_attempts: Attempts,
         attempt: impl Fn(Duration) -> F,
     ) -> Result<T, Failure>
     where
@@ -92,7 +92,8 @@ impl CallPolicy {
             let Err(failure) = outcome else {
                 return outcome;
             };
-            let Some(retry_delay) = retry_delay(&failure).filter(|_| attempts < most.count())
+            let Some(retry_delay) =
+                retry_delay(&failure).filter(|_| attempts < max_attempts.count())
             else {
                 return Err(failure);
             };
@@ -109,7 +110,7 @@ impl CallPolicy {
     fn counts_as_failure(&self, failure: &Failure, given: Duration) -> bool {
         match failure {
             Failure::Unavailable(_) | Failure::Malformed(_) => true,
-            Failure::Timeout => given + MAX_RETRY_AFTER >= self.timeout_in_full,
+            Failure::Timeout => given + MAX_RETRY_AFTER >= self.full_timeout,
             _ => false,
         }
     }
@@ -143,9 +144,9 @@ mod tests {
 
     fn guard() -> (CallPolicy, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(0)));
-        let timeout_in_full = Duration::from_secs(5);
+        let full_timeout = Duration::from_secs(5);
         (
-            CallPolicy::new(Provider::Zerion, 4, timeout_in_full, clock.clone()),
+            CallPolicy::new(Provider::Zerion, 4, full_timeout, clock.clone()),
             clock,
         )
     }

@@ -62,7 +62,7 @@ pub fn id_of(holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
 pub struct DefiLlama {
     http: HttpClient,
     base: Url,
-    guard: CallPolicy,
+    call_policy: CallPolicy,
 }
 
 impl DefiLlama {
@@ -71,7 +71,7 @@ impl DefiLlama {
         Self {
             http,
             base: config.defillama_base.clone(),
-            guard: CallPolicy::new(
+            call_policy: CallPolicy::new(
                 Provider::DefiLlama,
                 config.upstream_concurrency,
                 config.price_timeout,
@@ -102,7 +102,7 @@ impl DefiLlama {
                 }
             }
         };
-        self.guard.call(timeout, Attempts::Two, attempt).await
+        self.call_policy.call(timeout, Attempts::Two, attempt).await
     }
 }
 

@@ -106,15 +106,15 @@ impl Leases {
     /// Adds what is wanted to the present slot's set, and drops slots that
     /// count no more: an item that is only ever noted to must not grow.
     fn note(&self, update: &mut UpdateExpression, wanted: &BTreeSet<QuoteKey>, now: Timestamp) {
-        let slot = DemandWindow::of(now);
+        let window = DemandWindow::of(now);
         update.put(EXPIRES_AT, self.expiry(now));
-        for gone in slot.expired() {
+        for gone in window.expired() {
             update.remove(wanted_in(gone));
         }
         if !wanted.is_empty() {
             let texts = wanted.iter().map(ToString::to_string).collect();
             let texts = update.value("wanted", AttributeValue::Ss(texts));
-            update.add(wanted_in(slot), texts);
+            update.add(wanted_in(window), texts);
         }
     }
 
@@ -146,8 +146,8 @@ impl Leases {
                 update.put(attribute, time(moment));
             }
         }
-        for slot in end.drop.iter().take(DROP) {
-            update.remove(wanted_in(*slot));
+        for window in end.drop.iter().take(DROP) {
+            update.remove(wanted_in(*window));
         }
         if let Some(owner) = end.owner {
             update.remove(UNTIL);
@@ -192,17 +192,17 @@ fn only_of(update: &mut UpdateExpression, owner: u64) {
 }
 
 /// The attribute that holds what was wanted in a slot.
-fn wanted_in(slot: DemandWindow) -> String {
-    format!("{WANTED}{}", slot.0)
+fn wanted_in(window: DemandWindow) -> String {
+    format!("{WANTED}{}", window.0)
 }
 
 /// Reads a lease item of one of the provider's pages.
 pub(super) fn read_state(provider: Provider, item: &Item) -> PageState {
-    let slot = |name: &str| {
-        let slot = DemandWindow(name.strip_prefix(WANTED)?.parse().ok()?);
+    let window = |name: &str| {
+        let window = DemandWindow(name.strip_prefix(WANTED)?.parse().ok()?);
         let keys = item.texts(name)?.iter();
         Some((
-            slot,
+            window,
             keys.map(|key| QuoteKey::parse(provider, key)).collect(),
         ))
     };
@@ -212,6 +212,6 @@ pub(super) fn read_state(provider: Provider, item: &Item) -> PageState {
         pages: item.number(HELD_PAGES).unwrap_or(0),
         failed_until: item.time(FAILED),
         fresh_at: item.time(FRESH),
-        wanted: item.names().filter_map(slot).collect(),
+        wanted: item.names().filter_map(window).collect(),
     }
 }

@@ -50,14 +50,14 @@ impl PageState {
     /// Everything that was wanted in the last ten minutes.
     pub fn wanted(&self, now: DemandWindow) -> BTreeSet<QuoteKey> {
         let slots = self.wanted.iter();
-        let recent = slots.filter(|(slot, _)| slot.is_live_in(now));
+        let recent = slots.filter(|(window, _)| window.is_live_in(now));
         recent.flat_map(|(_, keys)| keys.iter().cloned()).collect()
     }
 
     /// Whether `key` is noted recently enough.
     pub fn notes(&self, key: &QuoteKey, now: DemandWindow) -> bool {
         let mut slots = self.wanted.iter();
-        slots.any(|(slot, keys)| slot.is_current_in(now) && keys.contains(key))
+        slots.any(|(window, keys)| window.is_current_in(now) && keys.contains(key))
     }
 
     /// Returns the state as far as a clock that is right at `now` can have

@@ -81,10 +81,10 @@ impl PageView {
     }
 
     /// Returns the windows of its lease item that have expired.
-    pub fn old_slots(&self, now: DemandWindow) -> Vec<DemandWindow> {
+    pub fn expired_windows(&self, now: DemandWindow) -> Vec<DemandWindow> {
         let slots = self.state.iter().flat_map(|state| state.wanted.keys());
         slots
-            .filter(|slot| !slot.is_live_in(now))
+            .filter(|window| !window.is_live_in(now))
             .copied()
             .collect()
     }

@@ -229,7 +229,7 @@ fn end_leases(
     open: &mut BTreeMap<Page, PageView>,
 ) {
     let now = state.now();
-    let slot = DemandWindow::of(now);
+    let window = DemandWindow::of(now);
     let oldest = now.minus(state.shared.policy.prices.max_usable_age());
     let asked = plan.ask.iter().map(QuoteKey::page);
     let pages: BTreeSet<Page> = asked.chain(plan.complete.iter().copied()).collect();
@@ -250,16 +250,16 @@ fn end_leases(
         if owner.is_none() && !failed {
             continue;
         }
-        let fresh_at = whole.then(|| opened.age(slot).unwrap_or(now));
+        let fresh_at = whole.then(|| opened.age(window).unwrap_or(now));
         let write = state.found.writes.entry(*page).or_default();
         if owner.is_some() {
-            write.forget = opened.forgotten(oldest, slot);
+            write.forget = opened.forgotten(oldest, window);
         }
         write.end = Some(LeaseEnd {
             owner,
             fresh_at: fresh_at.filter(|_| owner.is_some()),
             failed_until: failed.then(|| now.plus(PAGE_FAILURE_TTL)),
-            drop: opened.old_slots(slot),
+            drop: opened.expired_windows(window),
         });
         let (page_cache, currency) = (&state.shared.page_cache, state.needs.currency);
         page_cache.prune(currency, *page, oldest);

@@ -48,13 +48,13 @@ impl SharedPrices {
         keys: impl Iterator<Item = &'k QuoteKey>,
     ) -> BTreeMap<Page, BTreeSet<QuoteKey>> {
         let now = self.clock.now();
-        let slot = DemandWindow::of(now);
+        let window = DemandWindow::of(now);
         let mut notes: BTreeMap<Page, BTreeSet<QuoteKey>> = BTreeMap::new();
-        for key in keys.filter(|key| !self.page_cache.notes(currency, key, slot)) {
+        for key in keys.filter(|key| !self.page_cache.notes(currency, key, window)) {
             let page = key.page();
             notes.entry(page).or_default().insert(key.clone());
             self.page_cache.change_state(currency, page, now, |state| {
-                state.wanted.entry(slot).or_default().insert(key.clone());
+                state.wanted.entry(window).or_default().insert(key.clone());
             });
         }
         notes

@@ -38,13 +38,13 @@ pub use self::wire::{MapCoin, MapPage, MapPlatform, read_map, read_quotes};
 pub const MAP_PAGE: usize = 5000;
 /// Error codes of limits: of the requests in a minute, of the plan's credits
 /// in a day and in a month, of the requests in a minute from one address.
-const LIMITS: std::ops::RangeInclusive<i64> = 1008..=1011;
+const RATE_LIMIT_CODES: std::ops::RangeInclusive<i64> = 1008..=1011;
 /// Those of them that do not end with the minute.
-const PLAN_LIMITS: [i64; 2] = [1009, 1010];
+const QUOTA_CODES: [i64; 2] = [1009, 1010];
 /// What CoinMarketCap's own tools read where `Retry-After` is missing.
-const RESET: &str = "x-ratelimit-reset";
+const RATE_LIMIT_RESET: &str = "x-ratelimit-reset";
 /// More seconds than this are no waiting time but a date.
-const LONGEST_RESET: Duration = Duration::from_secs(31 * 86_400);
+const MAX_RESET: Duration = Duration::from_secs(31 * 86_400);
 
 /// Coins that are no longer traded keep their last quote.
 const MAX_QUOTE_AGE: Duration = Duration::from_secs(3600);
@@ -80,7 +80,7 @@ pub struct CoinMarketCap {
     keys: Arc<KeyRing>,
     api: CmcPriceApi,
     max_ids: usize,
-    guard: CallPolicy,
+    call_policy: CallPolicy,
 }
 
 impl CoinMarketCap {
@@ -98,7 +98,7 @@ impl CoinMarketCap {
             keys,
             api: config.cmc_price_api,
             max_ids: config.cmc_max_ids,
-            guard: CallPolicy::new(Provider::CoinMarketCap, concurrency, usual, clock),
+            call_policy: CallPolicy::new(Provider::CoinMarketCap, concurrency, usual, clock),
         }
     }
 
@@ -136,16 +136,16 @@ impl CoinMarketCap {
                 .headers(authorisation(&key));
             async move {
                 let response = send(request, left).await?;
-                let said = wire::said(&response.body);
+                let said = wire::read_status(&response.body);
                 CREDITS_USED.add_for(Provider::CoinMarketCap, said.credits);
-                match refusal(&response, said.error_code) {
+                match classify_failure(&response, said.error_code) {
                     Some(failure) => Err(failure),
                     None => Ok(response),
                 }
             }
         };
         let call = |key: SecretString, left| {
-            self.guard
+            self.call_policy
                 .call(left, Attempts::Two, move |left| attempt(key.clone(), left))
         };
         with_rotated_key(&self.keys, Provider::CoinMarketCap, timeout, call).await
@@ -213,18 +213,18 @@ impl QuoteProvider for CoinMarketCap {
 }
 
 /// The error in the body counts even on HTTP 200.
-fn refusal(response: &HttpResponse, code: Option<i64>) -> Option<Failure> {
+fn classify_failure(response: &HttpResponse, code: Option<i64>) -> Option<Failure> {
     let status = response.status.as_u16();
     if status == 200 && matches!(code, None | Some(0)) {
         return None;
     }
     Some(match (status, code.unwrap_or(0)) {
-        (_, code) if status == 429 || LIMITS.contains(&code) => Failure::RateLimited {
+        (_, code) if status == 429 || RATE_LIMIT_CODES.contains(&code) => Failure::RateLimited {
             retry_after: retry_after(&response.headers).or_else(|| {
-                let reset = header_seconds(&response.headers, RESET);
-                reset.filter(|seconds| *seconds <= LONGEST_RESET)
+                let reset = header_seconds(&response.headers, RATE_LIMIT_RESET);
+                reset.filter(|seconds| *seconds <= MAX_RESET)
             }),
-            quota: match PLAN_LIMITS.contains(&code) {
+            quota: match QUOTA_CODES.contains(&code) {
                 true => Quota::Plan,
                 false => Quota::Requests,
             },

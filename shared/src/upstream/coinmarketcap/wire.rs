@@ -44,7 +44,7 @@ struct Status {
 
 /// What the status object says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(super) struct StatusFields {
     /// The error code, sent as a number or as a string of one.
     pub error_code: Option<i64>,
     /// The credits that the answer cost; refusals may cost some as well.
@@ -52,12 +52,12 @@ pub(super) struct Said {
 }
 
 /// The status object, wherever there is one.
-pub(super) fn said(body: &[u8]) -> Said {
+pub(super) fn read_status(body: &[u8]) -> StatusFields {
     let envelope: Option<StatusEnvelope> = serde_json::from_slice(body).ok();
     let Some(status) = envelope.and_then(|envelope| envelope.status) else {
-        return Said::default();
+        return StatusFields::default();
     };
-    Said {
+    StatusFields {
         error_code: status.error_code.and_then(|code| code.parse().ok()),
         credits: status.credit_count.unwrap_or(0),
     }
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn reads_error_codes_of_both_types() {
         let read = |body: &[u8]| {
-            let said = said(body);
+            let said = read_status(body);
             (said.error_code, said.credits)
         };
         assert_eq!(

@@ -43,7 +43,7 @@ pub struct Zerion {
     http: HttpClient,
     base: Url,
     keys: Arc<KeyRing>,
-    guard: CallPolicy,
+    call_policy: CallPolicy,
 }
 
 impl Zerion {
@@ -59,7 +59,7 @@ impl Zerion {
             http,
             base: config.zerion.base.clone(),
             keys,
-            guard: CallPolicy::new(Provider::Zerion, concurrency, usual, clock),
+            call_policy: CallPolicy::new(Provider::Zerion, concurrency, usual, clock),
         }
     }
 
@@ -75,7 +75,7 @@ impl Zerion {
             .basic_auth(key.expose_secret(), Some(""))
             .header("accept", "application/json");
         let response = send(request, timeout).await?;
-        match refusal(&response) {
+        match classify_failure(&response) {
             Some(failure) => Err(failure),
             None => Ok(response),
         }
@@ -157,7 +157,7 @@ impl StructureSource for Zerion {
         let url = url(&self.base, address, filter, currency);
         let call = |key: SecretString, left| {
             let url = &url;
-            self.guard.call(left, attempts, move |left| {
+            self.call_policy.call(left, attempts, move |left| {
                 self.pages(url.clone(), only, key.clone(), left)
             })
         };
@@ -191,7 +191,7 @@ fn url(base: &Url, address: &Address, filter: &str, currency: Currency) -> Url {
     url
 }
 
-fn refusal(response: &HttpResponse) -> Option<Failure> {
+fn classify_failure(response: &HttpResponse) -> Option<Failure> {
     let headers = &response.headers;
     Some(match response.status.as_u16() {
         200 => return None,
