@@ -103,10 +103,10 @@ pub(super) async fn look_up_all(
             }
             needed.soft &= prices.unconverted.is_empty();
         }
-        needs.push((source.terms(), needed));
+        needs.push(needed);
     }
     let left = AtomicUsize::new(needs.len());
-    let lookups = needs.iter().map(async |(terms, needs)| {
+    let lookups = needs.iter().map(async |needs| {
         let mut found = look_up(shared, needs).await;
         // The last one's writes go with the wallet's own.
         if left.fetch_sub(1, Ordering::Relaxed) > 1 {
@@ -115,7 +115,7 @@ pub(super) async fn look_up_all(
         FoundAt {
             provider: needs.provider,
             currency: needs.currency,
-            terms: *terms,
+            terms: needs.terms,
             found,
         }
     });
@@ -145,6 +145,7 @@ async fn look_up_rates(
         let needs = PriceRequest {
             currency: *other,
             provider: source.provider(),
+            terms: source.terms(),
             keys: dollar_needs(&results.dollars, prices),
             soft: has_usable_price(&prices.table, oldest),
             may_ask: !asked,
@@ -201,6 +202,7 @@ fn needs_from<'n>(
     PriceRequest {
         currency,
         provider,
+        terms,
         keys,
         soft: all_usable && has_usable_price(&prices.table, oldest),
         may_ask: true,

@@ -77,7 +77,7 @@ pub(super) async fn open(state: &mut LookupState<'_>) -> BTreeMap<Page, PageView
 /// been refreshed, or its source may not be asked (again).
 fn may_be_leased(state: &LookupState<'_>, page: Page, now: Timestamp) -> bool {
     let fresh_at = state.shared.page_cache.fresh_at(state.needs.currency, page);
-    let due = state.shared.refresh_due(page.provider, now);
+    let due = state.refresh_due(now);
     state.needs.may_ask
         && !state.found.asked
         && state.rate_limited_until().is_none()
@@ -96,7 +96,7 @@ async fn lease(
     let terms = LeaseTerms {
         now,
         length: state.shared.policy.page_lease(),
-        fresh_after: state.shared.refresh_due(state.needs.provider, now),
+        fresh_after: state.refresh_due(now),
         pages: pages.len(),
     };
     let book = &state.shared.book;

@@ -90,7 +90,7 @@ fn plan(
     open: &BTreeMap<Page, PageView>,
     patient: bool,
 ) -> RefreshBatch {
-    let (now, provider) = (state.now(), state.needs.provider);
+    let now = state.now();
     let mut pages = BTreeMap::new();
     for (page, opened) in open {
         let needed = state.missing.get(page).cloned().unwrap_or_default();
@@ -124,7 +124,7 @@ fn plan(
     let needed = pages.values().any(|page| !page.needed.is_empty());
     let rate_limited_until = state.rate_limited_until().is_some();
     if needed && !rate_limited_until && !state.found.asked && state.needs.may_ask {
-        return RefreshBatch::new(&pages, state.shared.terms(provider).per_answer);
+        return RefreshBatch::new(&pages, state.needs.terms.per_answer);
     }
     pages.retain(|_, page| page.lease_status == LeaseStatus::Acquired);
     RefreshBatch {
@@ -152,15 +152,11 @@ fn wanted(
     let Some(of_page) = page.state.as_ref().filter(|_| !page.read_failed) else {
         return BTreeSet::new();
     };
-    let half = state
-        .shared
-        .policy
-        .price_ttl(&state.shared.terms(state.needs.provider))
-        / 2;
+    let half = state.shared.policy.price_ttl(&state.needs.terms) / 2;
     let mut wanted = of_page.wanted(DemandWindow::of(now));
     wanted.retain(|key| {
         let young = |price: &Price| match price.is_unknown() {
-            true => state.shared.is_fresh(price, state.needs.provider, now),
+            true => state.is_fresh(price, now),
             false => now < price.checked_at.plus(half),
         };
         let young = page.prices.get(key).is_some_and(young);

@@ -11,13 +11,15 @@ use crate::{
         provider::Provider,
     },
     service::context::Request,
-    upstream::UpstreamError,
+    upstream::{QuoteTerms, UpstreamError},
 };
 
 /// What an answer needs prices of, from one source in one currency.
 pub(super) struct PriceRequest<'n> {
     pub currency: Currency,
     pub provider: Provider,
+    /// What that provider takes and gives.
+    pub terms: QuoteTerms,
     /// Whether older prices may stand in: then the source is not waited for
     /// any longer than [`SOFT_PRICE_TIMEOUT`](crate::service::policy::SOFT_PRICE_TIMEOUT).
     pub soft: bool,

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -20,7 +19,6 @@ use crate::{
         currency::Currency,
         price::Price,
         price_book::{DemandWindow, Page, QuoteKey},
-        provider::Provider,
         query::Query,
         scope::Part,
     },
@@ -80,38 +78,12 @@ impl SharedPrices {
             Err(_) => tracing::warn!("the price book could not be written in time"),
         }
     }
-
-    /// Returns a provider's terms; those of one that is not asked do not matter.
-    pub fn terms(&self, provider: Provider) -> QuoteTerms {
-        self.sources.get(provider).map_or(NOTHING, |it| it.terms())
-    }
-
-    /// Returns the moment up to which a provider's prices are to be refreshed at
-    /// `now`.
-    pub fn refresh_due(&self, provider: Provider, now: Timestamp) -> Timestamp {
-        refresh_due(&self.policy, &self.terms(provider), now)
-    }
-
-    /// Returns whether a provider's price need not be refreshed.
-    pub fn is_fresh(&self, price: &Price, provider: Provider, now: Timestamp) -> bool {
-        is_fresh(&self.policy, price, &self.terms(provider), now)
-    }
 }
-
-/// The terms of a provider that is not asked.
-const NOTHING: QuoteTerms = QuoteTerms {
-    per_request: 1,
-    per_answer: 0,
-    dollars_only: true,
-    curated: false,
-    min_ttl: Duration::ZERO,
-    max_quote_age: Duration::ZERO,
-};
 
 /// Returns the moment up to which what was asked for is refreshed at `now`: a
 /// little before it expires, so that what expires at nearly the same time is
 /// refreshed at once and stays together.
-fn refresh_due(policy: &Policy, terms: &QuoteTerms, now: Timestamp) -> Timestamp {
+pub(super) fn refresh_due(policy: &Policy, terms: &QuoteTerms, now: Timestamp) -> Timestamp {
     let ttl = policy.price_ttl(terms);
     now.minus(ttl - ttl / 6)
 }

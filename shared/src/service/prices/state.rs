@@ -8,12 +8,15 @@ use std::{
 use super::{
     page::PageView,
     request::{LookupResult, PriceRequest},
-    shared::SharedPrices,
+    shared::{SharedPrices, is_fresh, refresh_due},
 };
 use crate::{
     cache::price_book::PageState,
     clock::Timestamp,
-    domain::price_book::{Page, QuoteKey},
+    domain::{
+        price::Price,
+        price_book::{Page, QuoteKey},
+    },
     service::policy::SOFT_PRICE_TIMEOUT,
 };
 
@@ -61,7 +64,7 @@ impl LookupState<'_> {
         let now = self.now();
         for key in self.needs.keys.keys() {
             let price = self.shared.page_cache.price(self.needs.currency, key);
-            if !price.is_some_and(|price| self.shared.is_fresh(&price, self.needs.provider, now)) {
+            if !price.is_some_and(|price| self.is_fresh(&price, now)) {
                 let missing = self.missing.entry(key.page()).or_default();
                 missing.insert(key.clone());
             }
@@ -73,7 +76,7 @@ impl LookupState<'_> {
     /// Takes every price that the pages have of what is missing.
     pub fn take(&mut self, open: &BTreeMap<Page, PageView>) {
         let now = self.now();
-        let (shared, provider) = (self.shared, self.needs.provider);
+        let (shared, terms) = (self.shared, &self.needs.terms);
         let prices = &mut self.found.prices;
         self.missing.retain(|page, keys| {
             let there = open.get(page).map(|opened| &opened.prices);
@@ -85,7 +88,7 @@ impl LookupState<'_> {
                 if known <= Some(price.checked_at) {
                     prices.insert(key.clone(), *price);
                 }
-                !shared.is_fresh(price, provider, now)
+                !is_fresh(&shared.policy, price, terms, now)
             });
             !keys.is_empty()
         });
@@ -156,6 +159,17 @@ impl LookupState<'_> {
                 break;
             }
         }
+    }
+
+    /// Returns whether a price of the source need not be refreshed.
+    pub fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
+        is_fresh(&self.shared.policy, price, &self.needs.terms, now)
+    }
+
+    /// Returns the moment up to which the source's prices are to be refreshed at
+    /// `now`.
+    pub fn refresh_due(&self, now: Timestamp) -> Timestamp {
+        refresh_due(&self.shared.policy, &self.needs.terms, now)
     }
 
     /// Returns until when the source is known to be rate limited.
