@@ -12,11 +12,15 @@
 //! cargo run --release -p portfolio-simulation -- --seeds 1000000
 //! cargo run --release -p portfolio-simulation -- --seed 4711
 //! ```
+//!
+//! The same table measures what the price book costs under load
+//! ([`price_load`]): `--price-load 1`.
 
 pub mod coins;
 mod expression;
 pub mod invariants;
 pub mod ledger;
+pub mod price_load;
 pub mod process;
 pub mod providers;
 pub mod rng;

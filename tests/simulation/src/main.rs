@@ -9,6 +9,7 @@ use std::{
 
 use portfolio_simulation::{
     invariants::Invariant,
+    price_load,
     scenario::Profile,
     simulation::{Report, faults, run, run_many},
     world::Stats,
@@ -64,6 +65,31 @@ fn replay(seed: u64) -> ExitCode {
     }
 }
 
+/// Prints what the price book costs where wallets are asked for once a minute.
+fn show_price_load(seed: u64) -> ExitCode {
+    println!("wallets tokens requests/min credits/min misses  p50  p95  max ms stale   RRU   WRU");
+    for wallets in [100, 1000, 5000] {
+        let load = price_load::run(wallets, seed);
+        let (read, written) = load.units_each();
+        println!(
+            "{wallets:>7} {:>6} {:>12} {:>11} {:>6} {:>4} {:>4} {:>7} {:>5} {:>3}.{} {:>3}.{}",
+            load.tokens,
+            load.requests,
+            load.credits,
+            load.misses,
+            load.percentile(50),
+            load.percentile(95),
+            load.percentile(100),
+            load.stale,
+            read / 1000,
+            read % 1000 / 100,
+            written / 1000,
+            written % 1000 / 100,
+        );
+    }
+    ExitCode::SUCCESS
+}
+
 fn main() -> ExitCode {
     let (mut seeds, mut from, mut threads, mut named) = (1000, 0, 2, NAMED);
     let mut arguments = std::env::args().skip(1);
@@ -75,8 +101,11 @@ fn main() -> ExitCode {
             ("--threads", Some(value)) => threads = value,
             ("--named", Some(value)) => named = value,
             ("--seed", Some(value)) => return replay(value),
+            ("--price-load", Some(value)) => return show_price_load(value),
             _ => {
-                eprintln!("--seeds N, --from N, --threads N, --named N or --seed N");
+                eprintln!(
+                    "--seeds N, --from N, --threads N, --named N, --seed N or --price-load N"
+                );
                 return ExitCode::FAILURE;
             }
         }

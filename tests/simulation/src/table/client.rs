@@ -9,7 +9,7 @@ use portfolio::cache::{
     table::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
 };
 
-use super::{SimClient, SimTable, text};
+use super::{SimClient, SimTable, read_units, size, text, write_units};
 use crate::{
     expression::{self, Terms},
     rng::mix,
@@ -49,10 +49,17 @@ impl TableClient for SimClient {
         let label = label("Query", &partition, "", "");
         let happen = move |table: &SimTable, began: Moment| {
             let page = table.read_page(&call, began);
-            table.world.note(label ^ mix(page.items.len() as u64), || {
-                let sorts: Vec<_> = page.items.iter().map(|item| text(item, "sk")).collect();
-                format!("Query {} {sorts:?}", call.partition)
-            });
+            table
+                .world
+                .note(label ^ mix(page.value.items.len() as u64), || {
+                    let sorts: Vec<_> = page
+                        .value
+                        .items
+                        .iter()
+                        .map(|item| text(item, "sk"))
+                        .collect();
+                    format!("Query {} {sorts:?}", call.partition)
+                });
             Ok(page)
         };
         self.0
@@ -73,7 +80,11 @@ impl TableClient for SimClient {
                 let there = if item.is_some() { "there" } else { "missing" };
                 format!("GetItem {} {} {there}", key.partition, key.sort)
             });
-            Ok(item)
+            let bytes = item.as_ref().map_or(0, size);
+            Ok(Consumed {
+                units: read_units(bytes, consistent),
+                value: item,
+            })
         };
         let of = (of.partition.as_str(), of.sort.as_str());
         self.0.perform("GetItem", of, label, happen).await
@@ -89,6 +100,7 @@ impl TableClient for SimClient {
         let label = label("BatchGetItem", &partition, &sort, "");
         let happen = move |table: &SimTable, began: Moment| {
             let (mut found, mut left) = (Vec::new(), Vec::new());
+            let mut units = Vec::new();
             for key in &keys {
                 if table.world.draw(|rng, knobs| rng.chance(knobs.unprocessed)) {
                     table.world.fault(Fault::Unprocessed);
@@ -96,13 +108,18 @@ impl TableClient for SimClient {
                     continue;
                 }
                 let (partition, sort) = (text(key, "pk"), text(key, "sk"));
-                found.extend(table.read_one(&partition, &sort, consistent, began));
+                let item = table.read_one(&partition, &sort, consistent, began);
+                units.push(read_units(item.as_ref().map_or(0, size), consistent));
+                found.extend(item);
             }
             table.world.note(label ^ mix(found.len() as u64), || {
                 let asked: Vec<_> = keys.iter().map(|key| text(key, "pk")).collect();
                 format!("BatchGetItem {asked:?} found {}", found.len())
             });
-            Ok((found, left))
+            Ok(Consumed {
+                value: (found, left),
+                units: units.iter().sum(),
+            })
         };
         let of = (partition.as_str(), sort.as_str());
         self.0.perform("BatchGetItem", of, label, happen).await
@@ -129,10 +146,12 @@ impl TableClient for SimClient {
                     before,
                     &Attributes::new(),
                 );
-                (holds.then(|| Some(item.clone())), holds)
+                let units = write_units(before.map_or(0, |it| size(it)), size(&item));
+                let value = holds;
+                (holds.then(|| Some(item.clone())), Consumed { value, units })
             });
-            table.world.note(label ^ u64::from(done), || {
-                format!("PutItem {partition} {sort} {}", word(done))
+            table.world.note(label ^ u64::from(done.value), || {
+                format!("PutItem {partition} {sort} {}", word(done.value))
             });
             Ok(done)
         };
@@ -157,10 +176,14 @@ impl TableClient for SimClient {
                     before,
                     &Attributes::new(),
                 );
-                ((holds && before.is_some()).then_some(None), holds)
+                let units = write_units(before.map_or(0, |it| size(it)), 0);
+                let value = holds;
+                let after = (holds && before.is_some()).then_some(None);
+                (after, Consumed { value, units })
             });
-            table.world.note(label ^ u64::from(done), || {
-                format!("DeleteItem {} {} {}", key.partition, key.sort, word(done))
+            table.world.note(label ^ u64::from(done.value), || {
+                let done = word(done.value);
+                format!("DeleteItem {} {} {done}", key.partition, key.sort)
             });
             Ok(done)
         };
@@ -178,9 +201,9 @@ impl TableClient for SimClient {
         let happen = move |table: &SimTable, _: Moment| {
             let changed = updated(table, &key, &call);
             table.world.note(
-                label ^ u64::from(changed.as_ref().is_ok_and(Result::is_ok)),
+                label ^ u64::from(changed.as_ref().is_ok_and(|it| it.value.is_ok())),
                 || {
-                    let done = changed.as_ref().is_ok_and(Result::is_ok);
+                    let done = changed.as_ref().is_ok_and(|it| it.value.is_ok());
                     let (partition, sort) = (&key.partition, &key.sort);
                     let expression = match partition.starts_with("W#") {
                         true => call.expression.as_str(),
@@ -204,7 +227,7 @@ fn updated(
     table: &SimTable,
     key: &Key,
     call: &UpdateCall,
-) -> Result<Result<Attributes, Attributes>, CacheError> {
+) -> Result<Consumed<Result<Attributes, Attributes>>, CacheError> {
     let nothing = Attributes::new();
     let terms = Terms {
         names: Some(&call.names),
@@ -212,8 +235,10 @@ fn updated(
     };
     table.change(&key.partition, &key.sort, |before| {
         if !allowed(call.condition.as_deref(), terms, before, &nothing) {
-            let old = before.map(|item| (**item).clone());
-            return (None, Ok(Err(old.unwrap_or_default())));
+            let old = before.map(|item| (**item).clone()).unwrap_or_default();
+            let units = write_units(size(&old), 0);
+            let value = Err(old);
+            return (None, Ok(Consumed { value, units }));
         }
         let made = || {
             let key = [("pk", &key.partition), ("sk", &key.sort)];
@@ -227,7 +252,9 @@ fn updated(
                     true => after.clone(),
                     false => Attributes::new(),
                 };
-                (Some(Some(after)), Ok(Ok(returned)))
+                let units = write_units(size(&before), size(&after));
+                let value = Ok(returned);
+                (Some(Some(after)), Ok(Consumed { value, units }))
             }
             Err(expression::Invalid) => {
                 let error = CacheError {

@@ -70,6 +70,20 @@ impl History {
     }
 }
 
+/// Returns the read units of so many bytes that are read at once: one for each
+/// 4 KB, or half of one where the read is not consistent.
+#[expect(clippy::float_arithmetic, reason = "capacity units are told as floats")]
+fn read_units(bytes: usize, consistent: bool) -> f64 {
+    let blocks = bytes.div_ceil(4096).max(1) as f64;
+    if consistent { blocks } else { blocks / 2.0 }
+}
+
+/// Returns the write units of a change: one for each KB of the larger state,
+/// whether or not the change is made.
+fn write_units(before: usize, after: usize) -> f64 {
+    before.max(after).div_ceil(1024).max(1) as f64
+}
+
 fn size(item: &Attributes) -> usize {
     let value = |value: &AttributeValue| match value {
         AttributeValue::S(text) => text.len(),
@@ -234,7 +248,7 @@ impl SimTable {
         operation: &'static str,
         (partition, sort): (&str, &str),
         label: u64,
-        mut happen: impl FnMut(&Self, Moment) -> Result<T, CacheError> + Send + 'static,
+        mut happen: impl FnMut(&Self, Moment) -> Result<Consumed<T>, CacheError> + Send + 'static,
     ) -> Result<Consumed<T>, CacheError> {
         let error = move |reason: &str| CacheError {
             operation,
@@ -286,11 +300,10 @@ impl SimTable {
             tokio::time::sleep(millis(TIMEOUT)).await;
             return Err(error("timeout"));
         }
-        let value = match (&mut sent.handle).await {
-            Ok(value) => value?,
+        match (&mut sent.handle).await {
+            Ok(consumed) => consumed,
             Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        Ok(Consumed { value, units: 1.0 })
+        }
     }
 
     /// How far a read that is not consistent is behind as a whole: most are
@@ -357,7 +370,7 @@ impl SimTable {
         Some((*item).clone())
     }
 
-    fn read_page(&self, call: &QueryCall, began: Moment) -> QueryPage {
+    fn read_page(&self, call: &QueryCall, began: Moment) -> Consumed<QueryPage> {
         let start = call.start.as_ref().map(|key| text(key, "sk"));
         let lag = self.lag(call.consistent);
         let inner = &mut *locked(&self.inner);
@@ -385,7 +398,10 @@ impl SimTable {
                 page.items.push((*item).clone());
             }
         }
-        page
+        Consumed {
+            value: page,
+            units: read_units(sum, call.consistent),
+        }
     }
 
     /// Changes an item at this moment, if `change` gives a new state.
