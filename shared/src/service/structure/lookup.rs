@@ -24,7 +24,9 @@ use super::{
     state::LookupState,
 };
 use crate::{
-    cache::{CacheError, Header, Lease, LeaseOutcome, LeaseRequest, Release, Revalidation},
+    cache::{
+        CacheError, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest, Release, Revalidation,
+    },
     clock::Timestamp,
     domain::{provider::Provider, query::Query, scope::Part},
     service::{
@@ -193,15 +195,16 @@ impl StructureLookup<'_> {
             // None of these could store what it fetched.
             after_many: self.holders.len() > UNSTORED_HOLDERS,
         };
+        // Where it could not be read again, another fetch may have stored since:
+        // nothing of that may be replaced, or taken for what is there now.
+        let unknown = CachedWallet::default();
+        let previous = match self.state.readable {
+            true => &self.state.cached,
+            false => &unknown,
+        };
         let fetched = self
             .fetcher
-            .fetch(
-                self.query,
-                target,
-                &self.state.cached,
-                under,
-                self.state.request,
-            )
+            .fetch(self.query, target, previous, under, self.state.request)
             .await;
         match fetched {
             Ok(fetched) => self.state.fetched.add(fetched),
