@@ -13,7 +13,7 @@ use portfolio::{
         NewStructure, Release, StoreOutcome, WalletStore,
         asset_registry::{AssetStore, Assets},
         codec,
-        price_book::{LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
+        price_book::{BookWrite, LeaseState, LeaseTerms, PriceBook, PriceLease, StoredPage},
         rate_limits::RateLimitStore,
     },
     clock::{ManualClock, Timestamp},
@@ -23,7 +23,7 @@ use portfolio::{
         currency::Currency,
         decimal::Decimal,
         holdings::{Holdings, Token},
-        price_book::{Page, QuoteId, QuoteKey},
+        price_book::{Page, QuoteId},
         provider::Provider,
         scope::{Part, Scope},
     },
@@ -244,7 +244,7 @@ impl AssetStore for World {
     }
 }
 
-/// An empty book, whose leases are all to be had.
+/// An empty book, whose leases are free.
 #[async_trait]
 impl PriceBook for World {
     async fn read(
@@ -253,35 +253,35 @@ impl PriceBook for World {
         pages: &BTreeSet<Page>,
         _: bool,
         _: &RequestCost,
-    ) -> Result<BTreeMap<Page, Prices>, CacheError> {
-        Ok(pages.iter().map(|page| (*page, Prices::new())).collect())
+    ) -> Result<BTreeMap<Page, StoredPage>, CacheError> {
+        let pages = pages.iter().map(|page| (*page, StoredPage::default()));
+        Ok(pages.collect())
     }
 
-    async fn lease(
+    async fn take_lease(
         &self,
         _: Currency,
-        wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
+        _: Provider,
         _: LeaseTerms,
         _: &RequestCost,
-    ) -> BTreeMap<Page, PageLease> {
-        let won = || PageLease::Won(1, PageState::default());
-        wanted.keys().map(|page| (*page, won())).collect()
+    ) -> Result<PriceLease, CacheError> {
+        Ok(PriceLease::Won(1, LeaseState::default()))
     }
 
-    async fn states(
+    async fn lease_state(
         &self,
         _: Currency,
-        pages: &BTreeSet<Page>,
+        _: Provider,
+        _: LeaseTerms,
         _: &RequestCost,
-    ) -> Result<BTreeMap<Page, PageState>, CacheError> {
-        let states = pages.iter().map(|page| (*page, PageState::default()));
-        Ok(states.collect())
+    ) -> Result<LeaseState, CacheError> {
+        Ok(LeaseState::default())
     }
 
     async fn write(
         &self,
         _: Currency,
-        _: &BTreeMap<Page, PageWrite>,
+        _: &BookWrite,
         _: Timestamp,
         _: &RequestCost,
     ) -> Result<(), CacheError> {

@@ -12,7 +12,7 @@
 //! | `A` | `<chain>#<n>` | asset registry |
 //! | `A` | `complete` | when it was last filled completely |
 //! | `B#<currency>#<page>` | `P` | a page of the price book |
-//! | `B#<currency>#<page>` | `L` | its lease, and what is wanted on it |
+//! | `B#<currency>#<provider>` | `L` | the lease of its refresh |
 //! | `R` | `<address>` | a wallet that is kept fresh |
 //! | `R#run` | `L` | the lease of the run that does it |
 //! | `X` | `<upstream>` | until when a provider is rate limited |
@@ -21,7 +21,9 @@
 //! the prices come before the chunks. Large holdings and prices in other
 //! currencies lie outside of it and are read where they are needed.
 
-use crate::domain::{address::Address, currency::Currency, price_book::Page, scope::Part};
+use crate::domain::{
+    address::Address, currency::Currency, price_book::Page, provider::Provider, scope::Part,
+};
 
 pub(super) const HEADER: &str = "H";
 /// The first and the last sort key of what every request needs.
@@ -39,7 +41,7 @@ const PRICES: &str = "P#";
 pub(super) const REGISTRY: &str = "A";
 
 pub(super) const PAGE: &str = "P";
-pub(super) const PAGE_LEASE: &str = "L";
+pub(super) const PRICE_LEASE: &str = "L";
 pub(super) const RATE_LIMITS: &str = "X";
 
 pub(super) const WATCHED: &str = "R";
@@ -49,6 +51,10 @@ pub(super) const RUN: &str = "L";
 /// One partition per page: one alone could not take all pages' writes.
 pub(super) fn page(currency: Currency, page: Page) -> String {
     format!("B#{currency}#{page}")
+}
+
+pub(super) fn price_lease(currency: Currency, provider: Provider) -> String {
+    format!("B#{currency}#{provider}")
 }
 
 /// The page of a partition key that [`page`] made.

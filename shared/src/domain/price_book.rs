@@ -1,9 +1,10 @@
 //! The shared price book: what is priced once for all wallets.
 //!
-//! Its prices are spread over pages by a hash, and refreshed a page at a time:
-//! a request that finds a page stale asks, with the one request that it makes
-//! anyway, for everything on it that was wanted lately. How many requests there
-//! are then depends on the number of pages, not on the number of wallets.
+//! Its prices are spread over pages by a hash. One process at a time refreshes
+//! those of one provider in one currency: it asks for what it needs and, with the
+//! room that is left in the request, for what else was wanted lately on the same
+//! pages. How many requests there are then depends on the number of tokens, not
+//! on the number of wallets.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -13,7 +14,7 @@ use super::{price::CmcId, provider::Provider};
 use crate::clock::Timestamp;
 
 /// Pages per provider and currency.
-pub const PAGES: u8 = 64;
+pub const PAGES: u8 = 16;
 
 /// What a provider calls an asset.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +96,13 @@ pub struct Page {
     pub number: u8,
 }
 
+impl Page {
+    /// Returns all pages of a provider.
+    pub fn all(provider: Provider) -> impl Iterator<Item = Self> {
+        (0..PAGES).map(move |number| Self { provider, number })
+    }
+}
+
 impl fmt::Display for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{:02}", self.provider.page_prefix(), self.number)
@@ -115,6 +123,28 @@ impl FromStr for Page {
     }
 }
 
+/// Some pages of one provider, as a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageSet(pub u64);
+
+impl PageSet {
+    /// Returns whether a page is among them.
+    pub fn contains(self, page: Page) -> bool {
+        self.0 & Self::bit(page) != 0
+    }
+
+    fn bit(page: Page) -> u64 {
+        1_u64.checked_shl(page.number.into()).unwrap_or_default()
+    }
+}
+
+impl FromIterator<Page> for PageSet {
+    fn from_iter<T: IntoIterator<Item = Page>>(pages: T) -> Self {
+        let bits = pages.into_iter().map(Self::bit);
+        Self(bits.fold(0, |all, bit| all | bit))
+    }
+}
+
 /// A stretch of five minutes. What is wanted is noted per stretch, so that
 /// what is not wanted any more is forgotten by dropping old windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -126,6 +156,8 @@ impl DemandWindow {
     /// in the last ten minutes is always kept, and nothing for longer than
     /// fifteen.
     const KEPT: i64 = 2;
+    /// No note counts for longer than this.
+    pub const KEPT_FOR: Duration = Duration::from_secs(900);
 
     /// The slot of a moment.
     pub fn of(time: Timestamp) -> Self {
@@ -133,11 +165,6 @@ impl DemandWindow {
             time.as_secs()
                 .div_euclid(i64::try_from(Self::LENGTH.as_secs()).unwrap_or(i64::MAX)),
         )
-    }
-
-    /// The last slots that count no more in this one.
-    pub fn expired(self) -> impl Iterator<Item = Self> {
-        (1..=20).map(move |back| Self(self.0 - Self::KEPT - back))
     }
 
     /// Whether what was wanted in this slot still counts in slot `now`.
@@ -174,7 +201,16 @@ mod tests {
         assert_eq!(seventh.to_string(), "u07");
         assert_eq!("u07".parse::<Page>(), Ok(seventh));
         assert_eq!("04".parse(), Ok(QuoteKey::cmc(CmcId(1027)).page()));
-        assert!("64".parse::<Page>().is_err() && "+1".parse::<Page>().is_err());
+        assert!("16".parse::<Page>().is_err() && "+1".parse::<Page>().is_err());
+    }
+
+    #[test]
+    fn sets_of_pages_tell_their_pages() {
+        let all: Vec<Page> = Page::all(Provider::CoinMarketCap).collect();
+        let some: PageSet = [all[0], all[15]].into_iter().collect();
+        let told = all.iter().filter(|page| some.contains(**page));
+        assert_eq!(told.count(), 2);
+        assert_eq!(some, PageSet(1 << 15 | 1));
     }
 
     #[test]

@@ -40,11 +40,8 @@ pub(super) const LEASE_TTL: Duration = Duration::from_secs(5);
 /// The holder is heard of this often: clocks may differ by more than two
 /// seconds before others take its lease for ended.
 pub(super) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// A page's lease outlives the request that it covers by this much.
-const PAGE_LEASE_MARGIN: Duration = Duration::from_secs(3);
-/// A page's lease and its prices are written at once, so it may be seen to end
-/// before its prices are seen.
-pub(super) const WRITE_VISIBILITY_WINDOW: Duration = Duration::from_secs(2);
+/// The lease of a price refresh outlives the request that it covers by this much.
+const PRICE_LEASE_MARGIN: Duration = Duration::from_secs(3);
 /// An answer does not wait longer than this for the end of its lease.
 pub(super) const RELEASE_TIMEOUT: Duration = Duration::from_millis(150);
 
@@ -55,8 +52,8 @@ pub(super) const RENDER_MARGIN: Duration = Duration::from_millis(200);
 /// Where old holdings may stand in, the provider is waited for at least this
 /// long.
 pub(super) const SOFT_STRUCTURE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Where older prices may stand in, neither a provider nor the holder of a
-/// page's lease is waited for any longer.
+/// Where older prices may stand in, neither a provider nor the holder of the
+/// lease of its refresh is waited for any longer.
 pub(super) const SOFT_PRICE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A wallet that is there, but cannot be read, is waited for this long.
 pub(super) const UNREADABLE_TIMEOUT: Duration = Duration::from_millis(6500);
@@ -84,9 +81,9 @@ pub(super) const UNSTORED_TTL: Duration = Duration::from_secs(2);
 /// requests.
 pub(super) const UNLEASED_WINDOW: Duration = Duration::from_secs(10);
 pub(super) const UNLEASED_FETCHES: usize = 10;
-/// After a price provider failed it is not asked for the same page again for
-/// this long.
-pub(super) const PAGE_FAILURE_TTL: Duration = Duration::from_secs(5);
+/// After a provider of quotes failed it is not asked again in the same currency
+/// for this long.
+pub(super) const PRICE_FAILURE_TTL: Duration = Duration::from_secs(5);
 /// A rate limit that lasts is read again after this long: it may have been
 /// lifted by hand.
 pub(super) const RATE_LIMIT_CHECK_INTERVAL: Duration = Duration::from_secs(60);
@@ -117,9 +114,9 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Returns how long a page's lease is taken for.
-    pub(super) fn page_lease(&self) -> Duration {
-        self.price_timeout + PAGE_LEASE_MARGIN
+    /// Returns how long the lease of a price refresh is taken for.
+    pub(super) fn price_lease(&self) -> Duration {
+        self.price_timeout + PRICE_LEASE_MARGIN
     }
 
     /// Returns how long it is remembered that a wallet is too large to be

@@ -1,26 +1,22 @@
 //! The shared price book: its cost depends on the tokens that are alive, not
 //! on the wallets that are asked for.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use portfolio::{
     app,
     cache::{
         DynamoPriceBook,
-        price_book::{LeaseTerms, PageLease, PriceBook},
+        price_book::{LeaseTerms, PriceBook, PriceLease},
     },
     clock::{ManualClock, Timestamp},
     domain::{
-        address::Address, currency::Currency, price::CmcId, price_book::QuoteKey, query::Query,
-        scope::Scope,
+        address::Address, currency::Currency, price::CmcId, price_book::QuoteKey,
+        provider::Provider, query::Query, scope::Scope,
     },
     service::{Request, Service, Snapshot},
-    telemetry::request_cost::RequestCost,
+    telemetry::request_cost::{RequestCost, RequestCostTotals},
 };
 use portfolio_local::fakes::{Fault, Upstream};
 use portfolio_tests::{TestApp, positions, rows};
@@ -166,7 +162,7 @@ async fn requests_do_not_grow_with_the_wallets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
+async fn simultaneous_misses_refresh_no_price_twice_and_lose_nothing() {
     let app = listing(300, &[("PRICE_FALLBACK", "none")]).await;
     let zipf = Zipf::new(300);
     let mut random = Random(0x1234_5678_9abc_def1);
@@ -206,14 +202,22 @@ async fn simultaneous_misses_refresh_no_page_twice_and_lose_nothing() {
     let read = book.read(Currency::USD, &pages, true, &cost).await;
     let read = read.expect("pages");
     let mut stored = BTreeSet::new();
-    for price in read.values().flatten() {
-        assert_eq!(price.1.checked_at, app.now());
-        stored.insert(price.0.clone());
+    for (key, price) in read.values().flat_map(|page| &page.prices) {
+        assert_eq!(price.checked_at, app.now());
+        stored.insert(key.clone());
     }
     assert_eq!(stored, keys);
-    let states = book.states(Currency::USD, &pages, &cost).await;
-    for state in states.expect("lease items").values() {
-        assert_eq!((state.until, state.fresh_at), (None, Some(app.now())));
+    let terms = lease_terms(&app);
+    let state = book.lease_state(Currency::USD, Provider::CoinMarketCap, terms, &cost);
+    let state = state.await.expect("a lease item");
+    assert_eq!((state.until, state.failed_until), (None, None));
+    assert_eq!(state.published.expect("prices").asked_at, app.now());
+}
+
+fn lease_terms(app: &TestApp) -> LeaseTerms {
+    LeaseTerms {
+        now: app.now(),
+        length: Duration::from_secs(8),
     }
 }
 
@@ -278,8 +282,8 @@ async fn requests_without_any_price_wait_for_a_slow_holder() {
     for answer in futures::future::join_all(asked).await {
         assert!(!answer.expect("an answer").price_level.stale);
     }
-    // Each of them may win some of the pages, but none asks again for what
-    // another one asks for: two tokens, and three coins for the rate.
+    // One of them asks, for two tokens and three coins for the rate; the others
+    // wait for it.
     assert_eq!(app.stats().coinmarketcap.ids, 5);
 }
 
@@ -307,32 +311,45 @@ async fn differing_clocks_cost_no_additional_requests() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_crashed_holder_is_taken_over() {
-    let app = listing(1, &[("PRICE_FALLBACK", "none")]).await;
+async fn the_lease_of_a_crashed_holder_is_taken_over() {
+    let variables = [("PRICE_FALLBACK", "none"), ("PRICE_TIMEOUT_MS", "5000")];
+    let app = listing(1, &variables).await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
-    let before = app.get(WALLET, "wallet").await.ok();
+    let before = app.get(WALLET, "aggregate").await.ok();
     app.advance(61);
     let book = DynamoPriceBook::new(app.table(), Duration::from_secs(960));
-    let key = QuoteKey::cmc(CmcId(900_001));
-    let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
-    let terms = LeaseTerms {
-        now: app.now(),
-        length: Duration::from_secs(8),
-        fresh_after: app.now(),
-        pages: 1,
-    };
-    let taken = book
-        .lease(Currency::USD, &wanted, terms, &RequestCost::default())
-        .await;
-    assert!(matches!(taken[&key.page()], PageLease::Won(..)));
+    let cost = RequestCost::default();
+    let taken = book.take_lease(
+        Currency::USD,
+        Provider::CoinMarketCap,
+        lease_terms(&app),
+        &cost,
+    );
+    assert!(matches!(taken.await, Ok(PriceLease::Won(..))));
     // The old price answers, marked; no other process asks meanwhile.
-    let answer = app.get(WALLET, "wallet").await.ok();
+    let answer = app.get(WALLET, "aggregate").await.ok();
     assert_eq!(answer["prices"]["stale"], true);
     assert_eq!(answer["totals"], before["totals"]);
     assert_eq!(app.stats().coinmarketcap.requests, 0);
+    // A holder that is a second late is not waited for.
+    app.advance(1);
+    let cost = request_cost(&app).await;
+    assert_eq!((cost.round_trips, cost.upstream_calls), (2, 0));
     // The lease ends by itself.
-    app.advance(9);
-    let answer = app.get(WALLET, "wallet").await.ok();
+    app.advance(8);
+    let answer = app.get(WALLET, "aggregate").await.ok();
     assert_eq!(answer["prices"]["stale"], false);
     assert_eq!(app.stats().coinmarketcap.requests, 1);
+}
+
+/// What a request for the wallet costs.
+async fn request_cost(app: &TestApp) -> RequestCostTotals {
+    let service = app::service(app.config(), app.clock.clone()).expect("a service");
+    let request = Request {
+        deadline: app.now().plus(Duration::from_secs(20)),
+        ..Request::default()
+    };
+    let answer = service.portfolio(&query(WALLET, "usd"), &request).await;
+    assert!(answer.expect("an answer").price_level.stale);
+    request.cost.totals()
 }

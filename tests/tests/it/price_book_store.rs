@@ -9,7 +9,10 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use portfolio::{
     cache::{
         DynamoPriceBook, DynamoRateLimits,
-        price_book::{LeaseEnd, LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices},
+        price_book::{
+            BookWrite, LeaseEnd, LeaseState, LeaseTerms, PageWrite, PriceBook, PriceLease,
+            Publication, StoredPage,
+        },
         rate_limits::RateLimitStore,
     },
     clock::{MAX_CLOCK_SKEW, Timestamp},
@@ -17,7 +20,7 @@ use portfolio::{
         currency::Currency,
         decimal::Decimal,
         price::{CmcId, Price},
-        price_book::{DemandWindow, Page, QuoteKey},
+        price_book::{DemandWindow, Page, PageSet, QuoteKey},
         provider::Provider,
     },
     telemetry::request_cost::RequestCost,
@@ -25,6 +28,7 @@ use portfolio::{
 use portfolio_tests::TestApp;
 
 const USD: Currency = Currency::USD;
+const CMC: Provider = Provider::CoinMarketCap;
 
 struct Bench {
     app: TestApp,
@@ -69,44 +73,58 @@ impl Bench {
     }
 
     async fn write(&self, page: Page, write: PageWrite) {
-        let writes = BTreeMap::from([(page, write)]);
-        let written = self.book.write(USD, &writes, self.now, &self.cost).await;
+        let write = BookWrite {
+            pages: BTreeMap::from([(page, write)]),
+            end: None,
+        };
+        let written = self.book.write(USD, &write, self.now, &self.cost).await;
         written.expect("DynamoDB");
     }
 
-    async fn read(&self, page: Page) -> Prices {
+    async fn read(&self, page: Page) -> StoredPage {
         let pages = BTreeSet::from([page]);
         let read = self.book.read(USD, &pages, true, &self.cost).await;
         read.expect("DynamoDB").remove(&page).expect("a page")
     }
 
-    async fn state(&self, page: Page) -> PageState {
-        let pages = BTreeSet::from([page]);
-        let states = self.book.states(USD, &pages, &self.cost).await;
-        states.expect("DynamoDB").remove(&page).expect("a page")
+    async fn state(&self, now: Timestamp) -> LeaseState {
+        let state = self.book.lease_state(USD, CMC, terms(now), &self.cost);
+        state.await.expect("DynamoDB")
     }
 
-    async fn lease(&self, key: &QuoteKey, now: Timestamp) -> PageLease {
-        let wanted = BTreeMap::from([(key.page(), BTreeSet::from([key.clone()]))]);
-        let terms = LeaseTerms {
-            now,
-            length: seconds(8),
-            fresh_after: now.minus(seconds(50)),
-            pages: 3,
-        };
-        let mut taken = self.book.lease(USD, &wanted, terms, &self.cost).await;
-        taken.remove(&key.page()).expect("an answer")
+    async fn lease(&self, now: Timestamp) -> PriceLease {
+        let taken = self.book.take_lease(USD, CMC, terms(now), &self.cost);
+        taken.await.expect("DynamoDB")
     }
 
-    async fn won(&self, key: &QuoteKey, now: Timestamp) -> u64 {
-        match self.lease(key, now).await {
-            PageLease::Won(owner, _) => owner,
-            PageLease::Lost(state) => panic!("lost to {state:?}"),
+    async fn won(&self, now: Timestamp) -> u64 {
+        match self.lease(now).await {
+            PriceLease::Won(owner, _) => owner,
+            PriceLease::Lost(state) => panic!("lost to {state:?}"),
         }
     }
 
-    async fn end(&self, page: Page, end: LeaseEnd) {
-        self.write(page, PageWrite::ending(end)).await;
+    async fn lost(&self, now: Timestamp) -> LeaseState {
+        match self.lease(now).await {
+            PriceLease::Lost(state) => state,
+            won => panic!("{won:?}"),
+        }
+    }
+
+    async fn end(&self, end: LeaseEnd) {
+        let write = BookWrite {
+            end: Some(end),
+            ..BookWrite::default()
+        };
+        let written = self.book.write(USD, &write, self.now, &self.cost).await;
+        written.expect("DynamoDB");
+    }
+}
+
+fn terms(now: Timestamp) -> LeaseTerms {
+    LeaseTerms {
+        now,
+        length: seconds(8),
     }
 }
 
@@ -119,7 +137,7 @@ async fn writers_of_one_page_merge_their_prices() {
         .iter()
         .map(|key| bench.put(std::slice::from_ref(key), 7, bench.now));
     futures::future::join_all(writes).await;
-    let read = bench.read(page).await;
+    let read = bench.read(page).await.prices;
     assert_eq!(
         read.keys().cloned().collect::<BTreeSet<_>>(),
         keys.into_iter().collect()
@@ -136,7 +154,7 @@ async fn older_prices_overwrite_nothing() {
     // A late writer: of its three prices only the one that no other writer has
     // asked for since is taken.
     bench.put(&keys, 10, bench.now).await;
-    let read = bench.read(page).await;
+    let read = bench.read(page).await.prices;
     let amounts: Vec<_> = keys
         .iter()
         .map(|key| read[key].amount.to_string())
@@ -145,7 +163,10 @@ async fn older_prices_overwrite_nothing() {
     assert_eq!(read[&keys[2]].checked_at, bench.now);
     // And the page still knows how new it is.
     bench.put(&keys[..1], 30, bench.now.plus(seconds(4))).await;
-    assert_eq!(bench.read(page).await[&keys[0]].amount.to_string(), "20");
+    assert_eq!(
+        bench.read(page).await.prices[&keys[0]].amount.to_string(),
+        "20"
+    );
 }
 
 #[tokio::test]
@@ -153,7 +174,7 @@ async fn large_pages_are_written_in_parts() {
     let bench = Bench::new().await;
     let keys = neighbours(450);
     bench.put(&keys, 3, bench.now).await;
-    assert_eq!(bench.read(keys[0].page()).await.len(), 450);
+    assert_eq!(bench.read(keys[0].page()).await.prices.len(), 450);
 }
 
 #[tokio::test]
@@ -167,133 +188,153 @@ async fn a_write_deletes_the_prices_it_names() {
         ..PageWrite::default()
     };
     bench.write(keys[0].page(), write).await;
-    let read = bench.read(keys[0].page()).await;
+    let read = bench.read(keys[0].page()).await.prices;
     assert!(!read.contains_key(&keys[1]) && read.contains_key(&keys[2]));
 }
 
 #[tokio::test]
-async fn a_page_has_one_holder_until_it_ends_or_expires() {
+async fn a_lease_has_one_holder_until_it_ends_or_expires() {
     let bench = Bench::new().await;
-    let key = &neighbours(1)[0];
-    let (page, now) = (key.page(), bench.now);
-    let owner = bench.won(key, now).await;
-    match bench.lease(key, now).await {
-        PageLease::Lost(state) => {
-            assert!(state.is_held(now));
-            assert_eq!((state.owner, state.pages), (Some(owner), 3));
-            assert!(state.notes(key, DemandWindow::of(now)));
-        }
-        won => panic!("{won:?}"),
-    }
+    let now = bench.now;
+    let owner = bench.won(now).await;
+    let state = bench.lost(now).await;
+    assert!(!state.is_free(now));
+    assert_eq!(state.owner, Some(owner));
     // Clocks differ: a lease that has only just expired is not taken.
-    assert!(matches!(
-        bench.lease(key, now.plus(seconds(8))).await,
-        PageLease::Lost(_)
-    ));
+    assert!(!bench.lost(now.plus(seconds(8))).await.is_free(now));
     let late = now.plus(seconds(9));
-    let second = bench.won(key, late).await;
+    let second = bench.won(late).await;
     // The first holder comes back and ends what is no longer its own.
-    let end = LeaseEnd {
-        fresh_at: Some(late),
-        ..LeaseEnd::early(owner)
+    let published = Publication {
+        asked_at: late,
+        pages: PageSet(5),
     };
-    bench.end(page, end).await;
-    assert_eq!(bench.state(page).await.owner, Some(second));
-    assert_eq!(bench.state(page).await.fresh_at, None);
+    let end = LeaseEnd {
+        published: Some(published),
+        ..LeaseEnd::early(CMC, owner)
+    };
+    bench.end(end).await;
+    let state = bench.state(late).await;
+    assert_eq!((state.owner, state.published), (Some(second), None));
 
-    // Ended in time, the page is not leased again while it is fresh.
+    // Ended in time it is free, and tells what was published.
     let end = LeaseEnd {
-        fresh_at: Some(late),
-        ..LeaseEnd::early(second)
+        published: Some(published),
+        ..LeaseEnd::early(CMC, second)
     };
-    bench.end(page, end).await;
-    assert!(matches!(
-        bench.lease(key, late.plus(seconds(49))).await,
-        PageLease::Lost(_)
-    ));
-    let third = bench.won(key, late.plus(seconds(50))).await;
+    bench.end(end).await;
+    let third = match bench.lease(late).await {
+        PriceLease::Won(owner, before) => {
+            assert_eq!(before.published, Some(published));
+            owner
+        }
+        PriceLease::Lost(state) => panic!("lost to {state:?}"),
+    };
 
     // After a failure, a moment longer.
-    let failed = late.plus(seconds(50));
     let end = LeaseEnd {
-        failed_until: Some(failed.plus(seconds(5))),
-        ..LeaseEnd::early(third)
+        failed_until: Some(late.plus(seconds(5))),
+        ..LeaseEnd::early(CMC, third)
     };
-    bench.end(page, end).await;
-    assert!(matches!(
-        bench.lease(key, failed.plus(seconds(4))).await,
-        PageLease::Lost(_)
-    ));
-    bench.won(key, failed.plus(seconds(5))).await;
+    bench.end(end).await;
+    let state = bench.lost(late.plus(seconds(4))).await;
+    assert!(state.has_failed(late.plus(seconds(4))) && state.is_free(late));
+    bench.won(late.plus(seconds(5))).await;
 }
 
 #[tokio::test]
-async fn a_page_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
+async fn leases_are_by_provider_and_currency() {
     let bench = Bench::new().await;
-    let key = &neighbours(1)[0];
-    let (page, now) = (key.page(), bench.now);
+    bench.won(bench.now).await;
+    let euro = Currency::parse("eur").expect("a currency");
+    for (currency, provider) in [(euro, CMC), (USD, Provider::DefiLlama)] {
+        let terms = terms(bench.now);
+        let taken = bench
+            .book
+            .take_lease(currency, provider, terms, &bench.cost);
+        assert!(matches!(taken.await, Ok(PriceLease::Won(..))));
+    }
+}
+
+#[tokio::test]
+async fn a_lease_from_a_fast_clock_does_not_outlast_a_right_one() {
+    let bench = Bench::new().await;
+    let now = bench.now;
     let hour = seconds(3_600);
-    bench.won(key, now.plus(hour)).await;
+    bench.won(now.plus(hour)).await;
     // Neither its holder nor its end counts for a clock that is right, and a
     // lease that merely started some seconds early does.
-    let second = bench.won(key, now).await;
-    match bench.lease(key, now.minus(MAX_CLOCK_SKEW)).await {
-        PageLease::Lost(state) => assert_eq!(state.owner, Some(second)),
-        won => panic!("{won:?}"),
-    }
+    let second = bench.won(now).await;
+    let state = bench.lost(now.minus(MAX_CLOCK_SKEW)).await;
+    assert_eq!(state.owner, Some(second));
     // Nor do the failure and the prices that such a clock tells of.
-    let end = LeaseEnd {
-        fresh_at: Some(now.plus(hour)),
+    let end = |owner| LeaseEnd {
+        published: Some(Publication {
+            asked_at: now.plus(hour),
+            pages: PageSet(1),
+        }),
         failed_until: Some(now.plus(hour)),
-        ..LeaseEnd::early(second)
+        ..LeaseEnd::early(CMC, owner)
     };
-    bench.end(page, end).await;
-    bench.won(key, now).await;
-    // The state that comes with a lost lease leaves them out as well.
-    let end = LeaseEnd {
-        fresh_at: Some(now),
-        failed_until: Some(now.plus(hour)),
-        ..LeaseEnd::early(bench.won(key, now.plus(seconds(9))).await)
-    };
-    bench.end(page, end).await;
-    match bench.lease(key, now.plus(seconds(9))).await {
-        PageLease::Lost(state) => assert_eq!((state.failed_until, state.until), (None, None)),
-        won => panic!("{won:?}"),
+    bench.end(end(second)).await;
+    let state = bench.state(now).await;
+    assert_eq!((state.failed_until, state.published), (None, None));
+    match bench.lease(now).await {
+        PriceLease::Won(_, before) => assert_eq!(before.published, None),
+        PriceLease::Lost(state) => panic!("lost to {state:?}"),
     }
 }
 
 #[tokio::test]
-async fn simultaneous_page_leases_have_one_winner() {
+async fn simultaneous_leases_have_one_winner() {
     let bench = Bench::new().await;
-    let key = &neighbours(1)[0];
-    let tries = (0..32).map(|_| bench.lease(key, bench.now));
+    let tries = (0..32).map(|_| bench.lease(bench.now));
     let tries = futures::future::join_all(tries).await;
-    let won = tries.iter().filter(|it| matches!(it, PageLease::Won(..)));
+    let won = tries.iter().filter(|it| matches!(it, PriceLease::Won(..)));
     assert_eq!(won.count(), 1);
 }
 
 #[tokio::test]
-async fn wants_are_noted_without_a_lease_and_dropped_by_its_holder() {
+async fn wants_are_noted_with_prices_and_without_and_forgotten_with_them() {
     let bench = Bench::new().await;
-    let keys = neighbours(3);
+    let keys = neighbours(4);
     let page = keys[0].page();
     let note = |key: &QuoteKey| PageWrite {
-        note: BTreeSet::from([key.clone()]),
+        wanted: BTreeSet::from([key.clone()]),
         ..PageWrite::default()
     };
-    let notes = keys.iter().map(|key| bench.write(page, note(key)));
+    let notes = keys[..3].iter().map(|key| bench.write(page, note(key)));
     futures::future::join_all(notes).await;
-    let slot = DemandWindow::of(bench.now);
-    let noted = bench.state(page).await.wanted(slot);
-    assert_eq!(noted, keys.iter().cloned().collect());
-
-    let owner = bench.won(&keys[0], bench.now).await;
-    let end = LeaseEnd {
-        drop: vec![slot],
-        ..LeaseEnd::early(owner)
+    let with_price = PageWrite {
+        prices: BTreeMap::from([(keys[3].clone(), bench.price(1, bench.now))]),
+        ..note(&keys[3])
     };
-    bench.end(page, end).await;
-    assert_eq!(bench.state(page).await.wanted(slot), BTreeSet::new());
+    bench.write(page, with_price).await;
+    let window = DemandWindow::of(bench.now);
+    let noted = bench.read(page).await.demand;
+    assert_eq!(
+        noted,
+        keys.iter().cloned().map(|key| (key, window)).collect()
+    );
+
+    // Also where the prices themselves are too old to be written.
+    let late = PageWrite {
+        prices: BTreeMap::from([(keys[3].clone(), bench.price(2, bench.now.minus(seconds(1))))]),
+        forget: BTreeSet::from([keys[1].clone()]),
+        ..note(&keys[0])
+    };
+    bench.write(page, late).await;
+    let read = bench.read(page).await;
+    assert_eq!(read.prices[&keys[3]].amount.to_string(), "1");
+    let forget = PageWrite {
+        prices: BTreeMap::from([(keys[3].clone(), bench.price(3, bench.now))]),
+        forget: BTreeSet::from([keys[1].clone()]),
+        ..note(&keys[0])
+    };
+    bench.write(page, forget).await;
+    let left: Vec<_> = bench.read(page).await.demand.into_keys().collect();
+    let expected: BTreeSet<_> = [0, 2, 3].map(|at| keys[at].clone()).into();
+    assert_eq!(left, expected.into_iter().collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -312,17 +353,17 @@ async fn prices_of_another_version_count_as_missing() {
         .expression_attribute_names("#key", keys[0].to_string())
         .expression_attribute_values(":future", AttributeValue::B(Blob::new([99, 1, 2])));
     update.send().await.expect("an update");
-    let read = bench.read(page).await;
+    let read = bench.read(page).await.prices;
     assert_eq!(read.keys().collect::<Vec<_>>(), [&keys[1]]);
     bench.put(&keys, 2, bench.now.plus(seconds(1))).await;
-    assert_eq!(bench.read(page).await.len(), 2);
+    assert_eq!(bench.read(page).await.prices.len(), 2);
 }
 
 #[tokio::test]
 async fn a_breaker_stays_open_for_the_longest_time_requested() {
     let bench = Bench::new().await;
     let limits = DynamoRateLimits::new(bench.app.table());
-    let of = Provider::CoinMarketCap;
+    let of = CMC;
     let until = |count| bench.now.plus(seconds(count));
     assert_eq!(limits.open_until(of, &bench.cost).await, Ok(None));
     for count in [60, 5, 30] {

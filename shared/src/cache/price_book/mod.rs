@@ -15,90 +15,101 @@ pub use self::{
     encoding::{pack, unpack},
     store::DynamoPriceBook,
 };
-use super::{CacheError, MAX_FAILURE_TTL};
+use super::{CacheError, LEASE_SKEW_MARGIN, MAX_FAILURE_TTL};
 use crate::{
     clock::{MAX_CLOCK_SKEW, Timestamp},
     domain::{
         currency::Currency,
         price::Price,
-        price_book::{DemandWindow, Page, QuoteKey},
+        price_book::{DemandWindow, Page, PageSet, QuoteKey},
+        provider::Provider,
     },
     telemetry::request_cost::RequestCost,
 };
 
-/// A page's prices.
+/// Prices of the book.
 pub type Prices = BTreeMap<QuoteKey, Price>;
 
-/// What a page's lease item tells.
+/// When prices were last noted as wanted.
+pub type Demand = BTreeMap<QuoteKey, DemandWindow>;
+
+/// A page of the book.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PageState {
-    /// Until when a process holds the lease.
-    pub until: Option<Timestamp>,
-    /// Which process took it: a random number.
-    pub owner: Option<u64>,
-    /// How many pages that one wanted at once.
-    pub pages: usize,
-    /// Until when no request should ask again, because the source just failed.
-    pub failed_until: Option<Timestamp>,
-    /// When the oldest price of what is wanted was asked for.
-    pub fresh_at: Option<Timestamp>,
-    /// What is wanted, by when it was.
-    pub wanted: BTreeMap<DemandWindow, BTreeSet<QuoteKey>>,
+pub struct StoredPage {
+    /// Its prices.
+    pub prices: Prices,
+    /// What is wanted on it.
+    pub demand: Demand,
+    /// When the newest of its prices was asked for.
+    pub newest: Option<Timestamp>,
 }
 
-impl PageState {
-    /// Everything that was wanted in the last ten minutes.
-    pub fn wanted(&self, now: DemandWindow) -> BTreeSet<QuoteKey> {
-        let slots = self.wanted.iter();
-        let recent = slots.filter(|(window, _)| window.is_live_in(now));
-        recent.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+/// What the lease item of a provider's prices in one currency tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseState {
+    /// Until when a process holds the lease.
+    pub until: Option<Timestamp>,
+    /// Which process took it last: a random number.
+    pub owner: Option<u64>,
+    /// Until when no request should ask again, because the provider just failed.
+    pub failed_until: Option<Timestamp>,
+    /// What its last holder published.
+    pub published: Option<Publication>,
+}
+
+impl LeaseState {
+    /// Returns whether the lease may be taken, by clocks that differ a little.
+    pub fn is_free(&self, now: Timestamp) -> bool {
+        self.until
+            .is_none_or(|until| until < now.minus(LEASE_SKEW_MARGIN))
     }
 
-    /// Whether `key` is noted recently enough.
-    pub fn notes(&self, key: &QuoteKey, now: DemandWindow) -> bool {
-        let mut slots = self.wanted.iter();
-        slots.any(|(window, keys)| window.is_current_in(now) && keys.contains(key))
+    /// Returns whether the provider failed a moment ago.
+    pub fn has_failed(&self, now: Timestamp) -> bool {
+        self.failed_until.is_some_and(|until| now < until)
     }
 
     /// Returns the state as far as a clock that is right at `now` can have
-    /// written it, where leases are taken for `length`: a lease or a failure
-    /// that ends far in the future, or prices from there, are damage and would
-    /// otherwise last until then.
-    pub fn without_future_timestamps(mut self, now: Timestamp, length: Duration) -> Self {
+    /// written it, where leases are taken for `length`: times that lie far in
+    /// the future are damage and would otherwise last until then.
+    fn plausible(mut self, now: Timestamp, length: Duration) -> Self {
         let latest = |length: Duration| now.plus(length).plus(MAX_CLOCK_SKEW);
         self.until.take_if(|until| *until > latest(length));
         self.failed_until
             .take_if(|until| *until > latest(MAX_FAILURE_TTL));
-        self.fresh_at.take_if(|at| at.is_in_the_future(now));
+        self.published
+            .take_if(|published| published.asked_at.is_in_the_future(now));
         self
-    }
-
-    /// Returns whether a process holds the lease.
-    pub fn is_held(&self, now: Timestamp) -> bool {
-        self.until.is_some_and(|until| now < until)
     }
 }
 
-/// Under which conditions a page's lease may be had.
+/// Prices that the holder of a lease wrote while it ended it: they may be seen
+/// later than its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// When the provider was asked for them.
+    pub asked_at: Timestamp,
+    /// Where they stand.
+    pub pages: PageSet,
+}
+
+/// When and for how long a lease is taken.
 #[derive(Clone, Copy, Debug)]
 pub struct LeaseTerms {
     /// The time now.
     pub now: Timestamp,
-    /// How long the lease is taken for.
+    /// How long it lasts unless it is ended.
     pub length: Duration,
-    /// Only if the page's prices were asked for no later than this.
-    pub fresh_after: Timestamp,
-    /// How many pages are wanted at once.
-    pub pages: usize,
 }
 
-/// What came of trying for a page's lease.
+/// What came of trying for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PageLease {
-    /// It is ours, under this owner's number.
-    Won(u64, PageState),
-    /// It is not.
-    Lost(PageState),
+pub enum PriceLease {
+    /// It is ours, under this owner's number. The state tells what the holder
+    /// before published.
+    Won(u64, LeaseState),
+    /// Another process holds it, or the provider failed a moment ago.
+    Lost(LeaseState),
 }
 
 /// What is written to a page.
@@ -106,47 +117,50 @@ pub enum PageLease {
 pub struct PageWrite {
     /// Prices to merge.
     pub prices: Prices,
-    /// What is not wanted any more.
-    pub forget: BTreeSet<QuoteKey>,
-    /// What to do with the lease. The page does not count as fresh if its
-    /// prices could not be written.
-    pub end: Option<LeaseEnd>,
     /// What to note as wanted.
-    pub note: BTreeSet<QuoteKey>,
-}
-
-impl PageWrite {
-    /// Nothing but the end of a lease.
-    pub fn ending(end: LeaseEnd) -> Self {
-        Self {
-            end: Some(end),
-            ..Self::default()
-        }
-    }
+    pub wanted: BTreeSet<QuoteKey>,
+    /// What is neither wanted nor usable any more.
+    pub forget: BTreeSet<QuoteKey>,
 }
 
 /// The end of a lease, or a failure without one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseEnd {
+    /// Whose prices it was for.
+    pub provider: Provider,
     /// Whose lease; none if only a failure is to be told.
     pub owner: Option<u64>,
-    /// The page is whole and as old as this.
-    pub fresh_at: Option<Timestamp>,
-    /// The source failed: no request should ask before this.
+    /// What is published with it.
+    pub published: Option<Publication>,
+    /// The provider failed: no request should ask before this.
     pub failed_until: Option<Timestamp>,
-    /// Slots that count no more.
-    pub drop: Vec<DemandWindow>,
 }
 
 impl LeaseEnd {
-    /// The end of a lease that nothing was done under.
-    pub fn early(owner: u64) -> Self {
+    /// Returns the end of a lease that nothing was done under.
+    pub fn early(provider: Provider, owner: u64) -> Self {
         Self {
+            provider,
             owner: Some(owner),
-            fresh_at: None,
+            published: None,
             failed_until: None,
-            drop: Vec::new(),
         }
+    }
+}
+
+/// All that one lookup writes to the book.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookWrite {
+    /// By page.
+    pub pages: BTreeMap<Page, PageWrite>,
+    /// What becomes of the lease.
+    pub end: Option<LeaseEnd>,
+}
+
+impl BookWrite {
+    /// Returns whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.end.is_none()
     }
 }
 
@@ -161,32 +175,32 @@ pub trait PriceBook: Send + Sync {
         pages: &BTreeSet<Page>,
         consistent: bool,
         cost: &RequestCost,
-    ) -> Result<BTreeMap<Page, Prices>, CacheError>;
+    ) -> Result<BTreeMap<Page, StoredPage>, CacheError>;
 
-    /// Tries for the leases of pages, noting what is wanted on those that are
-    /// won. A page whose lease could not be tried for is not in the answer.
-    async fn lease(
+    /// Tries for the lease of a provider's prices in one currency.
+    async fn take_lease(
         &self,
         currency: Currency,
-        wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
+        provider: Provider,
         terms: LeaseTerms,
         cost: &RequestCost,
-    ) -> BTreeMap<Page, PageLease>;
+    ) -> Result<PriceLease, CacheError>;
 
-    /// Reads lease items, with every finished write.
-    async fn states(
+    /// Reads a lease's item, with every finished write.
+    async fn lease_state(
         &self,
         currency: Currency,
-        pages: &BTreeSet<Page>,
+        provider: Provider,
+        terms: LeaseTerms,
         cost: &RequestCost,
-    ) -> Result<BTreeMap<Page, PageState>, CacheError>;
+    ) -> Result<LeaseState, CacheError>;
 
-    /// Writes to pages, all at once; nothing is overwritten by something
-    /// older.
+    /// Writes to pages and ends the lease, all at once; nothing is overwritten
+    /// by something older.
     async fn write(
         &self,
         currency: Currency,
-        writes: &BTreeMap<Page, PageWrite>,
+        write: &BookWrite,
         now: Timestamp,
         cost: &RequestCost,
     ) -> Result<(), CacheError>;

@@ -9,30 +9,31 @@ use async_trait::async_trait;
 use futures::{StreamExt, future::BoxFuture, stream};
 
 use super::{
-    LeaseTerms, PageLease, PageState, PageWrite, PriceBook, Prices,
+    BookWrite, LeaseState, LeaseTerms, PageWrite, PriceBook, PriceLease, StoredPage,
     encoding::{pack, unpack},
-    leases::{Leases, read_state},
+    leases::Leases,
 };
 use crate::{
     cache::{
-        CacheError, Table, keys,
-        table::item::{EXPIRES_AT, Item, bytes, time},
+        CacheError, TTL_MARGIN, Table, keys,
+        table::item::{EXPIRES_AT, Item, bytes, number, seconds, time},
         table::update::UpdateExpression,
     },
     clock::Timestamp,
     domain::{
         currency::Currency,
         price::Price,
-        price_book::{Page, QuoteKey},
+        price_book::{DemandWindow, Page, QuoteKey},
         provider::Provider,
     },
     telemetry::request_cost::RequestCost,
 };
 
-/// Prices in one update: expressions end at 4 KB and at 300 operators.
-const UPDATE: usize = 200;
-/// Forgotten prices in one update.
-const FORGET: usize = 50;
+/// Prices, notes and forgotten prices in one update: expressions end at 4 KB
+/// and at 300 operators.
+const PRICES_AT_ONCE: usize = 140;
+const NOTES_AT_ONCE: usize = 100;
+const FORGOTTEN_AT_ONCE: usize = 50;
 /// Calls at a time: each needs a connection of its own.
 const CONCURRENCY: usize = 32;
 /// Tries to merge with newer prices before they are left to the next refresh.
@@ -41,47 +42,79 @@ const MERGE_ATTEMPTS: usize = 3;
 /// When the newest price of a page was asked for.
 const NEWEST: &str = "t";
 
+/// What stands before the id of a price that is wanted.
+const WANTED: &str = "w#";
+
 /// The book in DynamoDB.
 #[derive(Clone)]
 pub struct DynamoPriceBook {
     table: Table,
     leases: Leases,
+    retention: Duration,
+}
+
+/// One update of a page.
+#[derive(Clone, Debug, Default)]
+struct PageUpdate<'w> {
+    prices: Vec<(&'w QuoteKey, &'w Price)>,
+    wanted: Vec<&'w QuoteKey>,
+    forget: Vec<&'w QuoteKey>,
+}
+
+impl<'w> PageUpdate<'w> {
+    /// Returns what is written to a page, in as many updates as it takes.
+    fn of(write: &'w PageWrite) -> Vec<Self> {
+        let prices: Vec<_> = write.prices.iter().collect();
+        let wanted: Vec<_> = write.wanted.iter().collect();
+        let (mut prices, mut wanted) =
+            (prices.chunks(PRICES_AT_ONCE), wanted.chunks(NOTES_AT_ONCE));
+        let mut forget: Vec<_> = write.forget.iter().take(FORGOTTEN_AT_ONCE).collect();
+        let mut updates = Vec::new();
+        loop {
+            let (some_prices, some_wanted) = (prices.next(), wanted.next());
+            if some_prices.is_none() && some_wanted.is_none() {
+                return updates;
+            }
+            updates.push(Self {
+                prices: some_prices.unwrap_or_default().to_vec(),
+                wanted: some_wanted.unwrap_or_default().to_vec(),
+                forget: std::mem::take(&mut forget),
+            });
+        }
+    }
 }
 
 impl DynamoPriceBook {
-    /// The book in `table`, whose prices are kept for `retention`.
+    /// Returns the book in `table`, whose prices are kept for `retention`.
     pub fn new(table: Table, retention: Duration) -> Self {
         let leases = Leases {
             table: table.clone(),
-            retention,
         };
-        Self { table, leases }
+        Self {
+            table,
+            leases,
+            retention,
+        }
     }
 
-    async fn items(
-        &self,
-        currency: Currency,
-        pages: &BTreeSet<Page>,
-        sort: &'static str,
-        consistent: bool,
-        cost: &RequestCost,
-    ) -> Result<BTreeMap<Page, Item>, CacheError> {
-        let wanted = pages.iter().map(|page| (keys::page(currency, *page), sort));
-        let (items, unread) = self.table.batch_get(wanted, consistent, cost).await?;
-        let page_of = |item: &Item| item.text("pk").and_then(keys::read_page);
-        // What does not exist is an empty item; of what was left out nothing
-        // is known.
-        let mut found: BTreeMap<Page, Item> =
-            pages.iter().map(|page| (*page, Item::default())).collect();
-        for page in unread.iter().filter_map(page_of) {
-            found.remove(&page);
-        }
-        for item in items {
-            if let Some(page) = page_of(&item) {
-                found.insert(page, item);
+    /// Returns the TTL of a page that is written at `now`.
+    fn expiry(&self, now: Timestamp) -> aws_sdk_dynamodb::types::AttributeValue {
+        let kept = self.retention.max(DemandWindow::KEPT_FOR);
+        seconds(now.plus(kept).plus(TTL_MARGIN))
+    }
+
+    /// Returns an update that notes what is wanted.
+    fn noting(&self, wanted: &[&QuoteKey], now: Timestamp) -> UpdateExpression {
+        let mut update = UpdateExpression::default();
+        if !wanted.is_empty() {
+            let window = update.value("w", number(DemandWindow::of(now).0));
+            for (at, key) in wanted.iter().enumerate() {
+                let name = update.name(&format!("w{at}"), &format!("{WANTED}{key}"));
+                update.set(&name, &window);
             }
         }
-        Ok(found)
+        update.put(EXPIRES_AT, self.expiry(now));
+        update
     }
 
     /// Merges prices into a page. The page remembers when its newest price was
@@ -90,33 +123,36 @@ impl DynamoPriceBook {
         &self,
         currency: Currency,
         page: Page,
-        prices: &[(&QuoteKey, &Price)],
-        forget: &[&QuoteKey],
+        write: PageUpdate<'_>,
         now: Timestamp,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        let times = || prices.iter().map(|(_, price)| price.checked_at);
+        let times = || write.prices.iter().map(|(_, price)| price.checked_at);
+        let partition = || keys::page(currency, page);
+        let note = || self.noting(&write.wanted, now);
         let (Some(oldest), Some(mut newest)) = (times().min(), times().max()) else {
-            return Ok(());
+            let sent = self.table.update(partition(), keys::PAGE, note(), cost);
+            return sent.await.map(drop);
         };
-        let mut ours = prices.to_vec();
+        let mut ours = write.prices.clone();
         let mut seen: Option<Timestamp> = None;
         for _ in 0..MERGE_ATTEMPTS {
-            let mut update = UpdateExpression::default();
+            let mut update = note();
             for (at, (key, price)) in ours.iter().enumerate() {
                 let name = update.name(&at.to_string(), &key.to_string());
                 let value = update.value(&at.to_string(), bytes(&pack(price)));
                 update.set(&name, value);
             }
             update.put(NEWEST, time(newest));
-            update.put(EXPIRES_AT, self.leases.expiry(now));
             match seen {
                 None => {
                     // Only now: what others have written meanwhile is not
                     // looked through for what to forget.
-                    for (at, key) in forget.iter().enumerate() {
-                        let name = update.name(&format!("r{at}"), &key.to_string());
-                        update.remove(name);
+                    for (at, key) in write.forget.iter().enumerate() {
+                        let price = update.name(&format!("r{at}"), &key.to_string());
+                        update.remove(price);
+                        let wanted = update.name(&format!("f{at}"), &format!("{WANTED}{key}"));
+                        update.remove(wanted);
                     }
                     let oldest = update.value("oldest", time(oldest));
                     update.require(format!(
@@ -128,22 +164,29 @@ impl DynamoPriceBook {
                     update.require(format!("{NEWEST} = {seen}"));
                 }
             }
-            let partition = keys::page(currency, page);
-            let sent = self.table.update(partition, keys::PAGE, update, cost);
+            let sent = self.table.update(partition(), keys::PAGE, update, cost);
             let Err(there) = sent.await? else {
                 return Ok(());
             };
-            let stored = read_prices(page.provider, &there);
+            let stored = read_page(page.provider, &there);
             ours.retain(|(key, price)| {
-                let there = stored.get(*key).map(|there| there.checked_at);
+                let there = stored.prices.get(*key).map(|there| there.checked_at);
                 there.is_none_or(|there| there < price.checked_at || there.is_in_the_future(now))
             });
             if ours.is_empty() {
-                return Ok(());
+                // All that is left is what is wanted.
+                let unnoted = write.wanted.is_empty();
+                return match unnoted {
+                    true => Ok(()),
+                    false => {
+                        let sent = self.table.update(partition(), keys::PAGE, note(), cost);
+                        sent.await.map(drop)
+                    }
+                };
             }
             // Moved on with every write, so that of two that have seen the
             // same only one is made.
-            seen = Some(there.time(NEWEST).unwrap_or_default());
+            seen = Some(stored.newest.unwrap_or_default());
             let next = seen
                 .filter(|seen| !seen.is_in_the_future(now))
                 .unwrap_or_default();
@@ -156,18 +199,30 @@ impl DynamoPriceBook {
     }
 }
 
-fn read_prices(provider: Provider, item: &Item) -> Prices {
-    let price = |name: &str| {
-        let key = QuoteKey::parse(provider, name);
-        match unpack(item.bytes(name)?) {
-            Ok(price) => Some((key, price)),
-            Err(error) => {
-                tracing::debug!(%key, %error, "a price of the book cannot be read");
-                None
+/// Reads one of the provider's pages.
+fn read_page(provider: Provider, item: &Item) -> StoredPage {
+    let mut page = StoredPage {
+        newest: item.time(NEWEST),
+        ..StoredPage::default()
+    };
+    for name in item.names() {
+        if let Some(id) = name.strip_prefix(WANTED) {
+            let window = item.number(name).map(DemandWindow);
+            let wanted = window.map(|window| (QuoteKey::parse(provider, id), window));
+            page.demand.extend(wanted);
+        } else if let Some(packed) = item.bytes(name) {
+            let key = QuoteKey::parse(provider, name);
+            match unpack(packed) {
+                Ok(price) => {
+                    page.prices.insert(key, price);
+                }
+                Err(error) => {
+                    tracing::debug!(%key, %error, "a price of the book cannot be read");
+                }
             }
         }
-    };
-    item.names().filter_map(price).collect()
+    }
+    page
 }
 
 #[async_trait]
@@ -178,107 +233,73 @@ impl PriceBook for DynamoPriceBook {
         pages: &BTreeSet<Page>,
         consistent: bool,
         cost: &RequestCost,
-    ) -> Result<BTreeMap<Page, Prices>, CacheError> {
-        let items = self.items(currency, pages, keys::PAGE, consistent, cost);
-        let items = items.await?.into_iter();
-        Ok(items
-            .map(|(page, item)| (page, read_prices(page.provider, &item)))
-            .collect())
+    ) -> Result<BTreeMap<Page, StoredPage>, CacheError> {
+        let wanted = pages
+            .iter()
+            .map(|page| (keys::page(currency, *page), keys::PAGE));
+        let (items, unread) = self.table.batch_get(wanted, consistent, cost).await?;
+        let page_of = |item: &Item| item.text("pk").and_then(keys::read_page);
+        // What does not exist is an empty page; of what was left out nothing is
+        // known.
+        let mut found: BTreeMap<Page, StoredPage> = pages
+            .iter()
+            .map(|page| (*page, StoredPage::default()))
+            .collect();
+        for page in unread.iter().filter_map(page_of) {
+            found.remove(&page);
+        }
+        for item in items {
+            if let Some(page) = page_of(&item) {
+                found.insert(page, read_page(page.provider, &item));
+            }
+        }
+        Ok(found)
     }
 
-    async fn lease(
+    async fn take_lease(
         &self,
         currency: Currency,
-        wanted: &BTreeMap<Page, BTreeSet<QuoteKey>>,
+        provider: Provider,
         terms: LeaseTerms,
         cost: &RequestCost,
-    ) -> BTreeMap<Page, PageLease> {
+    ) -> Result<PriceLease, CacheError> {
         cost.round_trip();
-        let mut tries: Vec<BoxFuture<'_, Option<(Page, PageLease)>>> = Vec::new();
-        for (page, keys) in wanted {
-            tries.push(Box::pin(async move {
-                let taken = self.leases.take(currency, *page, keys, terms, cost).await;
-                taken
-                    .inspect_err(|error| tracing::warn!(%error, %page, "no lease can be taken"))
-                    .ok()
-                    .map(|lease| (*page, lease))
-            }));
-        }
-        let mut tries = stream::iter(tries).buffer_unordered(CONCURRENCY);
-        let mut leases = BTreeMap::new();
-        while let Some(lease) = tries.next().await {
-            leases.extend(lease);
-        }
-        leases
+        self.leases.take(currency, provider, terms, cost).await
     }
 
-    async fn states(
+    async fn lease_state(
         &self,
         currency: Currency,
-        pages: &BTreeSet<Page>,
+        provider: Provider,
+        terms: LeaseTerms,
         cost: &RequestCost,
-    ) -> Result<BTreeMap<Page, PageState>, CacheError> {
-        let items = self.items(currency, pages, keys::PAGE_LEASE, true, cost);
-        let items = items.await?.into_iter();
-        Ok(items
-            .map(|(page, item)| (page, read_state(page.provider, &item)))
-            .collect())
+    ) -> Result<LeaseState, CacheError> {
+        self.leases.state(currency, provider, terms, cost).await
     }
 
     async fn write(
         &self,
         currency: Currency,
-        writes: &BTreeMap<Page, PageWrite>,
+        write: &BookWrite,
         now: Timestamp,
         cost: &RequestCost,
     ) -> Result<(), CacheError> {
-        let mut calls: Vec<BoxFuture<'_, (Page, Result<(), CacheError>)>> = Vec::new();
-        for (page, write) in writes {
-            let page = *page;
-            let prices: Vec<_> = write.prices.iter().collect();
-            let mut forget: Vec<&QuoteKey> = write.forget.iter().take(FORGET).collect();
-            for prices in prices.chunks(UPDATE) {
-                let (prices, forget) = (prices.to_vec(), std::mem::take(&mut forget));
-                calls.push(Box::pin(async move {
-                    let merge = self.merge(currency, page, &prices, &forget, now, cost);
-                    (page, merge.await)
-                }));
+        let mut calls: Vec<BoxFuture<'_, Result<(), CacheError>>> = Vec::new();
+        for (page, write) in &write.pages {
+            for update in PageUpdate::of(write) {
+                calls.push(Box::pin(self.merge(currency, *page, update, now, cost)));
             }
-            if let Some(end) = &write.end {
-                let end = self.leases.end(currency, page, end, cost);
-                calls.push(Box::pin(async move { (page, end.await) }));
-            }
-            if !write.note.is_empty() {
-                let note = self
-                    .leases
-                    .note_alone(currency, page, &write.note, now, cost);
-                calls.push(Box::pin(async move { (page, note.await) }));
-            }
+        }
+        if let Some(end) = &write.end {
+            calls.push(Box::pin(self.leases.end(currency, end, now, cost)));
         }
         if calls.is_empty() {
             return Ok(());
         }
         cost.round_trip();
         // Every call runs to its end, so that none is cut off half-way.
-        let mut done = stream::iter(calls).buffer_unordered(CONCURRENCY);
-        let mut result = Ok(());
-        let mut failed = BTreeSet::new();
-        while let Some((page, written)) = done.next().await {
-            if let Err(error) = written {
-                failed.insert(page);
-                result = Err(error);
-            }
-        }
-        for page in failed {
-            let end = writes.get(&page).and_then(|write| write.end.as_ref());
-            if let Some(end) = end.filter(|end| end.fresh_at.is_some())
-                && let Some(owner) = end.owner
-            {
-                self.leases
-                    .invalidate_page(currency, page, owner, cost)
-                    .await?;
-            }
-        }
-        result
+        let written = stream::iter(calls).buffer_unordered(CONCURRENCY);
+        let written: Vec<_> = written.collect().await;
+        written.into_iter().collect()
     }
 }

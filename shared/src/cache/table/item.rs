@@ -76,11 +76,6 @@ impl Item {
         (sizes.sum::<usize>() as f64 / 1024.0).ceil().max(1.0)
     }
 
-    /// A set of texts.
-    pub(in crate::cache) fn texts(&self, name: &str) -> Option<&[String]> {
-        self.0.get(name)?.as_ss().ok().map(Vec::as_slice)
-    }
-
     /// The names of all attributes.
     pub(in crate::cache) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)

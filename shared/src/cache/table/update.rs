@@ -11,7 +11,6 @@ use super::client::UpdateCall;
 pub(in crate::cache) struct UpdateExpression {
     set: Vec<String>,
     remove: Vec<String>,
-    add: Vec<String>,
     conditions: Vec<String>,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
@@ -54,11 +53,6 @@ impl UpdateExpression {
         self.remove.push(attribute.into());
     }
 
-    /// Adds to a set.
-    pub(in crate::cache) fn add(&mut self, attribute: impl Display, value: impl Display) {
-        self.add.push(format!("{attribute} {value}"));
-    }
-
     /// Adds a condition; all of them must hold.
     pub(in crate::cache) fn require(&mut self, condition: impl Into<String>) {
         self.conditions.push(condition.into());
@@ -82,11 +76,7 @@ impl UpdateExpression {
     }
 
     fn expression(&self) -> String {
-        let clauses = [
-            ("SET", &self.set),
-            ("REMOVE", &self.remove),
-            ("ADD", &self.add),
-        ];
+        let clauses = [("SET", &self.set), ("REMOVE", &self.remove)];
         let clauses = clauses.iter().filter(|(_, list)| !list.is_empty());
         let clauses = clauses.map(|(word, list)| format!("{word} {}", list.join(", ")));
         clauses.collect::<Vec<_>>().join(" ")

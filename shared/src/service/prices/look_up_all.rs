@@ -160,10 +160,10 @@ async fn look_up_rates(
 
 /// Writes to the book what one lookup found.
 async fn publish(shared: &SharedPrices, needs: &PriceRequest<'_>, found: &mut LookupResult) {
-    let writes = std::mem::take(&mut found.writes);
+    let write = std::mem::take(&mut found.write);
     let concurrent = RequestCost::default();
     shared
-        .write_book(needs.currency, &writes, needs.request, &concurrent)
+        .write_book(needs.currency, &write, needs.request, &concurrent)
         .await;
     needs.request.cost.merge_concurrent(&concurrent);
 }

@@ -1,14 +1,13 @@
 //! The second level: prices.
 
+mod book_read;
 mod known;
 mod look_up_all;
 mod lookup;
-mod page;
 mod page_cache;
-mod page_read;
-mod page_refresh;
 mod pricing;
 mod reader;
+mod refresh;
 mod request;
 mod selection;
 mod shared;

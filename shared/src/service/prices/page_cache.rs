@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Mutex};
 
 use crate::{
-    cache::price_book::{PageState, Prices},
+    cache::price_book::{Demand, Prices, StoredPage},
     clock::Timestamp,
     domain::{
         currency::Currency,
@@ -16,10 +16,11 @@ use crate::{
     sync::locked,
 };
 
-/// Most pages that are kept, of all currencies together: both shelves of two.
-const MAX_PAGES: usize = 256;
+/// Most pages that are kept, of all currencies together: those of two providers
+/// in two.
+const MAX_PAGES: usize = 64;
 /// Most prices that are kept of a page; some 150 bytes each.
-const MAX_PRICES: usize = 1000;
+const MAX_PRICES: usize = 4000;
 
 /// What the process knows of the book.
 #[derive(Default)]
@@ -32,7 +33,7 @@ pub(in crate::service) struct PageCache {
 struct CachedPage {
     seen_at: Timestamp,
     prices: Prices,
-    state: PageState,
+    demand: Demand,
 }
 
 impl PageCache {
@@ -42,23 +43,40 @@ impl PageCache {
         pages.get(&(currency, key.page()))?.prices.get(key).copied()
     }
 
-    /// Whether `key` is known to be noted as wanted.
+    /// Returns whether `key` is known to be noted as wanted.
     pub fn notes(&self, currency: Currency, key: &QuoteKey, now: DemandWindow) -> bool {
         let pages = locked(&self.pages);
-        let copy = pages.get(&(currency, key.page()));
-        copy.is_some_and(|copy| copy.state.notes(key, now))
+        let page = pages.get(&(currency, key.page()));
+        let noted = page.and_then(|page| page.demand.get(key));
+        noted.is_some_and(|window| window.is_current_in(now))
     }
 
-    /// A page's lease item as it was last seen.
-    pub fn state(&self, currency: Currency, page: Page) -> Option<PageState> {
-        let pages = locked(&self.pages);
-        Some(pages.get(&(currency, page))?.state.clone())
+    /// Keeps a page as it was read.
+    pub fn keep(&self, currency: Currency, page: Page, stored: &StoredPage, now: Timestamp) {
+        self.keep_prices(currency, page, &stored.prices, now);
+        let mut pages = locked(&self.pages);
+        let copy = entry(&mut pages, (currency, page), now);
+        for (key, window) in stored.demand.iter().take(MAX_PRICES) {
+            let known = copy.demand.entry(key.clone()).or_insert(*window);
+            *known = (*known).max(*window);
+        }
     }
 
-    /// When a page was last refreshed, as far as is known.
-    pub fn fresh_at(&self, currency: Currency, page: Page) -> Option<Timestamp> {
-        let pages = locked(&self.pages);
-        pages.get(&(currency, page))?.state.fresh_at
+    /// Keeps what is noted as wanted from now on.
+    pub fn keep_demand<'k>(
+        &self,
+        currency: Currency,
+        page: Page,
+        keys: impl IntoIterator<Item = &'k QuoteKey>,
+        window: DemandWindow,
+        now: Timestamp,
+    ) {
+        let mut pages = locked(&self.pages);
+        let copy = entry(&mut pages, (currency, page), now);
+        copy.demand.retain(|_, at| at.is_live_in(window));
+        let room = MAX_PRICES.saturating_sub(copy.demand.len());
+        let keys = keys.into_iter().take(room);
+        copy.demand.extend(keys.map(|key| (key.clone(), window)));
     }
 
     /// Keeps what was read of a page or written to it. Of two prices of one
@@ -80,22 +98,6 @@ impl PageCache {
                 copy.prices.insert(key.clone(), *price);
             }
         }
-    }
-
-    /// Keeps a page's lease item as it was read.
-    pub fn keep_state(&self, currency: Currency, page: Page, state: PageState, now: Timestamp) {
-        entry(&mut locked(&self.pages), (currency, page), now).state = state;
-    }
-
-    /// Changes what is known of a page's lease item.
-    pub fn change_state(
-        &self,
-        currency: Currency,
-        page: Page,
-        now: Timestamp,
-        change: impl FnOnce(&mut PageState),
-    ) {
-        change(&mut entry(&mut locked(&self.pages), (currency, page), now).state);
     }
 
     /// Drops what is known of a page's prices that are older than `oldest`.
@@ -143,7 +145,7 @@ mod tests {
             page_cache.keep_prices(currency, page, [(&key, &price(time))], at(time));
         };
         for (currency, time) in Currency::all().zip(0..) {
-            for number in 0..64 {
+            for number in 0..16 {
                 keep(currency, number, time);
             }
         }

@@ -132,11 +132,11 @@ impl PriceReader {
         let (request, held) = (pricing.request, pricing.held);
         let now = pricing.now();
         let concurrent = RequestCost::default();
-        let writes = found.iter().filter(|(_, found)| !found.writes.is_empty());
+        let writes = found.iter().filter(|(_, found)| !found.write.is_empty());
         let writes: Vec<_> = writes.collect();
         let book = writes.iter().map(|(currency, found)| {
             self.shared
-                .write_book(*currency, &found.writes, request, &concurrent)
+                .write_book(*currency, &found.write, request, &concurrent)
         });
         let book = futures::future::join_all(book);
         let prices: Vec<NewPrices<'_>> = fresh

@@ -3,13 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    cache::price_book::{PageWrite, Prices},
-    domain::{
-        currency::Currency,
-        price::Price,
-        price_book::{Page, QuoteKey},
-        provider::Provider,
-    },
+    cache::price_book::{BookWrite, Prices},
+    domain::{currency::Currency, price::Price, price_book::QuoteKey, provider::Provider},
     service::context::Request,
     upstream::{QuoteTerms, UpstreamError},
 };
@@ -55,5 +50,5 @@ pub(super) struct LookupResult {
     /// What was just refused.
     pub refused: BTreeSet<QuoteKey>,
     /// What is still to be written to the book.
-    pub writes: BTreeMap<Page, PageWrite>,
+    pub write: BookWrite,
 }

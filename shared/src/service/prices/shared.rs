@@ -12,7 +12,7 @@ use super::{page_cache::PageCache, sources::Sources, wanted::Wanted};
 use crate::{
     cache::{
         CachedPart,
-        price_book::{PageWrite, PriceBook},
+        price_book::{BookWrite, PageWrite, PriceBook},
     },
     clock::{Clock, Timestamp},
     domain::{
@@ -49,11 +49,11 @@ impl SharedPrices {
         let window = DemandWindow::of(now);
         let mut notes: BTreeMap<Page, BTreeSet<QuoteKey>> = BTreeMap::new();
         for key in keys.filter(|key| !self.page_cache.notes(currency, key, window)) {
-            let page = key.page();
-            notes.entry(page).or_default().insert(key.clone());
-            self.page_cache.change_state(currency, page, now, |state| {
-                state.wanted.entry(window).or_default().insert(key.clone());
-            });
+            notes.entry(key.page()).or_default().insert(key.clone());
+        }
+        for (page, keys) in &notes {
+            self.page_cache
+                .keep_demand(currency, *page, keys, window, now);
         }
         notes
     }
@@ -63,15 +63,15 @@ impl SharedPrices {
     pub async fn write_book(
         &self,
         currency: Currency,
-        writes: &BTreeMap<Page, PageWrite>,
+        write: &BookWrite,
         request: &Request,
         cost: &RequestCost,
     ) {
-        if writes.is_empty() {
+        if write.is_empty() {
             return;
         }
         let limit = request.timeout(self.policy.price_timeout, self.clock.now());
-        let write = self.book.write(currency, writes, self.clock.now(), cost);
+        let write = self.book.write(currency, write, self.clock.now(), cost);
         match tokio::time::timeout(limit, write).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the price book cannot be written"),
@@ -112,13 +112,18 @@ impl Demand for SharedPrices {
         };
         for (currency, keys) in wanted.tracked(query.currency, priced) {
             let notes = self.notes(currency, keys.iter());
-            let write = |note| PageWrite {
-                note,
-                ..PageWrite::default()
+            let noting = |(page, wanted)| {
+                let write = PageWrite {
+                    wanted,
+                    ..PageWrite::default()
+                };
+                (page, write)
             };
-            let notes = notes.into_iter().map(|(page, keys)| (page, write(keys)));
-            self.write_book(currency, &notes.collect(), request, cost)
-                .await;
+            let write = BookWrite {
+                pages: notes.into_iter().map(noting).collect(),
+                end: None,
+            };
+            self.write_book(currency, &write, request, cost).await;
         }
     }
 }

@@ -6,12 +6,12 @@ use std::{
 };
 
 use super::{
-    page::PageView,
+    book_read::LeaseView,
     request::{LookupResult, PriceRequest},
-    shared::{SharedPrices, is_fresh, refresh_due},
+    shared::{SharedPrices, is_fresh},
 };
 use crate::{
-    cache::price_book::PageState,
+    cache::price_book::{LeaseTerms, StoredPage},
     clock::Timestamp,
     domain::{
         price::Price,
@@ -32,8 +32,8 @@ pub(super) struct LookupState<'s> {
     pub missing: BTreeMap<Page, BTreeSet<QuoteKey>>,
     /// How often the book was read.
     pub polls: usize,
-    /// How long it may wait for others, and has.
-    pub patience: Duration,
+    /// How long it may wait for another process, and has.
+    patience: Duration,
     waited: Duration,
     pub found: LookupResult,
 }
@@ -74,12 +74,12 @@ impl LookupState<'_> {
     }
 
     /// Takes every price that the pages have of what is missing.
-    pub fn take(&mut self, open: &BTreeMap<Page, PageView>) {
+    pub fn take(&mut self, pages: &BTreeMap<Page, StoredPage>) {
         let now = self.now();
         let (shared, terms) = (self.shared, &self.needs.terms);
         let prices = &mut self.found.prices;
         self.missing.retain(|page, keys| {
-            let there = open.get(page).map(|opened| &opened.prices);
+            let there = pages.get(page).map(|page| &page.prices);
             keys.retain(|key| {
                 let Some(price) = there.and_then(|there| there.get(key)) else {
                     return true;
@@ -94,82 +94,73 @@ impl LookupState<'_> {
         });
     }
 
-    /// Pages that others refresh, of what is still missing.
-    pub fn held(&self, open: &BTreeMap<Page, PageView>) -> BTreeSet<Page> {
-        let now = self.now();
-        let is_held = |(page, keys): &(&Page, &BTreeSet<QuoteKey>)| {
-            let opened = open.get(*page);
-            opened.is_some_and(|opened| opened.is_held(keys, now, self.polls))
-        };
-        let held = self.missing.iter().filter(is_held);
-        held.map(|(page, _)| *page).collect()
-    }
-
-    /// Writes what there is to write now, as a round trip of its own.
-    pub async fn flush(&mut self) {
-        let writes = std::mem::take(&mut self.found.writes);
-        let cost = &self.needs.request.cost;
-        self.shared
-            .write_book(self.needs.currency, &writes, self.needs.request, cost)
-            .await;
-    }
-
     /// How long to wait for the source, or for others that ask it.
     pub fn longest_wait(&self) -> Duration {
         let limit = self.shared.policy.price_timeout;
-        let limit = match self.needs.soft && !self.needs.request.patient {
+        let limit = match self.answers_with_old_prices() {
             true => limit.min(SOFT_PRICE_TIMEOUT),
             false => limit,
         };
         self.needs.request.timeout(limit, self.now())
     }
 
-    /// How long to wait for others: long enough is left to ask the source then.
-    pub fn longest_wait_for_others(&self) -> Duration {
-        let half = self.needs.request.time_left(self.now()) / 2;
-        self.longest_wait().min(half)
+    /// Returns until when the holder of the lease is waited for: long enough is
+    /// left to ask the provider then. Where older prices may stand in, a holder
+    /// is given that time once, not by each request.
+    pub fn waits_until(&mut self, lease: &LeaseView) -> Timestamp {
+        let now = self.now();
+        let half = self.needs.request.time_left(now) / 2;
+        self.patience = self.longest_wait().min(half);
+        if let LeaseView::Lost(lease) = lease
+            && self.answers_with_old_prices()
+            && let Some(until) = lease.until
+        {
+            let taken_at = until.minus(self.lease_terms().length);
+            let waited = now.since(taken_at);
+            self.patience = self.patience.min(SOFT_PRICE_TIMEOUT.saturating_sub(waited));
+        }
+        now.plus(self.patience)
     }
 
-    /// Whether patience has ended: by the clock, or by the number of polls
+    /// Returns whether older prices stand in for what takes too long.
+    fn answers_with_old_prices(&self) -> bool {
+        self.needs.soft && !self.needs.request.patient
+    }
+
+    /// Returns whether patience has ended: by the clock, or by the number of polls
     /// where the clock stands still.
     pub fn is_past(&self, until: Timestamp) -> bool {
         self.now() >= until || self.waited >= self.patience
     }
 
-    /// Waits until one of the held pages is no longer held, or patience ends.
-    pub async fn wait(&mut self, held: &BTreeSet<Page>, until: Timestamp) {
-        let (shared, currency) = (self.shared, self.needs.currency);
+    /// Waits until the lease is no longer held, or patience ends.
+    pub async fn wait(&mut self, until: Timestamp) {
+        let (currency, provider) = (self.needs.currency, self.needs.provider);
         for at in self.polls.saturating_sub(1).. {
             let pause = Duration::from_millis(POLL_BACKOFF_MS[at.min(POLL_BACKOFF_MS.len() - 1)]);
             tokio::time::sleep(pause).await;
             self.waited += pause;
-            let states = shared.book.states(currency, held, &self.needs.request.cost);
-            let Ok(states) = states.await else { break };
-            let now = self.now();
-            let length = shared.policy.page_lease();
-            let states = states
-                .into_iter()
-                .map(|(page, state)| (page, state.without_future_timestamps(now, length)));
-            let states: BTreeMap<Page, PageState> = states.collect();
-            let released = states.values().any(|state| !state.is_held(now));
-            for (page, state) in states {
-                shared.page_cache.keep_state(currency, page, state, now);
-            }
-            if released || self.is_past(until) {
+            let (terms, cost) = (self.lease_terms(), &self.needs.request.cost);
+            let book = &self.shared.book;
+            let lease = book.lease_state(currency, provider, terms, cost).await;
+            let Ok(lease) = lease else { break };
+            if lease.is_free(self.now()) || self.is_past(until) {
                 break;
             }
+        }
+    }
+
+    /// Returns how the lease is taken now.
+    pub fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms {
+            now: self.now(),
+            length: self.shared.policy.price_lease(),
         }
     }
 
     /// Returns whether a price of the source need not be refreshed.
     pub fn is_fresh(&self, price: &Price, now: Timestamp) -> bool {
         is_fresh(&self.shared.policy, price, &self.needs.terms, now)
-    }
-
-    /// Returns the moment up to which the source's prices are to be refreshed at
-    /// `now`.
-    pub fn refresh_due(&self, now: Timestamp) -> Timestamp {
-        refresh_due(&self.shared.policy, &self.needs.terms, now)
     }
 
     /// Returns until when the source is known to be rate limited.
