@@ -125,7 +125,8 @@ async fn a_rate_limit_without_older_prices_is_reported_with_its_end() {
 
 #[tokio::test]
 async fn older_prices_of_the_book_are_preferred_to_zerions() {
-    let app = TestApp::new().await;
+    // Room for what one wallet needs, so that nothing of the other's comes along.
+    let app = TestApp::with(&[("CMC_MAX_IDS", "10")]).await;
     let (small, farmer) = (sample(SMALL), sample("farmer"));
     app.get(small, "wallet").await.ok();
     app.advance(30);
@@ -134,6 +135,10 @@ async fn older_prices_of_the_book_are_preferred_to_zerions() {
     app.advance(31);
     let renewed = app.get(small, "wallet").await.ok();
     assert_eq!(price(&renewed, "ETH")["source"], "coinmarketcap");
+    assert_eq!(
+        (&renewed["prices"]["stale"], app.stats().coinmarketcap.ids),
+        (&json!(false), 10)
+    );
     let fault = limited(429, 1010, None);
     app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
     app.advance(100);
