@@ -207,20 +207,20 @@ pub struct Release {
     pub uncacheable_until: Option<Timestamp>,
 }
 
-/// What came of trying to take a wallet's lease.
+/// What came of trying to take a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseOutcome {
+pub enum LeaseOutcome<P = Part, H = Header> {
     /// It is ours: fetch.
-    Won(Lease),
+    Won(Lease<P>),
     /// Another process fetches, or has just stored: the header as it is.
-    Lost(Header),
+    Lost(H),
 }
 
 /// Which lease is wanted, and when it may be had.
 #[derive(Clone, Copy, Debug)]
-pub struct LeaseRequest<'l> {
+pub struct LeaseRequest<'l, P = Part> {
     /// The parts that are to be fetched under it.
-    pub parts: &'l [Part],
+    pub parts: &'l [P],
     /// The time now.
     pub now: Timestamp,
     /// For how long it is held, unless it is renewed.
@@ -240,11 +240,11 @@ pub struct Revalidation {
     pub tried: Timestamp,
 }
 
-/// The right to fetch and store some parts of a wallet.
+/// The right to fetch and store some parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct Lease<P = Part> {
     /// The generation of each part that the lease covers.
-    pub generations: BTreeMap<Part, u64>,
+    pub generations: BTreeMap<P, u64>,
 }
 
 /// What a fetch brought, to be stored.

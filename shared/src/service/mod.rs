@@ -20,9 +20,12 @@ mod demand;
 pub(crate) mod policy;
 mod prices;
 mod rate_limits;
+mod read_through;
 mod refresh_ahead;
 mod snapshot;
 mod structure;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
@@ -36,7 +39,7 @@ use self::{
     prices::{PageCache, PriceReader, SharedPrices, Sources},
     rate_limits::RateLimits,
     refresh_ahead::RefreshAhead,
-    structure::{Fetcher, LoadedHoldings, StructureCache, WalletCache, WalletLoader},
+    structure::{HoldingsPorts, LoadedHoldings, StructureCache, WalletCache},
 };
 use crate::{
     aws::sqs::Queue,
@@ -100,18 +103,12 @@ impl Service {
             clock: clock.clone(),
             policy,
         });
-        let loader = WalletLoader {
-            wallets: ports.wallets.clone(),
-            wallet_cache: WalletCache::default(),
-            clock: clock.clone(),
-            policy,
-        };
-        let fetcher = Fetcher {
+        let holdings = HoldingsPorts {
             provider: ports.structures,
             wallets: ports.wallets.clone(),
+            wallet_cache: WalletCache::default(),
             assets: AssetCache::new(ports.assets),
             demand: shared_prices.clone(),
-            rate_limits: rate_limits.clone(),
             clock: clock.clone(),
             policy,
         };
@@ -123,7 +120,7 @@ impl Service {
             policy,
         });
         Self {
-            structure: StructureCache::new(loader, fetcher, rate_limits.clone()),
+            structure: StructureCache::new(holdings, rate_limits.clone()),
             prices: PriceReader::new(shared_prices, ports.wallets.clone()),
             refresh_ahead,
             wallets: ports.wallets,

@@ -106,3 +106,81 @@ impl RefreshAhead {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Mutex};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{
+        aws::sqs::QueueError,
+        clock::ManualClock,
+        config::Lifetime,
+        domain::{address::Address, scope::Scope},
+        service::testing::NoWallets,
+        sync::locked,
+    };
+
+    const START: Timestamp = Timestamp::from_millis(1_795_254_046_007);
+    const TTL: Duration = Duration::from_secs(300);
+
+    #[derive(Default)]
+    struct Sent(Mutex<Vec<Delayed>>);
+
+    #[async_trait]
+    impl Queue for Sent {
+        async fn send(&self, messages: &[Delayed]) -> Result<BTreeSet<usize>, QueueError> {
+            locked(&self.0).extend_from_slice(messages);
+            Ok(BTreeSet::new())
+        }
+    }
+
+    fn lifetime(ttl: Duration) -> Lifetime {
+        Lifetime { ttl, stale: ttl }
+    }
+
+    #[tokio::test]
+    async fn a_wallet_is_queued_once_near_the_end_of_its_life() {
+        let (queue, clock) = (Arc::new(Sent::default()), Arc::new(ManualClock::at(START)));
+        let policy = Policy {
+            structure: lifetime(TTL),
+            prices: lifetime(TTL),
+            structure_timeout: TTL,
+            price_timeout: TTL,
+        };
+        let refresh_ahead = RefreshAhead {
+            queue: queue.clone(),
+            auto_watch: None,
+            wallets: Arc::new(NoWallets::default()),
+            clock: clock.clone(),
+            policy,
+        };
+        let address = Address::parse("0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234");
+        let query = Query::all(address.unwrap(), Scope::Wallet);
+        let mut held = LoadedHoldings::nothing(START, policy.structure);
+        let request = Request {
+            deadline: START.plus(2 * TTL),
+            ..Request::default()
+        };
+        let queued = || locked(&queue.0).len();
+        // Not beside a table that could not be read.
+        clock.advance(refresh_ahead_age(TTL));
+        refresh_ahead.offer(&query, &held, &request).await;
+        assert_eq!(queued(), 0);
+        held.storable = true;
+        for _ in 0..3 {
+            refresh_ahead.offer(&query, &held, &request).await;
+            assert_eq!(queued(), 1);
+        }
+        // Not when they are young, or have just been fetched.
+        held.fetched_at = clock.now();
+        refresh_ahead.offer(&query, &held, &request).await;
+        held.fetched_at = START.plus(Duration::from_millis(1));
+        held.level.outcome = CacheOutcome::Expired;
+        clock.advance(Duration::from_secs(1));
+        refresh_ahead.offer(&query, &held, &request).await;
+        assert_eq!(queued(), 1);
+    }
+}

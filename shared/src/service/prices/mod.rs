@@ -13,6 +13,8 @@ mod selection;
 mod shared;
 mod sources;
 mod state;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 pub(super) use self::{

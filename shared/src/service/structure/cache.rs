@@ -1,36 +1,32 @@
 //! Cached holdings: read, and fetched when they are not fresh.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{
-    fetch::{Fetcher, UnleasedLimit},
+    holdings::{HoldingsPorts, WalletHoldings},
     loaded::LoadedHoldings,
-    loader::WalletLoader,
-    lookup::StructureLookup,
-    state::LookupState,
 };
 use crate::{
     domain::{query::Query, scope::Part},
     service::{
         context::{Request, ServiceError},
         rate_limits::RateLimits,
+        read_through::{UnleasedLimit, look_up},
     },
 };
 
 /// The first level of the cache: what wallets hold.
 pub(in crate::service) struct StructureCache {
-    loader: WalletLoader,
-    fetcher: Fetcher,
+    ports: HoldingsPorts,
     rate_limits: Arc<RateLimits>,
     unleased: UnleasedLimit,
 }
 
 impl StructureCache {
-    /// Returns the cache over a loader and a fetcher.
-    pub fn new(loader: WalletLoader, fetcher: Fetcher, rate_limits: Arc<RateLimits>) -> Self {
+    /// Returns the cache over its ports.
+    pub fn new(ports: HoldingsPorts, rate_limits: Arc<RateLimits>) -> Self {
         Self {
-            loader,
-            fetcher,
+            ports,
             rate_limits,
             unleased: UnleasedLimit::default(),
         }
@@ -46,23 +42,11 @@ impl StructureCache {
         wanted: &[Part],
         request: &Request,
     ) -> Result<LoadedHoldings, ServiceError> {
-        let loaded = self.loader.load(query, false, request).await;
-        let state = LookupState::new(&self.loader, wanted, request, loaded);
-        if let Some(held) = state.complete() {
-            return Ok(held);
-        }
-        let mut lookup = StructureLookup {
-            loader: &self.loader,
-            fetcher: &self.fetcher,
-            rate_limits: &self.rate_limits,
-            unleased: &self.unleased,
+        let holdings = WalletHoldings {
+            ports: &self.ports,
             query,
-            state,
-            holders: BTreeSet::new(),
-            waited: Duration::ZERO,
-            unreadable: Duration::ZERO,
-            damaged_at: None,
+            request,
         };
-        lookup.run().await
+        look_up(&holdings, wanted, &self.rate_limits, &self.unleased).await
     }
 }

@@ -2,16 +2,12 @@
 
 mod asset_cache;
 mod cache;
-mod fetch;
+mod holdings;
 mod loaded;
-mod loader;
-mod lookup;
-mod negative_cache;
-mod state;
 mod wallet_cache;
 
 pub use self::asset_cache::AssetCache;
 pub(super) use self::{
-    cache::StructureCache, fetch::Fetcher, loaded::LoadedHoldings, loader::WalletLoader,
+    cache::StructureCache, holdings::HoldingsPorts, loaded::LoadedHoldings,
     wallet_cache::WalletCache,
 };

@@ -4,14 +4,14 @@
 use std::time::Duration;
 
 use crate::{
-    cache::{FailureMark, Header, MAX_FAILURE_TTL},
+    cache::{FailureMark, MAX_FAILURE_TTL, PartHeader},
     clock::Timestamp,
-    domain::{provider::Provider, scope::Part},
+    domain::provider::Provider,
     service::policy::{NOT_TRACKABLE_TTL, PREPARING_TTL, TRANSIENT_FAILURE_TTL},
     upstream::{Failure, Quota, UpstreamError},
 };
 
-/// How a failure is remembered that came after `waited`; one that is this
+/// Returns how a failure is remembered that came after `waited`; one that is this
 /// process's own is not.
 pub(super) fn failure_marker(
     failure: &Failure,
@@ -40,15 +40,14 @@ pub(super) fn failure_marker(
     })
 }
 
-/// The failure that is remembered of one of `wanted`, with what is left of it.
-pub(super) fn cached_failure(
-    header: &Header,
-    wanted: &[Part],
+/// Returns the failure of `provider` that is remembered in one of `headers`, with
+/// what is left of it.
+pub(super) fn cached_failure<'h>(
+    headers: impl Iterator<Item = &'h PartHeader>,
+    provider: Provider,
     now: Timestamp,
 ) -> Option<UpstreamError> {
-    let marks = wanted
-        .iter()
-        .filter_map(|part| header.parts.get(part)?.failed.as_ref());
+    let marks = headers.filter_map(|header| header.failed.as_ref());
     let mark = marks
         .filter(|mark| now < mark.until)
         .max_by_key(|mark| mark.until)?;
@@ -68,7 +67,7 @@ pub(super) fn cached_failure(
         _ => Failure::Unavailable("it failed a moment ago".to_owned()),
     };
     Some(UpstreamError {
-        upstream: Provider::Zerion,
+        upstream: provider,
         failure,
     })
 }
@@ -76,7 +75,6 @@ pub(super) fn cached_failure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::PartHeader;
 
     #[test]
     fn failures_are_remembered_as_what_they_were() {
@@ -99,14 +97,15 @@ mod tests {
                 failed: Some(mark),
                 ..PartHeader::default()
             };
-            let header = Header {
-                parts: [(Part::Defi, part)].into(),
-                ..Header::default()
+            let none = PartHeader::default();
+            let read = |header: &PartHeader, at| {
+                let headers = std::iter::once(header);
+                let error = cached_failure(headers, Provider::Zerion, at);
+                error.map(|error| error.failure)
             };
-            let read = |part, at| cached_failure(&header, &[part], at).map(|error| error.failure);
-            assert_eq!(read(Part::Defi, now), Some(failure));
-            assert_eq!(read(Part::Wallet, now), None);
-            assert_eq!(read(Part::Defi, until), None);
+            assert_eq!(read(&part, now), Some(failure));
+            assert_eq!(read(&none, now), None);
+            assert_eq!(read(&part, until), None);
             assert!(until <= now.plus(MAX_FAILURE_TTL));
         }
     }
