@@ -15,12 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portfolio::domain::provider::Provider;
 use portfolio::{
     clock::{Clock, SystemClock, Timestamp},
     domain::scope::Scope,
     lambda::QueryFunction,
 };
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{
     TestApp, positions, rows,
     table::{FaultyTable, TableFault},
@@ -197,9 +198,9 @@ impl Load {
             null,
         ];
         let upstreams = [
-            Upstream::Zerion,
-            Upstream::CoinMarketCap,
-            Upstream::DefiLlama,
+            Provider::Zerion,
+            Provider::CoinMarketCap,
+            Provider::DefiLlama,
         ];
         for (offset, upstream) in upstreams.into_iter().enumerate() {
             let fault = faults[(round + 3 * offset) % faults.len()].clone();

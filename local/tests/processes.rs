@@ -8,8 +8,9 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
+use portfolio::domain::provider::Provider;
 use portfolio_local::{
-    fakes::{Fault, SAMPLES, Upstream},
+    fakes::{Fault, SAMPLES},
     services::{Ports, Services, start},
 };
 use reqwest::Client;
@@ -67,7 +68,7 @@ impl Fleet {
         Some((status, serde_json::from_slice(&body).ok()?))
     }
 
-    fn fault(&self, upstream: Upstream, fault: Option<Fault>) {
+    fn fault(&self, upstream: Provider, fault: Option<Fault>) {
         self.services.fakes.set_fault(upstream, fault);
     }
 }
@@ -119,7 +120,7 @@ fn slow(delay_ms: u64) -> Option<Fault> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_cold_requests_cost_one_fetch() {
     let fleet = Fleet::start().await;
-    fleet.fault(Upstream::Zerion, slow(1000));
+    fleet.fault(Provider::Zerion, slow(1000));
     let path = format!("{}/aggregate", farmer());
     let requests = (0..200).map(|number| fleet.get(number % PROCESSES, &path));
     let mut totals = Vec::new();
@@ -136,7 +137,7 @@ async fn two_hundred_cold_requests_cost_one_fetch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_holder_is_replaced() {
     let mut fleet = Fleet::start().await;
-    fleet.fault(Upstream::Zerion, slow(3000));
+    fleet.fault(Provider::Zerion, slow(3000));
     let path = format!("{}/aggregate", farmer());
     {
         let holder = fleet.get(0, &path);
@@ -167,7 +168,7 @@ async fn a_rate_limit_met_by_one_process_pauses_all() {
         headers: [("retry-after".to_owned(), "30".to_owned())].into(),
         ..Fault::status(429)
     };
-    fleet.fault(Upstream::Zerion, Some(fault));
+    fleet.fault(Provider::Zerion, Some(fault));
     for number in 0..40 {
         let path = format!("0x{number:040}/aggregate");
         let (status, body) = fleet
@@ -182,7 +183,7 @@ async fn a_rate_limit_met_by_one_process_pauses_all() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_to_a_failing_provider_are_bounded() {
     let fleet = Fleet::start().await;
-    fleet.fault(Upstream::Zerion, Some(Fault::status(500)));
+    fleet.fault(Provider::Zerion, Some(Fault::status(500)));
     let paths: Vec<_> = (0..1000)
         .map(|number| format!("0x{number:040}/aggregate"))
         .collect();
@@ -266,7 +267,7 @@ async fn a_restarted_table_is_used_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fetch_that_outlasts_a_lease_keeps_it() {
     let fleet = Fleet::start().await;
-    fleet.fault(Upstream::Zerion, slow(8000));
+    fleet.fault(Provider::Zerion, slow(8000));
     let path = format!("{}/aggregate", farmer());
     let requests = (0..16).map(|number| fleet.get(number % PROCESSES, &path));
     for answer in futures::future::join_all(requests).await {

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use portfolio_local::fakes::{Fault, SAMPLES, Upstream};
+use portfolio::domain::provider::Provider;
+use portfolio_local::fakes::{Fault, SAMPLES};
 use portfolio_tests::{
     TestApp,
     runtime::{Runtime, TRACE},
@@ -134,7 +135,7 @@ async fn every_outcome_is_told_once() {
         status: Some(500),
         ..Fault::default()
     };
-    world.fakes().set_fault(Upstream::Zerion, Some(broken));
+    world.fakes().set_fault(Provider::Zerion, Some(broken));
     assert_eq!(ask(&mut runtime, "stale", wallet(0), "").await, 200);
     assert_eq!(ask(&mut runtime, "failed", wallet(3), "").await, 503);
     let direct = json!({"address": wallet(3)});
@@ -238,8 +239,8 @@ async fn neither_keys_nor_wallets_are_written() {
         ..Fault::default()
     };
     for (at, fault) in [(0, None), (1, Some(refused))] {
-        world.fakes().set_fault(Upstream::Zerion, fault.clone());
-        world.fakes().set_fault(Upstream::CoinMarketCap, fault);
+        world.fakes().set_fault(Provider::Zerion, fault.clone());
+        world.fakes().set_fault(Provider::CoinMarketCap, fault);
         ask(&mut runtime, &format!("http-{at}"), wallet(at), "").await;
         let direct = json!({"address": wallet(at), "currency": "eur"});
         let _ = runtime.invoke(&format!("direct-{at}"), direct).await;

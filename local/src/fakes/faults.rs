@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::coinmarketcap::status::error_body;
-use super::upstream::Upstream;
+use portfolio::domain::provider::Provider;
 
 /// What padding is made of.
 static PADDING: [u8; 65_536] = [b' '; 65_536];
@@ -90,7 +90,7 @@ impl Fault {
     }
 
     /// The response that replaces the right one; `None` if the right one is to be sent.
-    pub fn canned_response(&self, upstream: Upstream) -> Option<Response> {
+    pub fn canned_response(&self, upstream: Provider) -> Option<Response> {
         if self.status.is_none() && self.body.is_none() {
             return None;
         }
@@ -108,7 +108,7 @@ impl Fault {
             "text/plain; charset=utf-8"
         };
         let mut response = (status, [(CONTENT_TYPE, kind)], body).into_response();
-        if upstream == Upstream::Zerion && status == StatusCode::SERVICE_UNAVAILABLE {
+        if upstream == Provider::Zerion && status == StatusCode::SERVICE_UNAVAILABLE {
             let wait = HeaderValue::from_static("10");
             response.headers_mut().insert(RETRY_AFTER, wait);
         }
@@ -156,13 +156,13 @@ impl Fault {
 /// The faults in force.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    set: HashMap<Upstream, Fault>,
-    requests: HashMap<Upstream, u32>,
+    set: HashMap<Provider, Fault>,
+    requests: HashMap<Provider, u32>,
 }
 
 impl Faults {
     /// Sets or clears the fault of a service.
-    pub fn set(&mut self, upstream: Upstream, fault: Option<Fault>) {
+    pub fn set(&mut self, upstream: Provider, fault: Option<Fault>) {
         match fault {
             Some(fault) => self.set.insert(upstream, fault),
             None => self.set.remove(&upstream),
@@ -170,7 +170,7 @@ impl Faults {
     }
 
     /// The fault for the next request to this path, counted down; `None` for no fault.
-    pub fn next(&mut self, upstream: Upstream, path: &str) -> Option<Fault> {
+    pub fn next(&mut self, upstream: Provider, path: &str) -> Option<Fault> {
         let fault = self.set.get_mut(&upstream)?;
         let elsewhere = |part: &String| !path.contains(part);
         if fault.path.as_ref().is_some_and(elsewhere) {
@@ -196,13 +196,13 @@ impl Faults {
 }
 
 /// Reads `{"zerion": {…}, "coinmarketcap": null}`; a service that is not named stays as it is.
-pub fn parse(body: &[u8]) -> Result<Vec<(Upstream, Option<Fault>)>, String> {
+pub fn parse(body: &[u8]) -> Result<Vec<(Provider, Option<Fault>)>, String> {
     let services: Map<String, Value> =
         serde_json::from_slice(body).map_err(|error| format!("not a JSON object: {error}"))?;
     services
         .into_iter()
         .map(|(name, value)| {
-            let upstream = Upstream::by_name(&name).ok_or_else(|| {
+            let upstream = Provider::by_name(&name).ok_or_else(|| {
                 format!("unknown service {name:?}, known are zerion, coinmarketcap and defillama")
             })?;
             let fault: Option<Fault> =
@@ -216,10 +216,10 @@ pub fn parse(body: &[u8]) -> Result<Vec<(Upstream, Option<Fault>)>, String> {
 }
 
 /// The body the service documents for a status.
-fn documented_body(upstream: Upstream, status: StatusCode) -> String {
+fn documented_body(upstream: Provider, status: StatusCode) -> String {
     let code = status.as_u16();
     match upstream {
-        Upstream::Zerion => {
+        Provider::Zerion => {
             let (title, detail) = match code {
                 202 => return json!({"links": {"self": ""}, "data": []}).to_string(),
                 401 => (
@@ -236,7 +236,7 @@ fn documented_body(upstream: Upstream, status: StatusCode) -> String {
             };
             json!({"errors": [{"title": title, "detail": detail}]}).to_string()
         }
-        Upstream::CoinMarketCap => {
+        Provider::CoinMarketCap => {
             let (error_code, message) = match code {
                 401 => (1001, "This API Key is invalid."),
                 402 => (1003, "Your API Key must be activated."),
@@ -256,7 +256,7 @@ fn documented_body(upstream: Upstream, status: StatusCode) -> String {
             };
             error_body(error_code.into(), message).to_string()
         }
-        Upstream::DefiLlama => status.canonical_reason().unwrap_or("Unknown").to_owned(),
+        Provider::DefiLlama => status.canonical_reason().unwrap_or("Unknown").to_owned(),
     }
 }
 
@@ -271,11 +271,11 @@ mod tests {
             times: Some(2),
             ..Fault::status(503)
         };
-        faults.set(Upstream::Zerion, Some(twice));
-        assert!(faults.next(Upstream::Zerion, "/").is_some());
-        assert!(faults.next(Upstream::DefiLlama, "/").is_none());
-        assert!(faults.next(Upstream::Zerion, "/").is_some());
-        assert!(faults.next(Upstream::Zerion, "/").is_none());
+        faults.set(Provider::Zerion, Some(twice));
+        assert!(faults.next(Provider::Zerion, "/").is_some());
+        assert!(faults.next(Provider::DefiLlama, "/").is_none());
+        assert!(faults.next(Provider::Zerion, "/").is_some());
+        assert!(faults.next(Provider::Zerion, "/").is_none());
     }
 
     #[test]

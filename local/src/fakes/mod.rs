@@ -12,7 +12,6 @@ mod query;
 mod rng;
 mod state;
 mod stats;
-mod upstream;
 mod wallets;
 mod zerion;
 
@@ -28,6 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
+use portfolio::domain::provider::Provider;
 use serde_json::{Value, json};
 use tower_http::compression::CompressionLayer;
 
@@ -38,7 +38,6 @@ pub use faults::Fault;
 pub use market::ContractPrice;
 pub use state::Options;
 pub use stats::{ByFilter, CoinMarketCapStats, DefiLlamaStats, Stats, ZerionStats};
-pub use upstream::Upstream;
 pub use wallets::{SAMPLES, Sample};
 
 /// The three services. Clones share their state.
@@ -64,9 +63,9 @@ impl FakeProviders {
             routes.route_layer(middleware::from_fn_with_state(state, observe))
         };
         Router::new()
-            .merge(observed(Upstream::Zerion, zerion::routes()))
-            .merge(observed(Upstream::CoinMarketCap, coinmarketcap::routes()))
-            .merge(observed(Upstream::DefiLlama, defillama::routes()))
+            .merge(observed(Provider::Zerion, zerion::routes()))
+            .merge(observed(Provider::CoinMarketCap, coinmarketcap::routes()))
+            .merge(observed(Provider::DefiLlama, defillama::routes()))
             .route("/__stats", get(stats).delete(reset_stats))
             .route("/__faults", put(set_faults))
             .fallback(not_found)
@@ -105,7 +104,7 @@ impl FakeProviders {
     }
 
     /// Sets or clears the fault of a service.
-    pub fn set_fault(&self, upstream: Upstream, fault: Option<Fault>) {
+    pub fn set_fault(&self, upstream: Provider, fault: Option<Fault>) {
         lock(&self.shared.faults).set(upstream, fault);
     }
 
@@ -144,7 +143,7 @@ async fn set_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Response 
 
 /// Counts a request, and applies the fault that is set for its service, if any.
 async fn observe(
-    State((shared, upstream)): State<(Arc<Shared>, Upstream)>,
+    State((shared, upstream)): State<(Arc<Shared>, Provider)>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -160,7 +159,7 @@ async fn observe(
         Some(response) => response,
         None => next.run(request).await,
     };
-    if upstream == Upstream::Zerion {
+    if upstream == Provider::Zerion {
         let requests = lock(&shared.stats).zerion.requests;
         zerion::add_rate_headers(response.headers_mut(), requests);
     }
@@ -173,7 +172,7 @@ async fn observe(
 
 /// Counts a client that disconnects before its answer: the server then drops the handler's
 /// future, and this with it.
-struct ClientDisconnected(Option<(Arc<Shared>, Upstream)>);
+struct ClientDisconnected(Option<(Arc<Shared>, Provider)>);
 
 impl Drop for ClientDisconnected {
     fn drop(&mut self) {

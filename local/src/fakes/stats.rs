@@ -6,7 +6,7 @@ use axum::http::{StatusCode, Uri};
 use serde::{Deserialize, Serialize};
 
 use super::query::{self, Query};
-use super::upstream::Upstream;
+use portfolio::domain::provider::Provider;
 
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,10 +83,10 @@ pub struct DefiLlamaStats {
 
 impl Stats {
     /// Counts a request as it comes in.
-    pub fn asked(&mut self, upstream: Upstream, uri: &Uri) {
+    pub fn asked(&mut self, upstream: Provider, uri: &Uri) {
         let query = Query::of(uri);
         match upstream {
-            Upstream::Zerion => {
+            Provider::Zerion => {
                 self.zerion.requests += 1;
                 let by_filter = &mut self.zerion.by_filter;
                 match query.get("filter[positions]") {
@@ -96,16 +96,16 @@ impl Stats {
                     Some(_) => {}
                 }
             }
-            Upstream::CoinMarketCap if is_map(uri) => self.coinmarketcap.map_requests += 1,
-            Upstream::CoinMarketCap if is_quotes(uri) => {
+            Provider::CoinMarketCap if is_map(uri) => self.coinmarketcap.map_requests += 1,
+            Provider::CoinMarketCap if is_quotes(uri) => {
                 let stats = &mut self.coinmarketcap;
                 stats.requests += 1;
                 stats.last_ids = split(query.get("id").unwrap_or_default());
                 stats.ids += stats.last_ids.len() as u64;
                 stats.last_convert = query.get("convert").unwrap_or("USD").to_owned();
             }
-            Upstream::CoinMarketCap => {}
-            Upstream::DefiLlama => {
+            Provider::CoinMarketCap => {}
+            Provider::DefiLlama => {
                 let stats = &mut self.defillama;
                 stats.requests += 1;
                 stats.last_keys = split(&query::decoded_last_segment(uri));
@@ -115,21 +115,21 @@ impl Stats {
     }
 
     /// Counts a client that disconnected before its answer.
-    pub fn disconnected(&mut self, upstream: Upstream) {
+    pub fn disconnected(&mut self, upstream: Provider) {
         match upstream {
-            Upstream::Zerion => self.zerion.disconnects += 1,
-            Upstream::CoinMarketCap => self.coinmarketcap.disconnects += 1,
-            Upstream::DefiLlama => self.defillama.disconnects += 1,
+            Provider::Zerion => self.zerion.disconnects += 1,
+            Provider::CoinMarketCap => self.coinmarketcap.disconnects += 1,
+            Provider::DefiLlama => self.defillama.disconnects += 1,
         }
     }
 
     /// Counts the status a request was answered with.
-    pub fn answered(&mut self, upstream: Upstream, uri: &Uri, status: StatusCode) {
+    pub fn answered(&mut self, upstream: Provider, uri: &Uri, status: StatusCode) {
         let by_status = match upstream {
-            Upstream::Zerion => &mut self.zerion.by_status,
-            Upstream::CoinMarketCap if is_quotes(uri) => &mut self.coinmarketcap.by_status,
-            Upstream::CoinMarketCap => return,
-            Upstream::DefiLlama => &mut self.defillama.by_status,
+            Provider::Zerion => &mut self.zerion.by_status,
+            Provider::CoinMarketCap if is_quotes(uri) => &mut self.coinmarketcap.by_status,
+            Provider::CoinMarketCap => return,
+            Provider::DefiLlama => &mut self.defillama.by_status,
         };
         *by_status.entry(status.as_str().to_owned()).or_default() += 1;
     }

@@ -35,6 +35,11 @@ impl Provider {
         }
     }
 
+    /// Returns the provider with this lower-case word.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.as_str() == name)
+    }
+
     /// Returns what the numbers of its pages in the price book begin with.
     pub fn page_prefix(self) -> &'static str {
         match self {

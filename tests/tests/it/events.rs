@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use portfolio::domain::provider::Provider;
 use portfolio::{
     clock::{Clock, SystemClock},
     domain::scope::Scope,
     lambda::Invocation,
 };
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, event, positions, sample};
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -174,7 +175,7 @@ async fn a_direct_invocation_fails_with_the_problems_code() {
         assert_eq!(refused.error_type, code, "{payload}");
     }
     app.fakes()
-        .set_fault(Upstream::Zerion, Some(Fault::status(500)));
+        .set_fault(Provider::Zerion, Some(Fault::status(500)));
     for event in [
         json!({"address": sample("farmer")}),
         event("aggregate-eventbridge"),
@@ -204,7 +205,7 @@ async fn a_batch_returns_the_messages_to_be_retried() {
         path: Some(broken),
         ..Fault::status(500)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Provider::Zerion, Some(fault));
     // Eight wallets: one of them twice, one that fails; and what is no payload.
     let mut bodies: Vec<String> = (0..8).map(payload).collect();
     bodies.insert(4, "{".to_owned());
@@ -226,7 +227,7 @@ async fn a_batch_returns_the_messages_to_be_retried() {
 async fn permanent_failures_are_not_retried() {
     let app = TestApp::new().await;
     let fault = Some(Fault::status(400));
-    app.fakes().set_fault(Upstream::Zerion, fault);
+    app.fakes().set_fault(Provider::Zerion, fault);
     let answer = app.try_invoke(Scope::Wallet, &batch(&[payload(1)])).await;
     let none = json!({"batchItemFailures": []});
     assert_eq!(answer.expect("an answer"), none);
@@ -238,7 +239,7 @@ async fn a_message_answered_with_old_holdings_is_retried() {
     app.get(&format!("0x{:040}", 1), "aggregate").await.ok();
     app.advance(400);
     let fault = Some(Fault::status(503));
-    app.fakes().set_fault(Upstream::Zerion, fault);
+    app.fakes().set_fault(Provider::Zerion, fault);
     let answer = app
         .try_invoke(Scope::Aggregate, &batch(&[payload(1)]))
         .await;
@@ -253,7 +254,7 @@ async fn a_batch_ends_before_lambda_ends_it() {
         delay_ms: Some(400),
         ..Fault::default()
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(slow));
+    app.fakes().set_fault(Provider::Zerion, Some(slow));
     let bodies: Vec<String> = (0..10).map(payload).collect();
     let function = app.real_process(Scope::Aggregate);
     let invocation = Invocation {

@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use portfolio::domain::provider::Provider;
 use portfolio::{
     app,
     domain::{address::Address, query::Query, scope::Scope},
     service::{Request, Service},
     telemetry::request_cost::RequestCostTotals,
 };
-use portfolio_local::fakes::{Coin, ContractPrice, Fault, Upstream};
+use portfolio_local::fakes::{Coin, ContractPrice, Fault};
 use portfolio_tests::{Answer, TestApp, get, max_age, positions, rows, units};
 use serde_json::{Value, json};
 
@@ -51,7 +52,7 @@ async fn app() -> TestApp {
     app
 }
 
-fn fail(app: &TestApp, upstream: Upstream) {
+fn fail(app: &TestApp, upstream: Provider) {
     let down = Some(Fault::status(500));
     app.fakes().set_fault(upstream, down);
 }
@@ -165,7 +166,7 @@ async fn the_rate_is_shared_for_a_minute() {
 async fn an_answer_without_a_rate_is_marked() {
     let app = app().await;
     app.get(WALLET, "aggregate").await.ok();
-    fail(&app, Upstream::CoinMarketCap);
+    fail(&app, Provider::CoinMarketCap);
     let answer = app.get(WALLET, "aggregate?currency=eur").await;
     let body = answer.ok();
     let reasons: BTreeSet<&str> = positions(&body)
@@ -183,7 +184,7 @@ async fn an_answer_without_a_rate_is_marked() {
     assert_eq!(body["coverage"]["complete"], false);
     assert!(max_age(&answer) <= 5);
     // As soon as there is one, it is used.
-    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.fakes().set_fault(Provider::CoinMarketCap, None);
     app.advance(31);
     let dollars = app.get(WALLET, "aggregate").await.ok();
     let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
@@ -199,7 +200,7 @@ async fn an_expired_rate_is_used_and_marked_within_its_limit() {
     let dollars = app.get(WALLET, "aggregate").await.ok();
     let euros = app.get(WALLET, "aggregate?currency=eur").await.ok();
     assert_converted(&dollars, &euros);
-    fail(&app, Upstream::CoinMarketCap);
+    fail(&app, Provider::CoinMarketCap);
     for seconds in [61, 120, 600] {
         app.advance(seconds);
         let process = app.process(Scope::Aggregate);
@@ -244,10 +245,10 @@ async fn an_answer_without_a_known_value_is_never_complete() {
                 app.get(WALLET, &query(first)).await.ok();
                 app.advance(seconds);
                 if !coinmarketcap {
-                    fail(&app, Upstream::CoinMarketCap);
+                    fail(&app, Provider::CoinMarketCap);
                 }
                 if !zerion {
-                    fail(&app, Upstream::Zerion);
+                    fail(&app, Provider::Zerion);
                 }
                 let answer = app.get(WALLET, &query(then)).await;
                 // A refusal is honest as well.
@@ -335,7 +336,7 @@ async fn an_old_price_is_marked_although_a_younger_one_is_known_in_another_curre
 
     // Then Zerion does, in euros, and what a dollar costs is not to be had.
     priced_at(json!(4.0));
-    fail(&app, Upstream::CoinMarketCap);
+    fail(&app, Provider::CoinMarketCap);
     app.advance(400);
     app.get(WALLET, "wallet?currency=eur").await.ok();
     let body = app.get(WALLET, "wallet").await.ok();

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Json, Router, extract::Request, routing::get};
-use portfolio_local::fakes::{Coin, Fault, Upstream};
+use portfolio::domain::provider::Provider;
+use portfolio_local::fakes::{Coin, Fault};
 use portfolio_tests::{TestApp, positions, rows, sample, server::serve};
 use serde_json::json;
 
@@ -30,14 +31,14 @@ async fn a_failure_is_never_an_empty_wallet() {
             body: body.map(str::to_owned),
             ..Fault::status(status)
         };
-        app.fakes().set_fault(Upstream::Zerion, Some(fault));
+        app.fakes().set_fault(Provider::Zerion, Some(fault));
         let answer = app.get(sample("small"), "aggregate").await;
         assert_eq!(answer.status, expected, "{status} {body:?}");
         assert_eq!(answer.json()["code"], code);
         let waits = matches!(expected, 429 | 503);
         assert_eq!(!answer.header("retry-after").is_empty(), waits, "{status}");
         // Nothing of it is kept for longer than a moment.
-        app.fakes().set_fault(Upstream::Zerion, None);
+        app.fakes().set_fault(Provider::Zerion, None);
         app.advance(31);
         let body = app.get(sample("small"), "aggregate").await.ok();
         assert!(positions(&body).len() > 5);
@@ -60,7 +61,7 @@ async fn old_holdings_are_answered_while_the_provider_fails() {
     let farmer = sample("farmer");
     let before = app.get(farmer, "aggregate").await.ok();
     app.fakes()
-        .set_fault(Upstream::Zerion, Some(Fault::status(500)));
+        .set_fault(Provider::Zerion, Some(Fault::status(500)));
     app.advance(320);
     let answer = app.get(farmer, "aggregate").await;
     assert!(
@@ -89,7 +90,7 @@ async fn old_prices_are_answered_while_their_source_fails() {
     let small = sample("small");
     let before = app.get(small, "wallet").await.ok();
     app.fakes()
-        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
+        .set_fault(Provider::CoinMarketCap, Some(Fault::status(500)));
     app.advance(90);
     let answer = app.get(small, "wallet").await;
     assert!(
@@ -136,7 +137,7 @@ async fn a_wallet_without_any_price_is_a_problem_and_not_zero() {
     let small = sample("small");
     app.get(small, "wallet").await.ok();
     app.fakes()
-        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
+        .set_fault(Provider::CoinMarketCap, Some(Fault::status(500)));
     // In a currency that it was never asked for.
     let answer = app.get(small, "wallet?currency=eur").await;
     assert_eq!(
@@ -146,7 +147,7 @@ async fn a_wallet_without_any_price_is_a_problem_and_not_zero() {
     // Past the limit of the old prices.
     app.advance(961);
     assert_eq!(app.get(small, "wallet").await.status, 503);
-    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.fakes().set_fault(Provider::CoinMarketCap, None);
     app.get(small, "wallet?currency=eur").await.ok();
 }
 
@@ -162,7 +163,7 @@ async fn one_price_is_enough_for_an_answer() {
     app.fakes().set_wallet(WALLET, vec![listed, rows::token(1)]);
     let before = app.get(WALLET, "wallet").await.ok();
     app.fakes()
-        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(500)));
+        .set_fault(Provider::CoinMarketCap, Some(Fault::status(500)));
     app.advance(61);
     let after = app.get(WALLET, "wallet").await.ok();
     assert_eq!(after["totals"], before["totals"]);
@@ -227,7 +228,7 @@ async fn loans_of_either_sign_count_as_debt_and_odd_rows_are_counted() {
         body: Some(body),
         ..Fault::status(200)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(answered));
+    app.fakes().set_fault(Provider::Zerion, Some(answered));
     let answer = app.get(other, "defi").await;
     assert!(
         answer

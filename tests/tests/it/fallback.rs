@@ -1,6 +1,7 @@
 //! Prices of tokens that CoinMarketCap does not list.
 
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio::domain::provider::Provider;
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, positions, rows, sample};
 use serde_json::Value;
 
@@ -66,7 +67,7 @@ async fn a_failing_fallback_affects_no_other_price() {
     let farmer = sample("farmer");
     app.get(farmer, "aggregate").await.ok();
     app.fakes()
-        .set_fault(Upstream::DefiLlama, Some(Fault::status(502)));
+        .set_fault(Provider::DefiLlama, Some(Fault::status(502)));
     app.advance(61);
     let answer = app.get(farmer, "aggregate").await;
     assert!(
@@ -81,7 +82,7 @@ async fn a_failing_fallback_affects_no_other_price() {
     // It was tried twice, and is not asked again until the prices expire.
     app.get(farmer, "aggregate").await.ok();
     assert_eq!(app.stats().defillama.requests, 2);
-    app.fakes().set_fault(Upstream::DefiLlama, None);
+    app.fakes().set_fault(Provider::DefiLlama, None);
     app.advance(61);
     let body = app.get(farmer, "aggregate").await.ok();
     assert_eq!(token(&body, "3Crv")["price"]["source"], "defillama");
@@ -161,7 +162,7 @@ async fn tokens_unknown_to_both_sources_keep_zerions_price_until_it_expires() {
 
     // The holdings outlive the limit for old prices.
     let down = Some(Fault::status(500));
-    app.fakes().set_fault(Upstream::Zerion, down);
+    app.fakes().set_fault(Provider::Zerion, down);
     app.advance(1300);
     let late = app.get(wallet, "wallet").await.ok();
     let position = token(&late, "TK1");

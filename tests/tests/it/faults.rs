@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio::domain::provider::Provider;
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, positions, sample, table::TableFault};
 
 /// What is cached when the fault strikes.
@@ -170,7 +171,7 @@ async fn every_fault_of_zerion_has_its_answer() {
         for (cached, endpoint) in cases() {
             let app = TestApp::with(&timeouts()).await;
             prepare(&app, cached).await;
-            app.fakes().set_fault(Upstream::Zerion, Some(fault.clone()));
+            app.fakes().set_fault(Provider::Zerion, Some(fault.clone()));
             let answer = app.get(sample("farmer"), endpoint).await;
             let stats = app.stats();
             print(
@@ -206,7 +207,7 @@ async fn every_fault_of_zerion_has_its_answer() {
             assert!(stats.zerion.requests <= 2, "{case}");
             assert!(stats.coinmarketcap.requests <= 1, "{case}");
             // Nothing of it is kept: soon all is well again.
-            app.fakes().set_fault(Upstream::Zerion, None);
+            app.fakes().set_fault(Provider::Zerion, None);
             app.advance(61);
             let well = app.get(sample("farmer"), endpoint).await.ok();
             assert_eq!(well["structure"]["stale"], false, "{case}");
@@ -222,7 +223,7 @@ async fn every_fault_of_zerion_under_a_stampede_has_its_answer() {
         for cached in [Cached::Nothing, Cached::Old] {
             let app = TestApp::with(&timeouts()).await;
             prepare(&app, cached).await;
-            app.fakes().set_fault(Upstream::Zerion, Some(fault.clone()));
+            app.fakes().set_fault(Provider::Zerion, Some(fault.clone()));
             let requests = (0..15)
                 .map(|number| app.get(sample("farmer"), ENDPOINTS[number % ENDPOINTS.len()]));
             let answers = futures::future::join_all(requests).await;
@@ -251,7 +252,7 @@ async fn every_fault_of_coinmarketcap_has_its_answer() {
             let app = TestApp::with(&timeouts()).await;
             prepare(&app, cached).await;
             let fault = Some(fault.clone());
-            app.fakes().set_fault(Upstream::CoinMarketCap, fault);
+            app.fakes().set_fault(Provider::CoinMarketCap, fault);
             let answer = app.get(sample("farmer"), endpoint).await;
             let stats = app.stats();
             print(
@@ -272,7 +273,7 @@ async fn every_fault_of_coinmarketcap_has_its_answer() {
             );
             assert_ne!(body["totals"]["net_worth"], "0", "{case}");
             assert!(stats.coinmarketcap.requests <= 2, "{case}");
-            app.fakes().set_fault(Upstream::CoinMarketCap, None);
+            app.fakes().set_fault(Provider::CoinMarketCap, None);
             app.advance(61);
             let well = app.get(sample("farmer"), endpoint).await.ok();
             assert_eq!(well["prices"]["stale"], false, "{case}");
@@ -285,7 +286,7 @@ async fn every_fault_of_defillama_has_its_answer() {
     for (name, fault) in faults() {
         let app = TestApp::with(&timeouts()).await;
         prepare(&app, Cached::OldPrices).await;
-        app.fakes().set_fault(Upstream::DefiLlama, Some(fault));
+        app.fakes().set_fault(Provider::DefiLlama, Some(fault));
         let answer = app.get(sample("farmer"), "aggregate").await;
         let stats = app.stats();
         print(

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portfolio::domain::provider::Provider;
 use portfolio::domain::scope::Scope;
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, get, positions, random::Random, rows, units};
 
 const WALLET: &str = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
@@ -25,7 +26,7 @@ async fn app(body: String) -> TestApp {
         body: Some(body),
         ..Fault::status(200)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Provider::Zerion, Some(fault));
     app
 }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use portfolio::domain::provider::Provider;
 use portfolio::domain::scope::Scope;
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, positions, rows, sample, table::TableFault};
 use serde_json::json;
 
@@ -19,7 +20,7 @@ fn slow(delay_ms: u64) -> Option<Fault> {
 #[tokio::test]
 async fn waiters_wait_for_a_slow_fetch_until_it_ends() {
     let app = TestApp::new().await;
-    app.fakes().set_fault(Upstream::Zerion, slow(4000));
+    app.fakes().set_fault(Provider::Zerion, slow(4000));
     let requests = (0..12).map(|_| app.get(sample("farmer"), "aggregate"));
     for answer in futures::future::join_all(requests).await {
         assert!(positions(&answer.ok()).len() > 10);
@@ -34,14 +35,14 @@ async fn all_waiters_get_a_failure_at_once() {
         delay_ms: Some(300),
         ..Fault::status(401)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Provider::Zerion, Some(fault));
     let requests = (0..12).map(|_| app.get(sample("farmer"), "aggregate"));
     for answer in futures::future::join_all(requests).await {
         assert_eq!(answer.status, 502);
     }
     assert_eq!(app.stats().zerion.requests, 1);
     // It is forgotten after a moment.
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     app.advance(3);
     app.get(sample("farmer"), "aggregate").await.ok();
 }
@@ -52,7 +53,7 @@ async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() 
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
     app.get(WALLET, "wallet").await.ok();
     let fault = Some(Fault::status(400));
-    app.fakes().set_fault(Upstream::Zerion, fault);
+    app.fakes().set_fault(Provider::Zerion, fault);
     app.advance(301);
     for _ in 0..3 {
         let answer = app.get(WALLET, "wallet").await;
@@ -60,7 +61,7 @@ async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() 
         assert_eq!(answer.json()["code"], "wallet_not_trackable");
     }
     assert_eq!(app.stats().zerion.requests, 2);
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     app.advance(31);
     app.get(WALLET, "wallet").await.ok();
 }
@@ -69,7 +70,7 @@ async fn an_untrackable_wallet_is_remembered_and_never_answered_from_old_data() 
 async fn a_hanging_provider_is_not_waited_for_when_old_data_may_be_used() {
     let app = TestApp::new().await;
     let before = app.get(sample("small"), "wallet").await.ok();
-    app.fakes().set_fault(Upstream::Zerion, slow(60_000));
+    app.fakes().set_fault(Provider::Zerion, slow(60_000));
     app.advance(301);
     let started = std::time::Instant::now();
     let answer = app.get(sample("small"), "wallet").await;
@@ -144,7 +145,7 @@ async fn a_cached_wallet_can_be_deleted() {
 async fn a_wallet_deleted_during_its_fetch_does_not_come_back() {
     let app = TestApp::new().await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
-    app.fakes().set_fault(Upstream::Zerion, slow(1500));
+    app.fakes().set_fault(Provider::Zerion, slow(1500));
     let path = format!("/v1/wallets/{WALLET}/cache");
     let forget = async {
         while app.stats().zerion.requests == 0 {
@@ -156,7 +157,7 @@ async fn a_wallet_deleted_during_its_fetch_does_not_come_back() {
     assert_eq!(forgotten.status, 204);
     assert!(answer.header("cache-status").contains("detail=uncached"));
     answer.ok();
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     app.fakes()
         .set_wallet(WALLET, vec![rows::token(2), rows::token(3)]);
     let body = app.get(WALLET, "aggregate").await.ok();
@@ -193,7 +194,7 @@ async fn no_cache_is_throttled_while_the_provider_fails() {
         body: Some("{".to_owned()),
         ..Fault::status(200)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(garbage));
+    app.fakes().set_fault(Provider::Zerion, Some(garbage));
     for (seconds, requests) in [(0, 1), (0, 1), (10, 1), (10, 1), (11, 2), (10, 2)] {
         app.advance(seconds);
         let body = app.request("GET", &path, &no_cache).await.ok();
@@ -202,7 +203,7 @@ async fn no_cache_is_throttled_while_the_provider_fails() {
     }
     // Holdings that have expired are asked for whenever they are wanted.
     app.advance(220);
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     app.request("GET", &path, &no_cache).await.ok();
     assert_eq!(app.stats().zerion.requests, 3);
 }
@@ -211,7 +212,7 @@ async fn no_cache_is_throttled_while_the_provider_fails() {
 async fn requests_to_a_failing_provider_are_paused() {
     let app = TestApp::new().await;
     let down = Some(Fault::status(500));
-    app.fakes().set_fault(Upstream::Zerion, down);
+    app.fakes().set_fault(Provider::Zerion, down);
     let address = |number: u32| format!("0x{number:040}");
     for number in 0..200 {
         let answer = app.get(&address(number), "aggregate").await;
@@ -219,7 +220,7 @@ async fn requests_to_a_failing_provider_are_paused() {
         assert!(!answer.header("retry-after").is_empty());
     }
     assert_eq!(app.stats().zerion.requests, 10);
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     app.advance(31);
     for number in 0..20 {
         app.get(&address(number), "aggregate").await.ok();
@@ -230,7 +231,7 @@ async fn requests_to_a_failing_provider_are_paused() {
 #[tokio::test]
 async fn deadline_cancels_upstream_requests() {
     let app = TestApp::with(&[("REQUEST_DEADLINE_MS", "1500")]).await;
-    app.fakes().set_fault(Upstream::Zerion, slow(60_000));
+    app.fakes().set_fault(Provider::Zerion, slow(60_000));
     let requests = (0..5).map(|_| app.get(sample("farmer"), "aggregate"));
     for answer in futures::future::join_all(requests).await {
         assert_eq!(answer.status, 504);
@@ -259,7 +260,7 @@ async fn uncacheable_wallets_are_fetched_concurrently() {
         delay_ms: Some(700),
         ..Fault::status(200)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(incomplete));
+    app.fakes().set_fault(Provider::Zerion, Some(incomplete));
     let started = std::time::Instant::now();
     let requests = (0..9).map(|_| app.get(WALLET, "aggregate"));
     for answer in futures::future::join_all(requests).await {
@@ -274,7 +275,7 @@ async fn uncacheable_wallets_are_fetched_concurrently() {
 async fn incomplete_holdings_are_fetched_again_by_one_request() {
     let (app, table) = TestApp::with_faulty_table(&[]).await;
     app.fakes().set_wallet(WALLET, vec![rows::token(1)]);
-    app.fakes().set_fault(Upstream::Zerion, slow(500));
+    app.fakes().set_fault(Provider::Zerion, slow(500));
     table.set(Some(TableFault::NoChunks), None);
     let requests = futures::future::join_all((0..9).map(|_| app.get(WALLET, "aggregate")));
     let mend = async {
@@ -313,7 +314,7 @@ async fn one_probe_detects_that_a_provider_recovered() {
     let app = TestApp::new().await;
     let processes: Vec<_> = (0..8).map(|_| app.process(Scope::Aggregate)).collect();
     let down = Some(Fault::status(500));
-    app.fakes().set_fault(Upstream::Zerion, down);
+    app.fakes().set_fault(Provider::Zerion, down);
     let address = |number: usize| format!("0x{number:040}");
     for number in 0..1000 {
         let answer = app.get_from(&processes[number % 8], &address(number)).await;
@@ -330,7 +331,7 @@ async fn one_probe_detects_that_a_provider_recovered() {
         app.get_from(&processes[number % 8], &address(number)).await;
     }
     assert_eq!(app.stats().zerion.requests, 88);
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     app.advance(31);
     for number in 0..100 {
         app.get_from(&processes[number % 8], &address(number))

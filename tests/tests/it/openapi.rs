@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use boon::{Compiler, Schemas};
+use portfolio::domain::provider::Provider;
 use portfolio::{lambda::problem::Code, openapi};
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, positions, sample};
 use serde_json::{Value, json};
 
@@ -153,7 +154,7 @@ async fn answers_are_as_described() {
     description.check("get", "aggregate", &known);
 
     // Old data, which stands in for what fails.
-    for upstream in [Upstream::Zerion, Upstream::CoinMarketCap] {
+    for upstream in [Provider::Zerion, Provider::CoinMarketCap] {
         app.fakes().set_fault(upstream, Some(Fault::status(500)));
     }
     app.advance(400);
@@ -210,7 +211,7 @@ async fn problems_are_as_described() {
     for status in [401, 429, 500, 503] {
         let app = TestApp::new().await;
         let fault = Some(Fault::status(status));
-        app.fakes().set_fault(Upstream::Zerion, fault);
+        app.fakes().set_fault(Provider::Zerion, fault);
         let answer = app.get(sample("small"), "aggregate").await;
         description.check("get", "aggregate", &answer);
     }
@@ -224,7 +225,7 @@ async fn problems_are_as_described() {
         delay_ms: Some(5000),
         ..Fault::default()
     };
-    hurried.fakes().set_fault(Upstream::Zerion, Some(fault));
+    hurried.fakes().set_fault(Provider::Zerion, Some(fault));
     let answer = hurried.get(sample("small"), "aggregate").await;
     description.check("get", "aggregate", &answer);
 

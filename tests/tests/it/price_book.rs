@@ -18,7 +18,7 @@ use portfolio::{
     service::{Request, Service, Snapshot},
     telemetry::request_cost::{RequestCost, RequestCostTotals},
 };
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, positions, rows};
 
 const TOKENS: u32 = 9000;
@@ -182,7 +182,7 @@ async fn simultaneous_misses_refresh_no_price_twice_and_lose_nothing() {
         delay_ms: Some(300),
         ..Fault::default()
     };
-    app.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
+    app.fakes().set_fault(Provider::CoinMarketCap, Some(slow));
     app.advance(61);
     app.fakes().reset_stats();
     let answers = ask_all(&app, &processes, &addresses).await;
@@ -269,7 +269,7 @@ async fn requests_without_any_price_wait_for_a_slow_holder() {
         delay_ms: Some(3000),
         ..Fault::default()
     };
-    app.fakes().set_fault(Upstream::CoinMarketCap, Some(slow));
+    app.fakes().set_fault(Provider::CoinMarketCap, Some(slow));
     let processes = processes(&app);
     // In a currency that was never asked for.
     let asked = processes.iter().map(|service| async {

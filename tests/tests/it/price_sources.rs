@@ -6,8 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portfolio::domain::provider::Provider;
 use portfolio::domain::scope::Scope;
-use portfolio_local::fakes::{ContractPrice, Fault, Upstream};
+use portfolio_local::fakes::{ContractPrice, Fault};
 use portfolio_tests::{Answer, TestApp, get, positions, rows, units};
 use serde_json::{Value, json};
 
@@ -137,7 +138,7 @@ fn silent() -> Fault {
 
 /// One source is silent: the other one's prices are taken, and shared before
 /// the answer goes out.
-async fn one_is_silent(upstream: Upstream, other: &str, new: &[u32], old: &[u32]) {
+async fn one_is_silent(upstream: Provider, other: &str, new: &[u32], old: &[u32]) {
     let app = expired().await;
     app.fakes().set_fault(upstream, Some(silent()));
     let asking = app.process(Scope::Aggregate);
@@ -180,13 +181,13 @@ async fn one_is_silent(upstream: Upstream, other: &str, new: &[u32], old: &[u32]
 #[tokio::test]
 async fn a_silent_fallback_does_not_delay_coinmarketcaps_prices() {
     let (new, old) = (&AT_COINMARKETCAP, &AT_DEFILLAMA);
-    one_is_silent(Upstream::DefiLlama, LISTED, new, old).await;
+    one_is_silent(Provider::DefiLlama, LISTED, new, old).await;
 }
 
 #[tokio::test]
 async fn a_silent_coinmarketcap_does_not_delay_the_fallbacks_prices() {
     let (new, old) = (&AT_DEFILLAMA, &AT_COINMARKETCAP);
-    one_is_silent(Upstream::CoinMarketCap, UNLISTED, new, old).await;
+    one_is_silent(Provider::CoinMarketCap, UNLISTED, new, old).await;
 }
 
 fn sources(body: &Value) -> String {
@@ -214,7 +215,7 @@ async fn every_state_of_the_fallback_has_its_answer() {
         for (name, address) in [("old prices", WALLET), ("none yet", NEW)] {
             let app = expired().await;
             let fault = Some(fault.clone());
-            app.fakes().set_fault(Upstream::DefiLlama, fault);
+            app.fakes().set_fault(Provider::DefiLlama, fault);
             let started = Instant::now();
             let answer = app.get(address, "aggregate").await;
             let took = started.elapsed();
@@ -243,7 +244,7 @@ async fn every_state_of_the_fallback_has_its_answer() {
                 _ => {}
             }
             // All is well again when it is.
-            app.fakes().set_fault(Upstream::DefiLlama, None);
+            app.fakes().set_fault(Provider::DefiLlama, None);
             app.advance(301);
             quote(&app, dollars_after);
             let body = app.get(address, "aggregate").await.ok();

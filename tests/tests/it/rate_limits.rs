@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use portfolio_local::fakes::{Coin, Fault, Upstream};
+use portfolio::domain::provider::Provider;
+use portfolio_local::fakes::{Coin, Fault};
 use portfolio_tests::{Answer, TestApp, positions, sample};
 use serde_json::{Value, json};
 
@@ -61,13 +62,13 @@ async fn all_processes_respect_a_rate_limit_until_it_ends() {
         let mut app = TestApp::with(&lifetimes).await;
         let before = app.get(sample(SMALL), "wallet").await.ok();
         let fault = limited(http, code, retry_after);
-        app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+        app.fakes().set_fault(Provider::CoinMarketCap, Some(fault));
         app.advance(61);
         assert_stale(&app.get(sample(SMALL), "wallet").await, &before);
         assert_eq!(requests(&app), 1, "{case}");
 
         // Neither this process nor a new one asks again until then.
-        app.fakes().set_fault(Upstream::CoinMarketCap, None);
+        app.fakes().set_fault(Provider::CoinMarketCap, None);
         let midnight = 86_400 - app.now().as_secs().rem_euclid(86_400);
         let seconds = seconds.min(midnight.unsigned_abs());
         for step in [0, seconds - 2] {
@@ -92,11 +93,11 @@ async fn deleting_its_item_lifts_a_rate_limit() {
     let app = TestApp::new().await;
     let before = app.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1010, None);
-    app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+    app.fakes().set_fault(Provider::CoinMarketCap, Some(fault));
     app.advance(61);
     assert_stale(&app.get(sample(SMALL), "wallet").await, &before);
     // The plan was upgraded.
-    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.fakes().set_fault(Provider::CoinMarketCap, None);
     let table = app.dynamodb();
     let delete = table.client().delete_item().table_name(table.name());
     let key = |text: &str| AttributeValue::S(text.to_owned());
@@ -113,7 +114,7 @@ async fn a_rate_limit_without_older_prices_is_reported_with_its_end() {
     let app = TestApp::with(&[("PRICE_FALLBACK", "none")]).await;
     app.get(sample(SMALL), "wallet").await.ok();
     let fault = limited(429, 1008, Some("42"));
-    app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+    app.fakes().set_fault(Provider::CoinMarketCap, Some(fault));
     for _ in 0..2 {
         let answer = app.get(sample(SMALL), "wallet?currency=eur").await;
         assert_eq!(answer.status, 429);
@@ -140,7 +141,7 @@ async fn older_prices_of_the_book_are_preferred_to_zerions() {
         (&json!(false), 10)
     );
     let fault = limited(429, 1010, None);
-    app.fakes().set_fault(Upstream::CoinMarketCap, Some(fault));
+    app.fakes().set_fault(Provider::CoinMarketCap, Some(fault));
     app.advance(100);
     let body = app.get(farmer, "aggregate").await.ok();
     assert_eq!(body["prices"]["stale"], true);
@@ -156,7 +157,7 @@ async fn a_failed_refresh_is_not_repeated_at_once() {
     let app = TestApp::new().await;
     let before = app.get(sample(SMALL), "wallet").await.ok();
     let fault = Some(Fault::status(500));
-    app.fakes().set_fault(Upstream::CoinMarketCap, fault);
+    app.fakes().set_fault(Provider::CoinMarketCap, fault);
     app.advance(61);
     for _ in 0..3 {
         let answer = app.get(sample(SMALL), "wallet").await;
@@ -169,7 +170,7 @@ async fn a_failed_refresh_is_not_repeated_at_once() {
     }
     // Two attempts of the first one.
     assert_eq!(requests(&app), 2);
-    app.fakes().set_fault(Upstream::CoinMarketCap, None);
+    app.fakes().set_fault(Provider::CoinMarketCap, None);
     app.advance(6);
     let body = app.get(sample(SMALL), "wallet").await.ok();
     assert_eq!(body["prices"]["stale"], false);

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use portfolio::domain::provider::Provider;
 use portfolio::{
     app,
     clock::{Clock, SystemClock},
     lambda::{Invocation, refresh::RefreshFunction},
 };
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, event, queue::FakeQueue, rows};
 use serde_json::{Value, json, value::to_raw_value};
 
@@ -133,7 +134,7 @@ async fn a_run_fetches_only_what_is_due() {
         path: Some(address(7)),
         ..Fault::status(500)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Provider::Zerion, Some(fault));
     app.fakes().reset_stats();
     let run = async || {
         ask(&function, &event("refresh-schedule"))
@@ -154,7 +155,7 @@ async fn a_run_fetches_only_what_is_due() {
     };
     assert_eq!(counts(&run().await), [20, 17, 0, 2, 1, 0, 18]);
     assert_eq!(app.stats().zerion.requests, 18);
-    app.fakes().set_fault(Upstream::Zerion, None);
+    app.fakes().set_fault(Provider::Zerion, None);
     // The one that failed is not due again yet, the others are fresh.
     app.advance(3);
     assert_eq!(counts(&run().await), [20, 1, 0, 19, 0, 0, 1]);
@@ -191,7 +192,7 @@ async fn a_run_respects_its_budget_and_the_providers_limits() {
         headers: [("retry-after".to_owned(), "60".to_owned())].into(),
         ..Fault::status(429)
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(limited));
+    app.fakes().set_fault(Provider::Zerion, Some(limited));
     ask(&function, &json!({"action": "run"}))
         .await
         .expect("a summary");
@@ -212,7 +213,7 @@ async fn a_thousand_wallets_are_refreshed_despite_killed_and_overlapping_runs() 
         delay_ms: Some(20),
         ..Fault::default()
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(slow));
+    app.fakes().set_fault(Provider::Zerion, Some(slow));
     // Killed half-way: the future is dropped, the lease is not ended.
     let run = json!({"action": "run"});
     let killed = ask(&first, &run);
@@ -259,7 +260,7 @@ async fn a_run_ends_before_lambda_ends_it() {
         delay_ms: Some(300),
         ..Fault::default()
     };
-    app.fakes().set_fault(Upstream::Zerion, Some(slow));
+    app.fakes().set_fault(Provider::Zerion, Some(slow));
     let invocation = Invocation {
         id: "invocation-1".to_owned(),
         deadline: Some(SystemClock.now().plus(Duration::from_millis(4000))),

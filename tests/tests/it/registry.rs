@@ -103,8 +103,10 @@ async fn a_failing_map_changes_nothing() {
     let registry = DynamoAssetStore::new(app.table());
     let before = registry.read(&RequestCost::default()).await.unwrap();
     let fault = portfolio_local::fakes::Fault::status(500);
-    app.fakes()
-        .set_fault(portfolio_local::fakes::Upstream::CoinMarketCap, Some(fault));
+    app.fakes().set_fault(
+        portfolio::domain::provider::Provider::CoinMarketCap,
+        Some(fault),
+    );
     let update = app::registry_update(app.config()).unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
     assert_eq!(
@@ -315,7 +317,7 @@ async fn an_update_that_fails_leaves_the_registry_due() {
     let app = TestApp::new().await;
     rewrite(&app, |item| item.contains_key("b").then_some(item)).await;
     let fault = portfolio_local::fakes::Fault::status(500);
-    let upstream = portfolio_local::fakes::Upstream::CoinMarketCap;
+    let upstream = portfolio::domain::provider::Provider::CoinMarketCap;
     app.fakes().set_fault(upstream, Some(fault));
     let event = to_raw_value(&event("registry-schedule")).expect("JSON");
     let failed = function(&app).handle(&event).await;

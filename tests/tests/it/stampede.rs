@@ -7,8 +7,9 @@ use std::{
 };
 
 use futures::future::join_all;
+use portfolio::domain::provider::Provider;
 use portfolio::{app, clock::SystemClock, domain::scope::Scope, lambda::QueryFunction};
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, ask, get, positions, random::Random, rows};
 use serde_json::Value;
 
@@ -93,7 +94,7 @@ async fn assert_stored(app: &TestApp, query: &str) {
 /// One endpoint's request is under way when eight for everything arrive.
 async fn first_one_part_then_all(first: &'static str) {
     let app = app().await;
-    app.fakes().set_fault(Upstream::Zerion, slow(1000));
+    app.fakes().set_fault(Provider::Zerion, slow(1000));
     let later = (0..8).map(|_| async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         app.get(WALLET, "aggregate").await
@@ -124,7 +125,7 @@ async fn twelve_cold_requests_over_eight_processes_cost_two_requests() {
     for (turn, first) in ENDPOINTS.into_iter().enumerate() {
         let app = app().await;
         let processes = processes(&app);
-        app.fakes().set_fault(Upstream::Zerion, slow(1000));
+        app.fakes().set_fault(Provider::Zerion, slow(1000));
         let answers = twelve(&processes, turn, |_| "").await;
         let requests = app.stats().zerion.requests;
         for (endpoint, answer) in &answers {
@@ -141,7 +142,7 @@ async fn a_deletion_in_the_middle_costs_two_more_requests() {
     for (turn, millis) in [(0, 300), (1, 400), (2, 500)] {
         let app = app().await;
         let processes = processes(&app);
-        app.fakes().set_fault(Upstream::Zerion, slow(1000));
+        app.fakes().set_fault(Provider::Zerion, slow(1000));
         let path = format!("/v1/wallets/{WALLET}/cache");
         let forget = async {
             tokio::time::sleep(Duration::from_millis(millis)).await;
@@ -167,7 +168,7 @@ async fn two_currencies_at_once_cost_two_requests() {
     for (turn, first) in ENDPOINTS.into_iter().enumerate() {
         let app = app().await;
         let processes = processes(&app);
-        app.fakes().set_fault(Upstream::Zerion, slow(1000));
+        app.fakes().set_fault(Provider::Zerion, slow(1000));
         let query = |number: usize| match number % 2 {
             0 => "?currency=usd",
             _ => "?currency=eur",
@@ -218,14 +219,14 @@ async fn wallets_too_large_to_store_are_fetched_concurrently() {
     ];
     let app = TestApp::with(&variables).await;
     let mut fault = huge();
-    app.fakes().set_fault(Upstream::Zerion, Some(fault.clone()));
+    app.fakes().set_fault(Provider::Zerion, Some(fault.clone()));
     // The first one finds out.
     let first = app.get(WALLET, "aggregate?limit=1").await;
     assert_eq!(first.ok()["page"]["total"], 20_000);
     assert!(first.header("cache-status").contains("detail=uncached"));
     app.fakes().reset_stats();
     fault.delay_ms = Some(4000);
-    app.fakes().set_fault(Upstream::Zerion, Some(fault));
+    app.fakes().set_fault(Provider::Zerion, Some(fault));
     let others: Vec<_> = (0..AT_ONCE)
         .map(|_| app.process(Scope::Aggregate))
         .collect();
@@ -256,7 +257,7 @@ async fn one_process_fetches_after_a_lease_holder_dies() {
         function().expect("a process"),
         function().expect("a process"),
     );
-    app.fakes().set_fault(Upstream::Zerion, slow(1000));
+    app.fakes().set_fault(Provider::Zerion, slow(1000));
     let path = format!("/v1/wallets/{WALLET}/aggregate");
     let died = ask(&dying, "GET", &path, &[]);
     // Dropped in the middle of its request, as a killed process.

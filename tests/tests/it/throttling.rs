@@ -4,8 +4,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
+use portfolio::domain::provider::Provider;
 use portfolio::domain::scope::Scope;
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{
     Answer, TestApp, get, positions, rows,
     table::{FaultyTable, TableFault},
@@ -69,7 +70,7 @@ async fn an_expired_copy_of_the_process_is_marked_stale() {
     app.advance(301);
     table.set(Some(TableFault::Throttled), None);
     let down = Some(Fault::status(500));
-    app.fakes().set_fault(Upstream::Zerion, down);
+    app.fakes().set_fault(Provider::Zerion, down);
     let body = get(&process, WALLET, "aggregate").await.ok();
     assert_eq!(body["structure"]["stale"], true);
     assert_eq!(positions(&body).len(), 3);
@@ -114,7 +115,7 @@ async fn requests_of_a_process_are_bounded_while_the_table_fails() {
             delay_ms: Some(200),
             ..Fault::default()
         };
-        app.fakes().set_fault(Upstream::Zerion, Some(slow));
+        app.fakes().set_fault(Provider::Zerion, Some(slow));
         table.set(Some(fault), None);
         let process = app.process(Scope::Aggregate);
         let addresses: Vec<String> = (0..50).map(address).collect();

@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant};
 
 use super::Client;
-use crate::fakes::{Fault, SAMPLES, Upstream};
+use portfolio::domain::provider::Provider;
+
+use crate::fakes::{Fault, SAMPLES};
 
 const SMALL: &str = SAMPLES[0].address;
 
@@ -37,14 +39,14 @@ async fn a_slow_answer_is_the_right_one() {
         delay_ms: Some(60),
         ..Fault::default()
     };
-    client.fakes.set_fault(Upstream::CoinMarketCap, Some(slow));
+    client.fakes.set_fault(Provider::CoinMarketCap, Some(slow));
     let start = Instant::now();
     let answer = client.cmc("/v2/simple/price?id=1").await;
     assert!(start.elapsed() >= Duration::from_millis(60));
     assert_eq!(answer.json()["data"][0]["id"], 1);
     client
         .fakes
-        .set_fault(Upstream::CoinMarketCap, Some(Fault::status(429)));
+        .set_fault(Provider::CoinMarketCap, Some(Fault::status(429)));
     let answer = client.cmc("/v2/simple/price?id=1").await;
     assert_eq!(answer.json()["status"]["error_code"], 1008);
 }

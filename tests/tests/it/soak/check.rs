@@ -6,7 +6,7 @@ use std::{
 };
 
 use portfolio::clock::Timestamp;
-use portfolio_local::fakes::Upstream;
+use portfolio::domain::provider::Provider;
 use portfolio_tests::{Answer, positions, sum, units};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ pub struct Asked {
 
 /// The faults in force.
 pub struct Faults {
-    set: Vec<Upstream>,
+    set: Vec<Provider>,
     /// When the last one ended.
     ended: Timestamp,
 }
@@ -48,15 +48,15 @@ impl Faults {
         }
     }
 
-    pub fn is_set(&self, upstream: Upstream) -> bool {
+    pub fn is_set(&self, upstream: Provider) -> bool {
         self.set.contains(&upstream)
     }
 
-    pub fn set(&mut self, upstream: Upstream) {
+    pub fn set(&mut self, upstream: Provider) {
         self.set.push(upstream);
     }
 
-    pub fn clear(&mut self, upstream: Upstream, now: Timestamp) {
+    pub fn clear(&mut self, upstream: Provider, now: Timestamp) {
         self.set.retain(|it| *it != upstream);
         self.ended = now;
     }

@@ -17,8 +17,9 @@ use std::{
 };
 
 use futures::future::{Either, join_all, select};
+use portfolio::domain::provider::Provider;
 use portfolio::{clock::Timestamp, domain::scope::Scope, lambda::QueryFunction};
-use portfolio_local::fakes::{Fault, Upstream};
+use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, ask, random::Random, table::TableFault};
 
 use self::{
@@ -30,10 +31,10 @@ const PROCESSES: usize = 3;
 const ENDPOINTS: [&str; 3] = ["aggregate", "defi", "wallet"];
 /// Seconds that the clock jumps between two batches.
 const JUMPS: [u64; 9] = [0, 0, 1, 5, 20, 45, 61, 90, 150];
-const UPSTREAMS: [Upstream; 3] = [
-    Upstream::Zerion,
-    Upstream::CoinMarketCap,
-    Upstream::DefiLlama,
+const UPSTREAMS: [Provider; 3] = [
+    Provider::Zerion,
+    Provider::CoinMarketCap,
+    Provider::DefiLlama,
 ];
 
 /// What went wrong by kind: how often, and the first time.
@@ -159,7 +160,7 @@ impl Soak {
         let now = self.app.now();
         for upstream in UPSTREAMS {
             let (begins, ends) = match upstream {
-                Upstream::DefiLlama => (150, 400),
+                Provider::DefiLlama => (150, 400),
                 _ => (60, 500),
             };
             let failing = self.faults.is_set(upstream);

@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
+use portfolio::domain::provider::Provider;
 use portfolio::{
     app,
     domain::scope::Scope,
     lambda::{Invocation, refresh::RefreshFunction},
 };
-use portfolio_local::fakes::{Coin, Fault, Platform, Upstream};
+use portfolio_local::fakes::{Coin, Fault, Platform};
 use portfolio_tests::{
     TestApp, event, queue::FakeQueue, rows, sample, table::FaultyTable, template::Template,
 };
@@ -143,7 +144,7 @@ async fn query(scope: Scope) -> (BTreeSet<String>, bool) {
     world.advance(70);
     world.get(farmer, path).await.ok();
     let limited = Some(Fault::status(429));
-    for upstream in [Upstream::Zerion, Upstream::CoinMarketCap] {
+    for upstream in [Provider::Zerion, Provider::CoinMarketCap] {
         world.fakes().set_fault(upstream, limited.clone());
     }
     world.advance(400);
