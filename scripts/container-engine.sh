@@ -9,7 +9,7 @@
 # registries may be out of reach, starts Podman's Docker-compatible service,
 # and prints the exports that scripts/sam-local.sh and `sam local` need. What it
 # makes lies in target/ and serves again; the service ends by itself when
-# nobody has used it for half an hour.
+# no command has used it for half an hour.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,7 +22,7 @@ say() { echo "container-engine: $*" >&2; }
 answers() {
     case $1 in
         unix://*) curl -sf --max-time 10 -o /dev/null --unix-socket "${1#unix://}" http://localhost/_ping ;;
-        # It may take certificates or ssh to ask: whoever set it is believed.
+        # It may take certificates or ssh to ask: the user who set it is believed.
         *) true ;;
     esac
 }
@@ -66,7 +66,7 @@ if [ "$(wc -l <<<"$found")" -lt 4 ] || [ ! -d /usr/lib/cni ]; then
     }
 fi
 
-# Podman's own configuration, so that nobody else's is touched.
+# Podman's own configuration, so that the user's own is not touched.
 #   runtime, cgroup_manager: work with both versions of cgroups, without systemd
 #   default_ulimits: Podman's are above what a machine without the right to
 #     raise limits grants; 1024 files is what Lambda grants

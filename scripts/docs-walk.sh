@@ -33,7 +33,7 @@ only=${1:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Everything is to be a stand-in, and nobody's AWS account is to be asked.
+# Everything is to be a stand-in, and no AWS account is to be asked.
 unset ZERION_BASE_URL ZERION_API_KEY CMC_BASE_URL CMC_API_KEY DEFILLAMA_BASE_URL AWS_ENDPOINT_URL_DYNAMODB \
     AWS_PROFILE AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_SESSION_TOKEN
 export SAM_CLI_TELEMETRY=0 AWS_EC2_METADATA_DISABLED=true AWS_REGION=us-east-1 \

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 # One line per file in events/: its name, and what must hold of the answer, in
 # Python. `answer` is what the function returned; where that is an answer to
 # HTTP, `status`, `headers` (names in lower case) and `body` are its parts. Of
-# a queue's batch, the one message that nobody can read comes back.
+# a queue's batch, the one unreadable message comes back.
 checks() {
     cat <<'EOF'
 aggregate-alb           status == 200 and body["scope"] == "aggregate" and body["totals"]["by_protocol"]

@@ -80,7 +80,7 @@ struct Forged<'f> {
     checksum: u64,
 }
 
-/// A cursor that nobody gave out, with the right checksum.
+/// A cursor that the service did not give out, with the right checksum.
 fn forged(value: Option<&str>, ordinal: u32, id: &str) -> Option<Cursor> {
     let selection = xxh3_64(query(Scope::Aggregate).selection().as_bytes());
     let checked = format!("1 {selection} {value:?} {id} {ordinal}");

@@ -21,5 +21,5 @@ use portfolio::clock::Timestamp;
 /// The time in all targets.
 const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_000);
 
-/// A wallet that is held by nobody.
+/// An address with nothing special about it.
 const ADDRESS: &str = "0xabababababababababababababababababababab";

@@ -1,5 +1,5 @@
 //! What the function's own process writes: a line per request, documents of
-//! metrics, and nothing that is nobody's business.
+//! metrics, and no key or wallet.
 
 use std::collections::BTreeMap;
 

@@ -106,7 +106,7 @@ impl WatchList for DynamoWatchlist {
         let put = |wallet: &WatchedWallet| {
             let mut item = Item::keyed(keys::WATCHED.to_owned(), wallet.address.to_string())
                 .with(CURRENCY, text(wallet.currency.as_str()));
-            // Without one there is no TTL either: it is watched until somebody
+            // Without one there is no TTL either: it is watched until an operator
             // says otherwise.
             let mut condition = Condition::default();
             if let Some(until) = wallet.until {

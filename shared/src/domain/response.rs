@@ -196,7 +196,7 @@ pub(super) struct TokenBody<'a> {
     #[serde(serialize_with = "optional_text")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub id: Option<&'a Identifier<'a>>,
-    /// Not unique, and anybody may take any.
+    /// Not unique, and any token may take any.
     pub symbol: &'a str,
     /// Not unique either.
     pub name: &'a str,
@@ -254,7 +254,7 @@ pub enum Kind {
     Debt,
 }
 
-/// Why a position has no value: `no_price`: nobody knows one; `price_too_old`:
+/// Why a position has no value: `no_price`: no provider knows one; `price_too_old`:
 /// the last one is older than stale prices may be; `price_refused`: the newest
 /// is not believed, and there is none before it that may be used;
 /// `quantity_unreadable`: the provider sent no readable quantity.

@@ -319,7 +319,7 @@ pub(super) fn refusals() -> [(&'static str, Response); 2] {
         (
             "Forbidden",
             refusal(
-                "From API Gateway: the request is not signed, or whoever signed it may not do \
+                "From API Gateway: the request is not signed, or its signer may not do \
                  this.",
                 "Forbidden",
             ),

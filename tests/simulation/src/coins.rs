@@ -97,7 +97,7 @@ pub const ASSETS: [Asset; 12] = [
             Some("0xa800000000000000000000000000000000000000"),
         )
     },
-    // Known to nobody.
+    // Known to no provider.
     Asset {
         priced: false,
         verified: false,

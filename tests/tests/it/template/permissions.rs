@@ -240,7 +240,7 @@ async fn each_function_may_do_what_it_does_and_nothing_else() {
             "{name}"
         );
         assert_eq!(granted(&refreshing, function), needs, "{name}");
-        // Nobody sends messages to a queue that is not used.
+        // No function sends messages to a queue that is not used.
         let needs = needed(name, without, &operations, false);
         assert_eq!(granted(&idle, without), needs, "{name}");
     }
