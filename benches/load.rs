@@ -15,10 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portfolio::domain::provider::Provider;
 use portfolio::{
     clock::{Clock, SystemClock, Timestamp},
-    domain::scope::Scope,
+    domain::{provider::Provider, scope::Scope},
     lambda::QueryFunction,
 };
 use portfolio_local::fakes::Fault;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use portfolio::domain::provider::Provider;
 use portfolio::{
     clock::{Clock, SystemClock},
-    domain::scope::Scope,
+    domain::{provider::Provider, scope::Scope},
     lambda::Invocation,
 };
 use portfolio_local::fakes::Fault;

@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use portfolio::domain::provider::Provider;
 use portfolio::{
     app,
-    domain::{address::Address, query::Query, scope::Scope},
+    domain::{address::Address, provider::Provider, query::Query, scope::Scope},
     service::{Request, Service},
     telemetry::request_cost::RequestCostTotals,
 };

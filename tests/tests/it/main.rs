@@ -28,6 +28,7 @@ mod price_guard;
 mod price_sources;
 mod rate_limits;
 mod refresh;
+mod refresh_ahead;
 mod registry;
 mod right_numbers;
 mod secrets;

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use boon::{Compiler, Schemas};
-use portfolio::domain::provider::Provider;
-use portfolio::{lambda::problem::Code, openapi};
+use portfolio::{domain::provider::Provider, lambda::problem::Code, openapi};
 use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, positions, sample};
 use serde_json::{Value, json};

@@ -7,8 +7,10 @@ use std::{
 };
 
 use futures::future::join_all;
-use portfolio::domain::provider::Provider;
-use portfolio::{app, clock::SystemClock, domain::scope::Scope, lambda::QueryFunction};
+use portfolio::{
+    app, clock::SystemClock, domain::provider::Provider, domain::scope::Scope,
+    lambda::QueryFunction,
+};
 use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, ask, get, positions, random::Random, rows};
 use serde_json::Value;

@@ -17,8 +17,9 @@ use std::{
 };
 
 use futures::future::{Either, join_all, select};
-use portfolio::domain::provider::Provider;
-use portfolio::{clock::Timestamp, domain::scope::Scope, lambda::QueryFunction};
+use portfolio::{
+    clock::Timestamp, domain::provider::Provider, domain::scope::Scope, lambda::QueryFunction,
+};
 use portfolio_local::fakes::Fault;
 use portfolio_tests::{TestApp, ask, random::Random, table::TableFault};
 

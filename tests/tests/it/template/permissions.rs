@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use portfolio::domain::provider::Provider;
 use portfolio::{
     app,
-    domain::scope::Scope,
+    domain::{provider::Provider, scope::Scope},
     lambda::{Invocation, refresh::RefreshFunction},
 };
 use portfolio_local::fakes::{Coin, Fault, Platform};
