@@ -14,7 +14,6 @@ pub mod config;
 pub mod domain;
 pub mod jobs;
 pub mod lambda;
-pub mod metrics;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     config::Config,
     domain::scope::Scope,
     lambda::{Invocation, registry::RegistryFunction},
-    metrics, telemetry,
+    telemetry::{self, metrics},
     upstream::Failure,
 };
 

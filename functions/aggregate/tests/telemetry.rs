@@ -67,7 +67,9 @@ impl Written {
             let mut totals = Vec::new();
             for metric in directives[0]["Metrics"].as_array().expect("some") {
                 let name = metric["Name"].as_str().expect("a name");
-                let known = portfolio::metrics::ALL.iter().find(|it| it.name == name);
+                let known = portfolio::telemetry::metrics::ALL
+                    .iter()
+                    .find(|it| it.name == name);
                 let known = known.unwrap_or_else(|| panic!("{name} is not declared"));
                 assert_eq!(known.dimension.name(), dimension, "{name}");
                 assert!(metric["Unit"].is_string(), "{name} has no unit");

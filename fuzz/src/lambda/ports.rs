@@ -31,7 +31,7 @@ use portfolio::{
     service::{Policy, Ports, Service},
     telemetry::request_cost::RequestCost,
     upstream::{
-        Attempts, FetchedStructure, Quote, QuoteProvider, QuoteTerms, StructureSource,
+        Attempts, FetchedStructure, Quote, QuoteProvider, QuoteTerms, HoldingsProvider,
         UpstreamError, coinmarketcap,
     },
 };
@@ -96,7 +96,7 @@ fn stored() -> &'static CachedWallet {
 }
 
 #[async_trait]
-impl StructureSource for World {
+impl HoldingsProvider for World {
     async fn fetch(
         &self,
         _: &Address,

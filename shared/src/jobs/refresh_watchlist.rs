@@ -31,10 +31,12 @@ use crate::{
         refresh_schedule::{min_refresh_age, refresh_times},
         scope::{Part, Scope},
     },
-    metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
     service::{RefreshOutcome, Request, Service},
     sync::random,
-    telemetry::request_cost::RequestCost,
+    telemetry::{
+        metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
+        request_cost::RequestCost,
+    },
     upstream::Attempts,
 };
 

@@ -15,8 +15,10 @@ use crate::{
     },
     clock::{Clock, MAX_CLOCK_SKEW, Timestamp},
     domain::chain::{Chain, Native, is_native},
-    metrics::{REGISTRY_EMPTY, function},
-    telemetry::request_cost::RequestCost,
+    telemetry::{
+        metrics::{REGISTRY_EMPTY, function},
+        request_cost::RequestCost,
+    },
     upstream::{
         UpstreamError,
         coinmarketcap::{CoinMarketCap, MAP_PAGE, MapCoin},

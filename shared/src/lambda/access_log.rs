@@ -8,13 +8,15 @@ use tracing::{Span, field::Empty};
 use super::{Invocation, problem::Code};
 use crate::{
     domain::address::Address,
-    metrics::{
-        CLIENT_ERRORS, LATENCY, Metric, PRICES_EXPIRED, PRICES_HITS, PRICES_MISSES, PRICES_PARTIAL,
-        REQUESTS, SERVER_ERRORS, STALE_ANSWERS, STRUCTURE_EXPIRED, STRUCTURE_HITS,
-        STRUCTURE_MISSES, milliseconds,
-    },
     service::{CacheOutcome, Level, Snapshot},
-    telemetry::request_cost::RequestCost,
+    telemetry::{
+        metrics::{
+            CLIENT_ERRORS, LATENCY, Metric, PRICES_EXPIRED, PRICES_HITS, PRICES_MISSES,
+            PRICES_PARTIAL, REQUESTS, SERVER_ERRORS, STALE_ANSWERS, STRUCTURE_EXPIRED,
+            STRUCTURE_HITS, STRUCTURE_MISSES, milliseconds,
+        },
+        request_cost::RequestCost,
+    },
 };
 
 /// What came to light while a request was answered.

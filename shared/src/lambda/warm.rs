@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     domain::{address::Address, query::Query, scope::Scope},
-    metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
     service::{CacheOutcome, Detail, RefreshOutcome, Request, Service},
+    telemetry::metrics::{WALLETS_FAILED, WALLETS_WARMED, function},
     upstream::Attempts,
 };
 

@@ -49,14 +49,14 @@ use crate::{
     },
     clock::{Clock, Timestamp},
     domain::{address::Address, provider::Provider, query::Query, scope::Part},
-    upstream::{Failure, QuoteProvider, StructureSource, UpstreamError},
+    upstream::{Failure, HoldingsProvider, QuoteProvider, UpstreamError},
 };
 
 /// Everything outside that the service speaks to.
 #[derive(Clone)]
 pub struct Ports {
     /// Tells what wallets hold.
-    pub structures: Arc<dyn StructureSource>,
+    pub structures: Arc<dyn HoldingsProvider>,
     /// Quote prices; each token is asked for at the first one that may know it.
     pub quotes: Vec<Arc<dyn QuoteProvider>>,
     /// Keeps wallets.

@@ -11,9 +11,8 @@ use crate::{
     cache::rate_limits::RateLimitStore,
     clock::{Clock, Timestamp},
     domain::provider::Provider,
-    metrics::BREAKER_OPEN,
     sync::locked,
-    telemetry::request_cost::RequestCost,
+    telemetry::{metrics::BREAKER_OPEN, request_cost::RequestCost},
     upstream::{Failure, Quota, UpstreamError},
 };
 

@@ -6,10 +6,10 @@ use std::sync::{
 };
 use std::time::Duration;
 
-use crate::{
-    metrics::{DYNAMODB_READ_UNITS, DYNAMODB_ROUND_TRIPS, DYNAMODB_WRITE_UNITS, REFUSED_PRICES},
-    sync::locked,
+use super::metrics::{
+    DYNAMODB_READ_UNITS, DYNAMODB_ROUND_TRIPS, DYNAMODB_WRITE_UNITS, REFUSED_PRICES,
 };
+use crate::sync::locked;
 
 /// Counters of one request; shared by reference while it runs.
 #[derive(Debug, Default)]

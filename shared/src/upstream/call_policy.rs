@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::{Attempts, Failure, Provider, instrumented::Attempt};
 use crate::{
     clock::Clock,
-    metrics::BREAKER_OPEN,
     resilience::{bulkhead::Bulkhead, circuit_breaker::CircuitBreaker},
     sync::{locked, random},
+    telemetry::metrics::BREAKER_OPEN,
 };
 
 /// The circuit breaker opens after half of at least so many calls failed,

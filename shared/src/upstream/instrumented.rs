@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Failure, Provider};
-use crate::metrics::{
+use crate::telemetry::metrics::{
     Metric, UPSTREAM_ERRORS, UPSTREAM_LATENCY, UPSTREAM_RATE_LIMITED, UPSTREAM_REQUESTS,
     milliseconds,
 };

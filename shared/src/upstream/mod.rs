@@ -116,7 +116,7 @@ pub struct FetchedStructure {
 
 /// Tells what a wallet holds, with prices, in one request.
 #[async_trait]
-pub trait StructureSource: Send + Sync {
+pub trait HoldingsProvider: Send + Sync {
     /// Everything that `scope` covers of the wallet, within `timeout`.
     async fn fetch(
         &self,

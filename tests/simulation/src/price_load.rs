@@ -35,7 +35,7 @@ use portfolio::{
     service::{CacheOutcome, Policy, Ports, Request, Service},
     telemetry::request_cost::RequestCost,
     upstream::{
-        Attempts, FetchedStructure, Quote, QuoteProvider, QuoteTerms, StructureSource,
+        Attempts, FetchedStructure, HoldingsProvider, Quote, QuoteProvider, QuoteTerms,
         UpstreamError, coinmarketcap,
     },
 };
@@ -172,7 +172,7 @@ fn row(number: u32) -> ProviderPosition {
 }
 
 #[async_trait]
-impl StructureSource for Upstreams {
+impl HoldingsProvider for Upstreams {
     async fn fetch(
         &self,
         address: &Address,

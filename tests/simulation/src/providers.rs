@@ -18,8 +18,8 @@ use portfolio::{
         scope::{Part, Scope},
     },
     upstream::{
-        Attempts, Failure, FetchedStructure, Quota, Quote, QuoteProvider, QuoteTerms,
-        StructureSource, UpstreamError, coinmarketcap, defillama,
+        Attempts, Failure, FetchedStructure, HoldingsProvider, Quota, Quote, QuoteProvider,
+        QuoteTerms, UpstreamError, coinmarketcap, defillama,
     },
 };
 
@@ -262,7 +262,7 @@ impl Providers {
 }
 
 #[async_trait]
-impl StructureSource for Providers {
+impl HoldingsProvider for Providers {
     async fn fetch(
         &self,
         address: &Address,

@@ -23,8 +23,8 @@ use super::{
     item::Item,
 };
 use crate::{
-    aws::client, cache::CacheError, clock::Clock, config::Config, metrics::DYNAMODB_ERRORS,
-    resilience::circuit_breaker::CircuitBreaker, sync::locked,
+    aws::client, cache::CacheError, clock::Clock, config::Config,
+    resilience::circuit_breaker::CircuitBreaker, sync::locked, telemetry::metrics::DYNAMODB_ERRORS,
 };
 
 /// The part of an operation's time that one attempt may take: two of them fit,

@@ -8,10 +8,9 @@ use crate::{
         asset_registry::{Assets, REGISTRY_TTL},
     },
     clock::Timestamp,
-    metrics::REGISTRY_EMPTY,
     service::policy::EMPTY_REGISTRY_TTL,
     sync::locked,
-    telemetry::request_cost::RequestCost,
+    telemetry::{metrics::REGISTRY_EMPTY, request_cost::RequestCost},
 };
 
 /// Reads the registry at most once per [`REGISTRY_TTL`].

@@ -25,12 +25,12 @@ use crate::{
         read_through::{Answer, Resource, ResourceTerms},
     },
     telemetry::request_cost::RequestCost,
-    upstream::{Failure, FetchedStructure, StructureSource, UpstreamError},
+    upstream::{Failure, FetchedStructure, HoldingsProvider, UpstreamError},
 };
 
 /// Where holdings come from, and where they are kept.
 pub(in crate::service) struct HoldingsPorts {
-    pub provider: Arc<dyn StructureSource>,
+    pub provider: Arc<dyn HoldingsProvider>,
     pub wallets: Arc<dyn WalletStore>,
     pub wallet_cache: WalletCache,
     pub assets: AssetCache,

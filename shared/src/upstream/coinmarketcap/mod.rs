@@ -29,7 +29,7 @@ use crate::{
         holdings::{Holdings, Token},
         price_book::QuoteId,
     },
-    metrics::CREDITS_USED,
+    telemetry::metrics::CREDITS_USED,
 };
 
 pub use self::wire::{MapCoin, MapPage, MapPlatform, read_map, read_quotes};

@@ -15,7 +15,7 @@ use reqwest::{Url, header::HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
-    Attempts, Failure, FetchedStructure, HttpClient, Provider, Quota, StructureSource,
+    Attempts, Failure, FetchedStructure, HoldingsProvider, HttpClient, Provider, Quota,
     UpstreamError,
     call_policy::CallPolicy,
     http::{HttpResponse, header_seconds, retry_after, send},
@@ -144,7 +144,7 @@ impl Zerion {
 }
 
 #[async_trait]
-impl StructureSource for Zerion {
+impl HoldingsProvider for Zerion {
     async fn fetch(
         &self,
         address: &Address,

@@ -1,9 +1,5 @@
-//! Logs and metrics: JSON lines as Lambda collects them, or text for a terminal.
-//!
-//! Metrics are lines as well, in CloudWatch's embedded format: CloudWatch reads
-//! them out of the log, so that nothing is sent anywhere while a client waits.
-
-pub mod request_cost;
+//! Metrics as lines of the log, in CloudWatch's embedded format: CloudWatch reads
+//! them out of it, so that nothing is sent anywhere while a client waits.
 
 use std::{
     io::Write,
@@ -15,19 +11,10 @@ use std::{
 
 use metrics_cloudwatch_embedded::{Builder, Collector};
 use serde_json::{Value, json};
-use tracing_subscriber::{
-    filter::{LevelFilter, Targets},
-    fmt,
-    fmt::writer::BoxMakeWriter,
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::{
-    clock::{Clock, SystemClock},
-    config::ConfigError,
-    metrics,
-};
+use super::metrics;
+use crate::clock::{Clock, SystemClock};
 
 /// Where metrics are in CloudWatch, unless METRICS_NAMESPACE says otherwise.
 const NAMESPACE: &str = "Portfolio";
@@ -38,86 +25,17 @@ const TOTALS_LENGTH: usize = 256;
 
 /// Where this process's metrics are gathered, and the level that their lines
 /// carry.
-struct Gathered {
+struct Emf {
     collector: &'static Collector,
     level: String,
 }
 
-static GATHERED: OnceLock<Gathered> = OnceLock::new();
+static EMF: OnceLock<Emf> = OnceLock::new();
 /// Values since the last lines were written.
 static VALUES: AtomicUsize = AtomicUsize::new(0);
 
-/// How log lines look unless AWS_LAMBDA_LOG_FORMAT (`JSON` or `Text`) says
-/// otherwise, and where they go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// JSON on standard output, for Lambda.
-    Lambda,
-    /// Text on standard error, for a terminal.
-    Terminal,
-}
-
-/// Starts logging at LOG_LEVEL (else AWS_LAMBDA_LOG_LEVEL, else `info`), and in
-/// Lambda gathering metrics for [`write_metrics`].
-///
-/// # Errors
-/// When the level or the format is none.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "before there is a configuration, so that its errors are logged"
-)]
-pub fn init(output: Output) -> Result<(), ConfigError> {
-    let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let level = var("LOG_LEVEL")
-        .or_else(|| var("AWS_LAMBDA_LOG_LEVEL"))
-        .unwrap_or_else(|| "info".to_owned());
-    let level = match level.to_ascii_lowercase().as_str() {
-        // Lambda knows a level above error; there is nothing that it would hide.
-        "fatal" => LevelFilter::ERROR,
-        word => word.parse().map_err(|_| ConfigError {
-            name: "LOG_LEVEL",
-            reason: format!("'{level}' is not off, error, warn, info, debug or trace"),
-        })?,
-    };
-    // What libraries print at lower levels holds items and requests, and so
-    // wallets.
-    let filter = Targets::new()
-        .with_default(level.min(LevelFilter::WARN))
-        // Failed invocations, which are told already, with their ids.
-        .with_target("lambda_runtime::layers::panic", LevelFilter::OFF)
-        .with_target("portfolio", level);
-    let format = var("AWS_LAMBDA_LOG_FORMAT").map(|format| format.to_ascii_lowercase());
-    let json = match format.as_deref() {
-        Some("json") => true,
-        Some("text") => false,
-        Some(other) => {
-            return Err(ConfigError {
-                name: "AWS_LAMBDA_LOG_FORMAT",
-                reason: format!("'{other}' is neither JSON nor Text"),
-            });
-        }
-        None => output == Output::Lambda,
-    };
-    let writer = match output {
-        Output::Lambda => BoxMakeWriter::new(std::io::stdout),
-        Output::Terminal => BoxMakeWriter::new(std::io::stderr),
-    };
-    let lines = fmt::layer().with_ansi(false).with_writer(writer);
-    let registry = tracing_subscriber::registry().with(filter);
-    // A second start in one process keeps the first one's settings.
-    let _ = if json {
-        let lines = lines.json().flatten_event(true).with_span_list(false);
-        registry.with(lines).try_init()
-    } else {
-        registry.with(lines).try_init()
-    };
-    if output == Output::Lambda {
-        gather(var("METRICS_NAMESPACE"), level);
-    }
-    Ok(())
-}
-
-fn gather(namespace: Option<String>, level: LevelFilter) {
+/// Gathers what is measured from now on, in lines that carry the level of the log.
+pub(super) fn install(namespace: Option<String>, level: LevelFilter) {
     let namespace = namespace.unwrap_or_else(|| NAMESPACE.to_owned());
     // A second start in one process finds the first one's.
     let Ok(collector) = Builder::new().cloudwatch_namespace(namespace).init() else {
@@ -132,7 +50,7 @@ fn gather(namespace: Option<String>, level: LevelFilter) {
         Some(level) => level.as_str().to_owned(),
         None => "FATAL".to_owned(),
     };
-    let _ = GATHERED.set(Gathered { collector, level });
+    let _ = EMF.set(Emf { collector, level });
     metrics::after_each_value(flush_if_full);
 }
 
@@ -140,7 +58,7 @@ fn gather(namespace: Option<String>, level: LevelFilter) {
 /// function and provider, with totals. `request_id` goes with it, to be found
 /// again.
 pub fn write_metrics(request_id: Option<&str>) {
-    let Some(Gathered { collector, level }) = GATHERED.get() else {
+    let Some(Emf { collector, level }) = EMF.get() else {
         return;
     };
     VALUES.store(0, Ordering::Relaxed);
