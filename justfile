@@ -38,6 +38,10 @@ soak seconds="600":
 simulation *options="--seeds 100000":
     cargo run --release -p portfolio-simulation -- {{ options }}
 
+# What the price book costs where wallets are asked for once a minute.
+price-load seed="1":
+    cargo run --profile load -p portfolio-simulation -- --price-load {{ seed }}
+
 # Whether tests notice changes to the rules in .cargo/mutants.toml; needs cargo-mutants.
 mutants *options:
     cargo mutants --workspace {{ options }}

@@ -304,7 +304,7 @@ fn an_undescribed_field_fails_validation() {
         (&format!("{position}/value"), json!("1.0000000000000000001")),
         (&format!("{position}/token"), json!({ "symbol": "WETH" })),
         (&format!("{position}/unpriced_reason"), json!("unknown")),
-        (&format!("{position}/price/source"), json!("coingecko")),
+        (&format!("{position}/price/source"), json!("another")),
         (&format!("{position}/kind"), Value::Null),
     ] {
         let mut body = right.clone();

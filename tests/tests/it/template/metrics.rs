@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use metrics::Unit;
 use portfolio::{
     domain::{provider::Provider, scope::Scope},
-    metrics as ours,
+    telemetry::metrics as ours,
 };
 use portfolio_tests::template::{Template, plain};
 use serde_json::{Map, Value, json};
@@ -157,14 +157,7 @@ fn known(dimension: ours::Dimension) -> Vec<&'static str> {
             let scopes = Scope::ALL.map(Scope::as_str).into_iter();
             scopes.chain(["refresh", "registry"]).collect()
         }
-        ours::Dimension::Provider => {
-            let all = [
-                Provider::Zerion,
-                Provider::CoinMarketCap,
-                Provider::DefiLlama,
-            ];
-            all.map(Provider::as_str).to_vec()
-        }
+        ours::Dimension::Provider => Provider::ALL.map(Provider::as_str).to_vec(),
     }
 }
 
