@@ -34,7 +34,8 @@ pub(super) async fn refresh(
     if !asks {
         let end = owner.map(|owner| LeaseEnd::early(state.needs.provider, owner));
         state.found.write.end = end;
-        return !matches!(view.lease, LeaseView::Lost(_)) || state.found.failed.is_some();
+        let held = matches!(view.lease, LeaseView::Lost(_)) && state.found.failed.is_none();
+        return state.missing.is_empty() || !held;
     }
     let batch = batch(state, &view);
     let limit = state.longest_wait();

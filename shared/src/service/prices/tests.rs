@@ -223,6 +223,18 @@ async fn one_request_brings_what_others_want_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_book_has_is_not_waited_for_while_another_process_refreshes() {
+    let world = World::new();
+    minutes(1).await;
+    world.read(&world.reader(), &[1]).await;
+    let now = world.clock.now();
+    locked(&world.book.lease).until = Some(now.plus(Duration::from_secs(8)));
+    let level = world.read(&world.reader(), &[1]).await;
+    assert_eq!((level.stale, level.detail), (false, Some(Detail::Book)));
+    assert_eq!(world.clock.now(), now);
+}
+
+#[tokio::test(start_paused = true)]
 async fn simultaneous_misses_are_one_request() {
     let world = World::new();
     minutes(1).await;
