@@ -10,15 +10,14 @@ use crate::{
         Retention, Table, watchlist::WatchList,
     },
     clock::{Clock, SystemClock},
-    config::{Config, PriceFallback},
+    config::Config,
     domain::scope::Scope,
     jobs::refresh_watchlist::{Refresh, RefreshTerms},
     jobs::update_registry::RegistryUpdate,
     lambda::{QueryFunction, http::HttpHandler, refresh::RefreshFunction},
     service::{Policy, Ports, Service},
     upstream::{
-        Failure, HttpClient, QuoteProvider, coinmarketcap::CoinMarketCap, defillama::DefiLlama,
-        zerion::Zerion,
+        self, Failure, HttpClient, QuoteProvider, coinmarketcap::CoinMarketCap, zerion::Zerion,
     },
 };
 
@@ -110,13 +109,7 @@ fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
         keys.clone(),
         clock.clone(),
     ))];
-    if config.price_fallback == PriceFallback::DefiLlama {
-        quotes.push(Arc::new(DefiLlama::new(
-            http.clone(),
-            config,
-            clock.clone(),
-        )));
-    }
+    quotes.extend(upstream::fallback(&http, config, &clock));
     let ports = Ports {
         structures: Arc::new(Zerion::new(http, config, keys, clock.clone())),
         quotes,

@@ -1,5 +1,6 @@
 //! Configuration from environment variables; a bad value stops the start.
 
+mod ca_bundle;
 mod vars;
 
 use std::time::Duration;
@@ -8,8 +9,9 @@ use reqwest::Url;
 use secrecy::SecretString;
 use thiserror::Error;
 
+pub use self::ca_bundle::CaBundle;
 use self::vars::Vars;
-use crate::aws::ca_bundle::CaBundle;
+use crate::domain::provider::Provider;
 
 /// Where variables come from; tests pass their own.
 pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
@@ -44,15 +46,6 @@ pub enum ResponseCache {
     Private,
 }
 
-/// Who is asked for tokens that CoinMarketCap does not list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PriceFallback {
-    /// DeFiLlama.
-    DefiLlama,
-    /// No provider.
-    None,
-}
-
 /// The whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -73,10 +66,9 @@ pub struct Config {
     pub zerion: UpstreamConfig,
     /// CMC_BASE_URL and CMC_API_KEY.
     pub coinmarketcap: UpstreamConfig,
-    /// DEFILLAMA_BASE_URL.
-    pub defillama_base: Url,
-    /// PRICE_FALLBACK.
-    pub price_fallback: PriceFallback,
+    /// PRICE_FALLBACK: who is asked for tokens that CoinMarketCap does not list,
+    /// and at which address.
+    pub price_fallback: Option<(Provider, Url)>,
     /// STRUCTURE_TTL_SECONDS and STRUCTURE_STALE_SECONDS.
     pub structure: Lifetime,
     /// PRICE_TTL_SECONDS and PRICE_STALE_SECONDS.
@@ -181,14 +173,7 @@ impl Config {
                 "https://pro-api.coinmarketcap.com",
                 "CMC_API_KEY",
             )?,
-            defillama_base: vars.url("DEFILLAMA_BASE_URL", "https://coins.llama.fi")?,
-            price_fallback: vars.choice(
-                "PRICE_FALLBACK",
-                &[
-                    ("defillama", PriceFallback::DefiLlama),
-                    ("none", PriceFallback::None),
-                ],
-            )?,
+            price_fallback: vars.price_fallback()?,
             structure: Lifetime {
                 ttl: vars.seconds("STRUCTURE_TTL_SECONDS", 300, 1)?,
                 stale: vars.seconds("STRUCTURE_STALE_SECONDS", 86_400, 0)?,

@@ -31,7 +31,7 @@ use portfolio::{
     service::{Policy, Ports, Service},
     telemetry::request_cost::RequestCost,
     upstream::{
-        Attempts, FetchedStructure, Quote, QuoteProvider, QuoteTerms, HoldingsProvider,
+        Attempts, FetchedStructure, HoldingsProvider, Quote, QuoteProvider, QuoteTerms,
         UpstreamError, coinmarketcap,
     },
 };

@@ -92,7 +92,7 @@ struct Change {
     exponent: i16,
 }
 
-/// Who said it and when; a handful per table, save for DeFiLlama's own times.
+/// Who said it and when; a handful per table, save for times of a provider's own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Provenance {
     source: Provider,

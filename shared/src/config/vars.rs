@@ -4,8 +4,9 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use reqwest::Url;
 
+use super::ca_bundle::CaBundle;
 use super::{ConfigError, Lookup, UpstreamConfig};
-use crate::aws::ca_bundle::CaBundle;
+use crate::domain::provider::{FALLBACKS, Fallback, Provider};
 
 /// Variables, read and checked.
 pub(super) struct Vars<'l>(pub(super) Lookup<'l>);
@@ -129,6 +130,15 @@ impl Vars<'_> {
     }
 
     /// The first choice is the default.
+    /// Returns the provider of what CoinMarketCap does not list, and its address.
+    pub(super) fn price_fallback(&self) -> Result<Option<(Provider, Url)>, ConfigError> {
+        let names = FALLBACKS.iter().map(|it| (it.provider.as_str(), Some(it)));
+        let choices: Vec<_> = names.chain([("none", None)]).collect();
+        let chosen = self.choice("PRICE_FALLBACK", &choices)?;
+        let of = |it: &Fallback| Ok((it.provider, self.url(it.variable, it.address)?));
+        chosen.map(of).transpose()
+    }
+
     pub(super) fn choice<T: Copy>(
         &self,
         name: &'static str,

@@ -21,7 +21,7 @@ pub const PAGES: u8 = 16;
 pub enum QuoteId {
     /// A number, such as CoinMarketCap's ids.
     Number(u32),
-    /// A text, such as DeFiLlama's `chain:contract`.
+    /// A text, such as `chain:contract`.
     Text(String),
 }
 

@@ -22,6 +22,24 @@ pub enum Provider {
     DefiLlama,
 }
 
+/// A provider that may be asked for what CoinMarketCap does not list.
+#[derive(Clone, Copy, Debug)]
+pub struct Fallback {
+    /// Which one; its word is the value of PRICE_FALLBACK.
+    pub provider: Provider,
+    /// The variable that has another address of it.
+    pub variable: &'static str,
+    /// Its own address.
+    pub address: &'static str,
+}
+
+/// The providers that may be, the usual one first.
+pub const FALLBACKS: [Fallback; 1] = [Fallback {
+    provider: Provider::DefiLlama,
+    variable: "DEFILLAMA_BASE_URL",
+    address: "https://coins.llama.fi",
+}];
+
 impl Provider {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Zerion, Self::CoinMarketCap, Self::DefiLlama];

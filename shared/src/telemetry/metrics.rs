@@ -17,7 +17,7 @@ use crate::domain::provider::Provider;
 pub enum Dimension {
     /// A function: `defi`, `wallet`, `aggregate`, `refresh` or `registry`.
     Function,
-    /// A provider: `zerion`, `coinmarketcap` or `defillama`.
+    /// A provider, by its word: `zerion`, `coinmarketcap` and so on.
     Provider,
 }
 

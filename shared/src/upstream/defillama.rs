@@ -66,11 +66,11 @@ pub struct DefiLlama {
 }
 
 impl DefiLlama {
-    /// A client as configured.
-    pub fn new(http: HttpClient, config: &Config, clock: Arc<dyn Clock>) -> Self {
+    /// Returns a client of the service at `base`.
+    pub fn new(http: HttpClient, base: Url, config: &Config, clock: Arc<dyn Clock>) -> Self {
         Self {
             http,
-            base: config.defillama_base.clone(),
+            base,
             call_policy: CallPolicy::new(
                 Provider::DefiLlama,
                 config.upstream_concurrency,

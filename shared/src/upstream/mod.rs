@@ -9,7 +9,7 @@ mod key_rotation;
 mod lenient;
 pub mod zerion;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -17,7 +17,8 @@ use thiserror::Error;
 pub use self::http::HttpClient;
 pub use crate::domain::provider::Provider;
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
+    config::Config,
     domain::{
         address::Address,
         currency::Currency,
@@ -218,4 +219,21 @@ pub trait QuoteProvider: Send + Sync {
         currency: Currency,
         timeout: Duration,
     ) -> Result<Vec<Quote>, UpstreamError>;
+}
+
+/// Returns the client of the provider that is asked for what CoinMarketCap does
+/// not list, if one is.
+pub fn fallback(
+    http: &HttpClient,
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Option<Arc<dyn QuoteProvider>> {
+    let (provider, base) = config.price_fallback.clone()?;
+    let (http, clock) = (http.clone(), clock.clone());
+    match provider {
+        Provider::DefiLlama => Some(Arc::new(defillama::DefiLlama::new(
+            http, base, config, clock,
+        ))),
+        Provider::Zerion | Provider::CoinMarketCap => None,
+    }
 }

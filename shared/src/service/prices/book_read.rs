@@ -20,7 +20,7 @@ const REREAD_PAUSES_MS: [u64; 5] = [0, 40, 80, 120, 200];
 
 /// The book as one lookup sees it.
 pub(super) struct BookView {
-    /// The pages of what was missing; without those that could not be read.
+    /// Its pages, without those that could not be read.
     pub pages: BTreeMap<Page, StoredPage>,
     /// The lease of the refresh.
     pub lease: LeaseView,
@@ -39,7 +39,17 @@ pub(super) enum LeaseView {
     Lost(LeaseState),
 }
 
-/// Reads the pages of what is missing, tries for the lease of their refresh and
+impl LeaseView {
+    /// Returns the lease where another process has it, or has just failed.
+    pub fn of_other(&self) -> Option<&LeaseState> {
+        match self {
+            Self::Lost(lease) => Some(lease),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the book where something is missing, tries for the lease of their refresh and
 /// checks whether the provider may be asked, all at once. A lookup that has
 /// waited for another process tries for the lease only if it still lacks
 /// something then.

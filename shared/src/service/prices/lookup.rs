@@ -26,7 +26,7 @@ pub(super) async fn look_up(shared: &SharedPrices, needs: &PriceRequest<'_>) -> 
     let mut until = None;
     while !state.missing.is_empty() {
         let view = book_read::read(&mut state).await;
-        let until = *until.get_or_insert_with(|| state.waits_until(&view.lease));
+        let until = *until.get_or_insert_with(|| state.waits_until(view.lease.of_other()));
         let patient = !state.is_past(until);
         if refresh::refresh(&mut state, view, patient).await || !patient {
             break;

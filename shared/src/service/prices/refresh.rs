@@ -34,7 +34,7 @@ pub(super) async fn refresh(
     if !asks {
         let end = owner.map(|owner| LeaseEnd::early(state.needs.provider, owner));
         state.found.write.end = end;
-        let held = matches!(view.lease, LeaseView::Lost(_)) && state.found.failed.is_none();
+        let held = view.lease.of_other().is_some() && state.found.failed.is_none();
         return state.missing.is_empty() || !held;
     }
     let batch = batch(state, &view);
@@ -56,7 +56,8 @@ pub(super) async fn refresh(
     });
     state.found.answered = answers.answered;
     // What another process is refreshing is its to write.
-    let writes = !matches!(&view.lease, LeaseView::Lost(lease) if !lease.is_free(state.now()));
+    let other = view.lease.of_other();
+    let writes = other.is_none_or(|lease| lease.is_free(state.now()));
     resolve_prices(state, &batch, &answers, &mut view.pages, writes);
     if owner.is_some() {
         forget(state, &view.pages);

@@ -6,12 +6,11 @@ use std::{
 };
 
 use super::{
-    book_read::LeaseView,
     request::{LookupResult, PriceRequest},
     shared::{SharedPrices, is_fresh},
 };
 use crate::{
-    cache::price_book::{LeaseTerms, StoredPage},
+    cache::price_book::{LeaseState, LeaseTerms, StoredPage},
     clock::Timestamp,
     domain::{
         price::Price,
@@ -107,14 +106,12 @@ impl LookupState<'_> {
     /// Returns until when the holder of the lease is waited for: long enough is
     /// left to ask the provider then. Where older prices may stand in, a holder
     /// is given that time once, not by each request.
-    pub fn waits_until(&mut self, lease: &LeaseView) -> Timestamp {
+    pub fn waits_until(&mut self, held: Option<&LeaseState>) -> Timestamp {
         let now = self.now();
         let half = self.needs.request.time_left(now) / 2;
         self.patience = self.longest_wait().min(half);
-        if let LeaseView::Lost(lease) = lease
-            && self.answers_with_old_prices()
-            && let Some(until) = lease.until
-        {
+        let until = held.and_then(|lease| lease.until);
+        if let Some(until) = until.filter(|_| self.answers_with_old_prices()) {
             let taken_at = until.minus(self.lease_terms().length);
             let waited = now.since(taken_at);
             self.patience = self.patience.min(SOFT_PRICE_TIMEOUT.saturating_sub(waited));

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::Either;
 
-use super::{Answer, Resource, negative_cache::failure_marker};
+use super::{
+    negative_cache::failure_marker,
+    resource::{Answer, Resource},
+};
 use crate::{
     cache::{Lease, Release, StoreOutcome},
     domain::response::{Missing, MissingReason},

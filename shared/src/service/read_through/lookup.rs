@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Resource, UnleasedLimit,
     fetch::{Under, fetch, release_early},
+    resource::Resource,
     state::{FoundOf, LookupState},
+    unleased::UnleasedLimit,
 };
 use crate::{
     cache::{CacheError, Lease, LeaseOutcome, LeaseRequest, Release, Revalidation},

@@ -3,9 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    Resource,
     lookup::{Lookup, Step},
     negative_cache::cached_failure,
+    resource::Resource,
     state::FoundOf,
 };
 use crate::{

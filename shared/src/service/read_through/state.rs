@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Resource, fetch::Fetched};
+use super::{fetch::Fetched, resource::Resource};
 use crate::{
     cache::PartHeader,
     clock::Timestamp,

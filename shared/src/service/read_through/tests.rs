@@ -14,16 +14,21 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    cache::StoredPart,
-    clock::Clock,
+    cache::{
+        CacheError, Lease, LeaseOutcome, LeaseRequest, PartHeader, Release, StoreOutcome,
+        StoredPart,
+    },
+    clock::{Clock, Timestamp},
+    config::Lifetime,
     domain::{currency::Currency, provider::Provider},
     service::{
-        context::{CacheOutcome, Detail, Level, ServiceError},
+        context::{CacheOutcome, Detail, Level, Request, ServiceError},
         policy::{LEASE_TTL, TRANSIENT_FAILURE_TTL, UNLEASED_FETCHES},
         rate_limits::RateLimits,
         testing::{NoRateLimits, VirtualClock},
     },
     sync::locked,
+    telemetry::request_cost::RequestCost,
     upstream::{Failure, UpstreamError},
 };
 

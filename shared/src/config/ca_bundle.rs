@@ -39,7 +39,7 @@ impl CaBundle {
     }
 
     /// Returns the certificates as PEM.
-    pub(super) fn pem(&self) -> &[u8] {
+    pub(crate) fn pem(&self) -> &[u8] {
         &self.0
     }
 }
