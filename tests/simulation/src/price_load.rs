@@ -16,7 +16,7 @@ use portfolio::{
         DynamoAssetStore, DynamoPriceBook, DynamoRateLimits, DynamoWalletStore, Retention, Table,
         asset_registry::{AssetStore, Assets},
     },
-    clock::{Clock, Timestamp},
+    clock::Clock,
     config::Lifetime,
     domain::{
         address::Address,
@@ -43,7 +43,7 @@ use portfolio::{
 use crate::{
     rng::Rng,
     table::SimTable,
-    world::{World, as_millis, locked, millis, wall},
+    world::{TrueClock, World, as_millis, locked, millis},
 };
 
 /// Tokens that CoinMarketCap lists here.
@@ -229,14 +229,6 @@ impl QuoteProvider for Upstreams {
             QuoteId::Text(_) => None,
         };
         Ok(ids.iter().filter_map(quote).collect())
-    }
-}
-
-struct TrueClock(Arc<World>);
-
-impl Clock for TrueClock {
-    fn now(&self) -> Timestamp {
-        wall(self.0.now())
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use portfolio::{
     cache::{DynamoAssetStore, Table, asset_registry::AssetStore, asset_registry::Assets},
-    clock::{Clock, Timestamp},
+    clock::Clock,
     domain::{currency::Currency, price::CmcId, query::Query, scope::Part, scope::Scope},
     service::{Request, ServiceError, Snapshot},
     telemetry::request_cost::RequestCost,
@@ -29,7 +29,7 @@ use crate::{
     rng::Rng,
     scenario::{Ask, Kind, Profile, Scenario, Step},
     table::{LATEST, SimTable},
-    world::{Fault, Knobs, Moment, Stats, World, as_millis, locked, millis, moment, wall},
+    world::{Fault, Knobs, Moment, Stats, TrueClock, World, as_millis, locked, millis, moment},
 };
 
 /// How old data may be that a client with `no-cache` accepts.
@@ -70,15 +70,6 @@ struct Simulation {
     processes: Mutex<Vec<Arc<Process>>>,
     started: AtomicU32,
     requests: AtomicU32,
-}
-
-/// The true time, for what belongs to no process.
-struct TrueClock(Arc<World>);
-
-impl Clock for TrueClock {
-    fn now(&self) -> Timestamp {
-        wall(self.0.now())
-    }
 }
 
 /// Runs a seed.

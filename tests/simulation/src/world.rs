@@ -5,11 +5,11 @@ use std::{
     cell::Cell,
     collections::HashSet,
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use portfolio::clock::Timestamp;
+use portfolio::clock::{Clock, Timestamp};
 use tokio::time::Instant;
 
 use crate::rng::{Rng, mix};
@@ -306,5 +306,15 @@ impl World {
         inner.stats.virtual_ms = now;
         let stats = std::mem::take(&mut inner.stats);
         (stats, inner.trace.take().unwrap_or_default())
+    }
+}
+
+/// Tells the true time, for what belongs to no process.
+#[derive(Clone, Debug)]
+pub struct TrueClock(pub Arc<World>);
+
+impl Clock for TrueClock {
+    fn now(&self) -> Timestamp {
+        wall(self.0.now())
     }
 }
