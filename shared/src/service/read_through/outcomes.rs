@@ -131,10 +131,15 @@ impl<R: Resource> Lookup<'_, R> {
     }
 
     /// Returns the process's last copy, marked as stale: with neither the table nor
-    /// the provider, nothing tells whether it has been invalidated since.
+    /// the provider, nothing tells whether it has been invalidated since. Where the
+    /// table could be read, that is what tells.
     fn last_copy(&mut self) -> Option<FoundOf<R>> {
+        if self.state.readable {
+            return None;
+        }
         self.state.cached = self.resource().last_copy()?;
         let mut found = self.state.usable(Detail::Copy)?;
+        found.level.detail = Some(Detail::Copy);
         found.level.stale = true;
         found.level.fresh_until = found.level.fresh_until.min(self.state.now());
         Some(found)

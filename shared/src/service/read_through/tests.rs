@@ -50,6 +50,8 @@ struct World {
     /// What operations of the store fail, the next one first: `true` is a failure.
     broken_loads: Mutex<VecDeque<bool>>,
     unusable: Mutex<bool>,
+    /// Whether no lease can be taken.
+    unwritable: Mutex<bool>,
     too_large: Mutex<bool>,
     /// How long the provider takes, and how it fails.
     took: Mutex<Duration>,
@@ -70,6 +72,7 @@ impl World {
             stored: Mutex::default(),
             broken_loads: Mutex::default(),
             unusable: Mutex::default(),
+            unwritable: Mutex::default(),
             too_large: Mutex::default(),
             took: Mutex::new(Duration::from_millis(300)),
             failure: Mutex::default(),
@@ -199,6 +202,9 @@ impl Resource for Numbers<'_> {
         wanted: LeaseRequest<'_, ()>,
     ) -> Result<LeaseOutcome<(), Self::Header>, CacheError> {
         self.world.broken()?;
+        if *locked(&self.world.unwritable) {
+            return Err(CacheError::deadline());
+        }
         let mut stored = locked(&self.world.stored);
         let header = stored.header.entry(()).or_default();
         let failed = header.failed.as_ref();
@@ -444,4 +450,15 @@ async fn without_a_store_fetches_are_limited_and_the_last_copy_answers() {
     let (copy, level) = world.found().await;
     assert_eq!((copy, level.detail), (number, Some(Detail::Copy)));
     assert!(level.stale);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_copy_answers_for_what_is_known_to_be_deleted() {
+    let world = World::new();
+    world.found().await;
+    // Invalidated by another process; then the table is readable, and no more.
+    *locked(&world.stored) = Stored::default();
+    *locked(&world.unwritable) = true;
+    world.fail(Failure::Unavailable("HTTP 502".to_owned()));
+    assert!(matches!(world.ask().await, Err(ServiceError::Provider(_))));
 }
