@@ -2,9 +2,9 @@
 //!
 //! Its prices are spread over pages by a hash. One process at a time refreshes
 //! those of one provider in one currency: it asks for what it needs and, with the
-//! room that is left in the request, for what else was wanted lately on the same
-//! pages. How many requests there are then depends on the number of tokens, not
-//! on the number of wallets.
+//! room that is left in the request, for the oldest of what else was wanted lately.
+//! How many requests there are then depends on the number of tokens, not on the
+//! number of wallets.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -145,21 +145,21 @@ impl FromIterator<Page> for PageSet {
     }
 }
 
-/// A stretch of five minutes. What is wanted is noted per stretch, so that
-/// what is not wanted any more is forgotten by dropping old windows.
+/// A stretch of five minutes, by its number. A price that is wanted is noted with
+/// the stretch in which it was; what was wanted long ago is refreshed no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DemandWindow(pub i64);
 
 impl DemandWindow {
     const LENGTH: Duration = Duration::from_secs(300);
-    /// Older slots than the one this many back are forgotten: what was wanted
+    /// Notes of windows further back than this do not count: what was wanted
     /// in the last ten minutes is always kept, and nothing for longer than
     /// fifteen.
     const KEPT: i64 = 2;
     /// No note counts for longer than this.
     pub const KEPT_FOR: Duration = Duration::from_secs(900);
 
-    /// The slot of a moment.
+    /// Returns the window of a moment.
     pub fn of(time: Timestamp) -> Self {
         Self(
             time.as_secs()
@@ -167,12 +167,13 @@ impl DemandWindow {
         )
     }
 
-    /// Whether what was wanted in this slot still counts in slot `now`.
+    /// Returns whether what was wanted in this window still counts in `now`.
     pub fn is_live_in(self, now: Self) -> bool {
         self.0 >= now.0 - Self::KEPT
     }
 
-    /// Whether what was wanted in this slot need not be noted again in `now`.
+    /// Returns whether what was wanted in this window need not be noted again in
+    /// `now`.
     pub fn is_current_in(self, now: Self) -> bool {
         self.0 >= now.0 - 1
     }
