@@ -332,6 +332,13 @@ async fn wants_are_noted_with_prices_and_without_and_forgotten_with_them() {
         ..note(&keys[0])
     };
     bench.write(page, forget).await;
+    // What is wanted again is not forgotten, even if a write says both.
+    let both = PageWrite {
+        prices: BTreeMap::from([(keys[3].clone(), bench.price(4, bench.now))]),
+        forget: BTreeSet::from([keys[2].clone()]),
+        ..note(&keys[2])
+    };
+    bench.write(page, both).await;
     let left: Vec<_> = bench.read(page).await.demand.into_keys().collect();
     let expected: BTreeSet<_> = [0, 2, 3].map(|at| keys[at].clone()).into();
     assert_eq!(left, expected.into_iter().collect::<Vec<_>>());

@@ -68,7 +68,9 @@ impl<'w> PageUpdate<'w> {
         let wanted: Vec<_> = write.wanted.iter().collect();
         let (mut prices, mut wanted) =
             (prices.chunks(PRICES_AT_ONCE), wanted.chunks(NOTES_AT_ONCE));
-        let mut forget: Vec<_> = write.forget.iter().take(FORGOTTEN_AT_ONCE).collect();
+        // One update cannot set and remove the same attribute.
+        let forget = write.forget.difference(&write.wanted);
+        let mut forget: Vec<_> = forget.take(FORGOTTEN_AT_ONCE).collect();
         let mut updates = Vec::new();
         loop {
             let (some_prices, some_wanted) = (prices.next(), wanted.next());

@@ -71,7 +71,6 @@ pub(super) async fn read(state: &mut LookupState<'_>) -> BookView {
     state.polls += 1;
     state.take(&pages);
     if !first && !state.missing.is_empty() {
-        cost.round_trip();
         (lease, published) = take_lease(state, cost).await;
     }
     if let (LeaseView::Won(_), Some(published)) = (&lease, published) {
