@@ -44,7 +44,7 @@ price-load seed="1":
 
 # Whether tests notice changes to the rules in .cargo/mutants.toml; needs cargo-mutants.
 mutants *options:
-    cargo mutants --package portfolio {{ options }}
+    cargo mutants --package portfolio-domain --package portfolio {{ options }}
 
 # The templates; needs the SAM CLI and cfn-lint.
 sam-validate:

@@ -4,14 +4,13 @@
 //! Dependencies point one way: the functions call [`lambda`], which decodes
 //! events and renders answers; that calls [`service`], the read path; that
 //! knows [`upstream`] and [`cache`] by their ports; both speak in terms of
-//! [`domain`], which does no I/O and reads no clock.
+//! [`domain`], a crate of its own, which does no I/O and reads no clock.
 
 pub mod app;
 pub mod aws;
 pub mod cache;
 pub mod clock;
 pub mod config;
-pub mod domain;
 pub mod jobs;
 pub mod lambda;
 #[cfg(feature = "openapi")]
@@ -24,3 +23,5 @@ pub mod service;
 mod sync;
 pub mod telemetry;
 pub mod upstream;
+
+pub use portfolio_domain as domain;

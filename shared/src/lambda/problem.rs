@@ -315,7 +315,7 @@ impl From<ServiceError> for Problem {
 }
 
 #[cfg(feature = "openapi")]
-crate::domain::schema::schema!(
+crate::domain::schema!(
     Code,
     "ProblemCode",
     crate::domain::schema::words(Code::ALL.map(Code::as_str))

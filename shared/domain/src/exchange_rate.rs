@@ -1,0 +1,152 @@
+//! Exchange rates of the US dollar, from what stablecoins cost.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    currency::Currency,
+    decimal::Decimal,
+    price::{CmcId, Price, PriceKey, PriceTable},
+};
+
+/// Coins that are worth a dollar, by design: Tether, USD Coin and Dai. Their
+/// prices in a currency tell its rate to the dollar, to a fraction of a
+/// percent.
+pub const USD_STABLECOINS: [CmcId; 3] = [CmcId(825), CmcId(3408), CmcId(4943)];
+
+/// Fewer of them tell nothing: one may be the wrong one.
+const MIN_STABLECOINS: usize = 2;
+/// Fewer of a wallet's own coins tell nothing.
+const MIN_COINS: usize = 3;
+
+/// What one US dollar costs in other currencies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExchangeRates(BTreeMap<Currency, Price>);
+
+impl ExchangeRates {
+    /// Adds a rate; of two for one currency the later one stays.
+    pub fn insert(&mut self, currency: Currency, rate: Price) {
+        let known = self.0.get(&currency);
+        if rate.is_known() && known.is_none_or(|known| known.quoted_at <= rate.quoted_at) {
+            self.0.insert(currency, rate);
+        }
+    }
+
+    /// Returns the rate of `currency`. The dollar itself has none.
+    pub fn get(&self, currency: Currency) -> Option<&Price> {
+        self.0.get(&currency)
+    }
+
+    /// Converts a price; `None` without a rate of both currencies.
+    pub fn convert(&self, price: &Price, from: Currency, to: Currency) -> Option<Price> {
+        let rate = |currency| match currency {
+            Currency::USD => Some(Decimal::ONE),
+            other => self.0.get(&other).map(|rate| rate.amount),
+        };
+        let amount = price.amount.converted(rate(from)?, rate(to)?)?;
+        Some(Price { amount, ..*price })
+    }
+}
+
+/// Returns what a dollar costs: the median of stablecoins' prices, as old as
+/// the oldest of them. `None` if too few are known.
+pub fn rate_of_dollar(stablecoins: impl IntoIterator<Item = Price>) -> Option<Price> {
+    let known = stablecoins.into_iter().filter(Price::is_known);
+    median(known.collect(), MIN_STABLECOINS)
+}
+
+/// Returns what a dollar costs in the currency of `there`, by coins whose
+/// prices in dollars are in `dollars`: the median of at least three.
+pub fn rate_by_coins(dollars: &PriceTable, there: &PriceTable) -> Option<Price> {
+    let rate = |(key, price): &(PriceKey, Price)| {
+        let PriceKey::Cmc(_) = key else { return None };
+        let dollars = dollars.get(*key)?;
+        let sound = price.is_known() && price.refused.is_none() && dollars.refused.is_none();
+        let amount = Decimal::ONE.converted(dollars.amount, price.amount)?;
+        let quoted_at = price.quoted_at.min(dollars.quoted_at);
+        sound.then_some(Price {
+            amount,
+            change_24h_percent: None,
+            quoted_at,
+            checked_at: quoted_at,
+            as_of: quoted_at,
+            ..*price
+        })
+    };
+    median(there.entries().iter().filter_map(rate).collect(), MIN_COINS)
+}
+
+fn median(mut rates: Vec<Price>, least: usize) -> Option<Price> {
+    if rates.len() < least {
+        return None;
+    }
+    let quoted_at = rates.iter().map(|rate| rate.quoted_at).min()?;
+    let checked_at = rates.iter().map(|rate| rate.checked_at).min()?;
+    rates.sort_by(|a, b| a.amount.compare(b.amount, 1));
+    let middle = rates.get(rates.len() / 2)?;
+    Some(Price {
+        change_24h_percent: None,
+        as_of: quoted_at,
+        quoted_at,
+        checked_at,
+        refused: None,
+        ..*middle
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{provider::Provider, timestamp::Timestamp};
+
+    fn price(text: &str, at: i64) -> Price {
+        let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
+        Price::new(amount, None, Provider::CoinMarketCap, at)
+    }
+
+    fn rate(text: &str) -> ExchangeRates {
+        let mut rates = ExchangeRates::default();
+        rates.insert(euro(), price(text, 0));
+        rates
+    }
+
+    fn euro() -> Currency {
+        Currency::parse("eur").unwrap()
+    }
+
+    #[test]
+    fn one_wrong_stablecoin_does_not_decide() {
+        let rate = rate_of_dollar([price("0.86", 7), price("0.87", 5), price("0.01", 9)]);
+        let rate = rate.unwrap();
+        assert_eq!(rate.amount.to_string(), "0.86");
+        assert_eq!(rate.quoted_at, Timestamp::from_millis(5));
+        assert_eq!(rate_of_dollar([price("0.86", 7)]), None);
+    }
+
+    #[test]
+    fn prices_are_converted_both_ways() {
+        let (rates, ten) = (rate("0.8"), price("10", 3));
+        let amount = |from, to| rates.convert(&ten, from, to).unwrap().amount.to_string();
+        assert_eq!(amount(Currency::USD, euro()), "8");
+        assert_eq!(amount(euro(), Currency::USD), "12.5");
+        assert_eq!(
+            rates.convert(&ten, Currency::USD, Currency::parse("jpy").unwrap()),
+            None
+        );
+    }
+
+    #[test]
+    fn coins_tell_a_rate_if_there_are_three() {
+        let table = |prices: &[(u32, &str)]| {
+            let entry = |(id, text): &(u32, &str)| (PriceKey::Cmc(CmcId(*id)), price(text, 0));
+            PriceTable::new(prices.iter().map(entry).collect())
+        };
+        let dollars = table(&[(1, "1"), (2, "10"), (3, "100")]);
+        let euros = table(&[(1, "0.8"), (2, "80000"), (3, "80")]);
+        let rate = rate_by_coins(&dollars, &euros).unwrap();
+        assert_eq!(rate.amount.to_string(), "0.8");
+        assert_eq!(
+            rate_by_coins(&dollars, &table(&[(1, "0.8"), (2, "8")])),
+            None
+        );
+    }
+}

@@ -1,0 +1,337 @@
+//! Prices, kept apart from what a wallet holds, each with its own time.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{currency::Currency, decimal::Decimal, provider::Provider, timestamp::Timestamp};
+
+/// A CoinMarketCap id, e.g. 1027 for Ether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CmcId(pub u32);
+
+/// What a price belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PriceKey {
+    /// A coin that CoinMarketCap lists.
+    Cmc(CmcId),
+    /// Any other asset: 64 bits of a cryptographic hash of its name, so that
+    /// no token can be made up whose price is taken for another's.
+    Asset(u64),
+}
+
+impl PriceKey {
+    /// The key of an asset that CoinMarketCap does not list, by a name that is
+    /// unique to it (the fungible's id, or chain and contract).
+    pub fn of_asset(name: &str) -> Self {
+        Self::of_parts(&[name])
+    }
+
+    /// Returns the key of an asset that takes several texts to tell. Each is
+    /// hashed with its length, so that no separator inside of a text makes two
+    /// lists of them look alike.
+    pub fn of_parts(parts: &[&str]) -> Self {
+        // For each token of each answer: processors have instructions for it.
+        let mut hasher = Sha256::new();
+        for part in parts {
+            let length = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            hasher.update(length.to_be_bytes());
+            hasher.update(part.as_bytes());
+        }
+        let hash = hasher.finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash[..8]);
+        Self::Asset(u64::from_be_bytes(first))
+    }
+
+    /// Returns the key of what a US dollar costs in `currency`. No asset's name
+    /// starts with its prefix.
+    pub fn of_dollar(currency: Currency) -> Self {
+        Self::of_parts(&["exchange rate", currency.as_str()])
+    }
+}
+
+/// Why a source's newest price was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RejectReason {
+    /// It is too far from what is known otherwise
+    /// ([`MAX_DEVIATION`](crate::price_guard::MAX_DEVIATION)).
+    Outlier,
+    /// The source itself dates it too far back.
+    Outdated,
+    /// It is null, zero or negative.
+    NotPositive,
+    /// The source itself does not trust it.
+    LowConfidence,
+}
+
+impl RejectReason {
+    /// The word in answers and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Outlier => "price_refused_jump",
+            Self::Outdated => "price_refused_outdated",
+            Self::NotPositive => "price_refused_not_positive",
+            Self::LowConfidence => "price_refused_unsure",
+        }
+    }
+}
+
+/// A price per token in some currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// Price of one token. Zero in a [`PriceTable`] only, where it marks that
+    /// the sources were asked and know none.
+    pub amount: Decimal,
+    /// Change over 24 hours in percent (5.33 is 5.33 %), where known.
+    pub change_24h_percent: Option<Decimal>,
+    /// Who said so.
+    pub source: Provider,
+    /// The time that the source gives it, if that is notably earlier than the
+    /// moment of asking; else that moment.
+    pub as_of: Timestamp,
+    /// When the source gave it; how long it may be used counts from here.
+    pub quoted_at: Timestamp,
+    /// When its source was last asked for it; freshness counts from here.
+    /// Later than `quoted_at` when the source had nothing newer.
+    pub checked_at: Timestamp,
+    /// Why what that brought was refused, if it was: then this is the price
+    /// before it.
+    pub refused: Option<RejectReason>,
+}
+
+impl Price {
+    /// A price that `source` gave at `now`.
+    pub fn new(
+        amount: Decimal,
+        change_24h_percent: Option<Decimal>,
+        source: Provider,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            amount,
+            change_24h_percent,
+            source,
+            as_of: now,
+            quoted_at: now,
+            checked_at: now,
+            refused: None,
+        }
+    }
+
+    /// The mark that `source` was asked at `now` and knows no price.
+    pub fn unknown(source: Provider, now: Timestamp) -> Self {
+        Self::new(Decimal::ZERO, None, source, now)
+    }
+
+    /// Whether this is a price, and not the mark that there is none.
+    pub fn is_known(&self) -> bool {
+        self.amount.is_positive()
+    }
+
+    /// Whether this is the mark that the source did not know the asset, rather
+    /// than that it gave a price that was refused.
+    pub fn is_unknown(&self) -> bool {
+        !self.is_known() && self.refused.is_none()
+    }
+
+    /// The same price after its source was asked again, in vain.
+    pub fn checked(self, at: Timestamp, refused: Option<RejectReason>) -> Self {
+        Self {
+            checked_at: at,
+            refused,
+            ..self
+        }
+    }
+
+    /// What is known once this was checked after `earlier`. Asking in vain says
+    /// nothing against a price that was given since.
+    fn over(&self, earlier: &Self) -> Self {
+        let superseded = self.is_known() && self.quoted_at >= earlier.quoted_at;
+        if superseded || !earlier.is_known() {
+            return *self;
+        }
+        Self {
+            checked_at: self.checked_at,
+            refused: self.refused.filter(|_| !self.is_known()),
+            ..*earlier
+        }
+    }
+
+    /// Whether it may still be used when prices from before `oldest` may not.
+    pub fn usable_since(&self, oldest: Timestamp) -> bool {
+        self.quoted_at >= oldest
+    }
+}
+
+/// How old prices may be that are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PriceAgeLimit {
+    /// Of coins that CoinMarketCap lists: not from before this.
+    pub listed: Timestamp,
+    /// Of all others, which are only fetched with the holdings.
+    pub unlisted: Timestamp,
+}
+
+impl PriceAgeLimit {
+    /// Whether the price of `key` may be used.
+    pub fn permits(&self, key: PriceKey, price: &Price) -> bool {
+        price.usable_since(match key {
+            PriceKey::Cmc(_) => self.listed,
+            PriceKey::Asset(_) => self.unlisted,
+        })
+    }
+}
+
+/// The prices that a wallet needs in one currency, looked up by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PriceTable {
+    entries: Vec<(PriceKey, Price)>,
+}
+
+impl PriceTable {
+    /// A table of `entries`; of two with one key the price that was given later
+    /// stays, checked when the later one was.
+    pub fn new(mut entries: Vec<(PriceKey, Price)>) -> Self {
+        entries.sort_by(|(a, x), (b, y)| a.cmp(b).then(y.checked_at.cmp(&x.checked_at)));
+        entries.dedup_by(|(key, earlier), (kept, later)| {
+            let same = key == kept;
+            if same {
+                *later = later.over(earlier);
+            }
+            same
+        });
+        Self { entries }
+    }
+
+    /// The price of `key`, if there is one.
+    pub fn get(&self, key: PriceKey) -> Option<&Price> {
+        self.entry(key).filter(|price| price.is_known())
+    }
+
+    /// When `key` was last asked for, whether or not it has a price.
+    pub fn checked_at(&self, key: PriceKey) -> Option<Timestamp> {
+        self.entry(key).map(|price| price.checked_at)
+    }
+
+    /// Whether a source was asked for `key` and did not know it.
+    pub fn is_unknown(&self, key: PriceKey) -> bool {
+        self.entry(key)
+            .is_some_and(|price| price.is_unknown() && price.source != Provider::Zerion)
+    }
+
+    /// Why what a source last said of `key` was refused, if it was.
+    pub fn refused(&self, key: PriceKey) -> Option<RejectReason> {
+        self.entry(key)?.refused
+    }
+
+    /// The entry of `key`, a price or the mark that there is none.
+    pub fn entry(&self, key: PriceKey) -> Option<&Price> {
+        let at = self
+            .entries
+            .binary_search_by_key(&key, |(key, _)| *key)
+            .ok()?;
+        Some(&self.entries[at].1)
+    }
+
+    /// All entries, ordered by key.
+    pub fn entries(&self) -> &[(PriceKey, Price)] {
+        &self.entries
+    }
+
+    /// This table with `newer` put over it: of two with one key the price that
+    /// was given later stays, so nothing is overwritten by something older.
+    pub fn merged(&self, newer: impl IntoIterator<Item = (PriceKey, Price)>) -> Self {
+        let mut entries = self.entries.clone();
+        entries.extend(newer);
+        Self::new(entries)
+    }
+
+    /// What to put over this table for `keys` that were asked for at `now`
+    /// without an answer: the price that was there, checked now, or the mark
+    /// that there is none.
+    pub fn unanswered(
+        &self,
+        keys: impl IntoIterator<Item = PriceKey>,
+        source: Provider,
+        now: Timestamp,
+    ) -> Vec<(PriceKey, Price)> {
+        let kept = |key| {
+            let refused = self.refused(key);
+            let known = self.get(key).copied();
+            let kept = known.unwrap_or(Price::unknown(source, now));
+            kept.checked(now, refused)
+        };
+        keys.into_iter().map(|key| (key, kept(key))).collect()
+    }
+
+    /// Keeps only the prices that `wanted` says yes to.
+    pub fn prune(&mut self, wanted: impl Fn(&Price) -> bool) {
+        self.entries.retain(|(_, price)| wanted(price));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(amount: &str, at: i64) -> Price {
+        let amount = Decimal::parse(amount).unwrap();
+        Price::new(amount, None, Provider::Zerion, Timestamp::from_millis(at))
+    }
+
+    #[test]
+    fn texts_of_a_key_do_not_run_into_each_other() {
+        let lists: [&[&str]; 6] = [
+            &["a", "bc"],
+            &["ab", "c"],
+            &["abc"],
+            &["abc", ""],
+            &["", "abc"],
+            &["a:b", "c"],
+        ];
+        let keys = lists.map(PriceKey::of_parts);
+        let unique: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(unique.len(), keys.len());
+    }
+
+    #[test]
+    fn newer_prices_win_in_any_order() {
+        let key = PriceKey::Cmc(CmcId(1027));
+        let old = PriceTable::new(vec![(key, price("1", 1)), (key, price("2", 2))]);
+        assert_eq!(old.get(key).unwrap().amount, Decimal::new(2, 0));
+        let merged = old.merged([(key, price("0.5", 1))]);
+        assert_eq!(merged.get(key).unwrap().amount, Decimal::new(2, 0));
+        let merged = old.merged([(key, price("3", 3))]);
+        assert_eq!(merged.get(key).unwrap().amount, Decimal::new(3, 0));
+    }
+
+    #[test]
+    fn a_later_check_in_vain_does_not_hide_a_price_given_meanwhile() {
+        let key = PriceKey::of_asset("some");
+        let (old, given) = (price("1", 1), price("2", 5));
+        let at = Timestamp::from_millis(9);
+        let source = Provider::DefiLlama;
+        for vain in [old.checked(at, None), Price::unknown(source, at)] {
+            for entries in [[given, vain], [vain, given]] {
+                let table = PriceTable::new(entries.map(|price| (key, price)).to_vec());
+                let kept = table.get(key).unwrap();
+                assert_eq!(kept.amount, Decimal::new(2, 0));
+                assert_eq!((kept.quoted_at, kept.checked_at), (given.quoted_at, at));
+            }
+        }
+    }
+
+    #[test]
+    fn asking_without_an_answer_keeps_the_price_and_its_time() {
+        let (known, unknown) = (PriceKey::of_asset("some"), PriceKey::of_asset("other"));
+        let table = PriceTable::new(vec![(known, price("1", 1))]);
+        let now = Timestamp::from_millis(9);
+        let asked = table.unanswered([known, unknown], Provider::CoinMarketCap, now);
+        let table = table.merged(asked);
+        assert_eq!(table.get(known).unwrap().as_of, Timestamp::from_millis(1));
+        assert_eq!(table.checked_at(known), Some(now));
+        assert_eq!(table.get(unknown), None);
+        assert_eq!(table.checked_at(unknown), Some(now));
+    }
+}
