@@ -11,7 +11,7 @@ use portfolio::{
     domain::{
         address::Address,
         amount::Amount,
-        holdings::Holdings,
+        decoded::StoredHoldings,
         holdings_builder::HoldingsBuilder,
         portfolio::Portfolio,
         price::{CmcId, Price, PriceAgeLimit, PriceKey, PriceTable},
@@ -58,8 +58,8 @@ pub fn assets() -> Assets {
 
 /// What is stored of a wallet.
 pub struct Stored {
-    /// Its encoded holdings.
-    pub parts: BTreeMap<Part, Vec<u8>>,
+    /// Its holdings.
+    pub parts: BTreeMap<Part, StoredHoldings>,
     /// Prices of all that it holds.
     pub prices: PriceTable,
 }
@@ -80,7 +80,8 @@ pub fn finished(draft: &HoldingsBuilder, time: Timestamp) -> Stored {
         for (key, amount, change) in finished.prices {
             prices.push((key, Price::new(amount, change, Provider::Zerion, time)));
         }
-        parts.insert(part, finished.bytes);
+        let holdings = StoredHoldings::new(finished.bytes);
+        parts.insert(part, holdings.expect("what was just encoded decodes"));
     }
     Stored {
         parts,
@@ -89,12 +90,12 @@ pub fn finished(draft: &HoldingsBuilder, time: Timestamp) -> Stored {
 }
 
 /// How many positions are stored, each of which can be looked at.
-pub fn count(stored: &[u8]) -> usize {
-    let holdings = Holdings::decode(stored).expect("what was just encoded decodes");
-    assert_eq!(holdings.encode(), stored, "one wallet has one encoding");
+pub fn count(stored: &StoredHoldings) -> usize {
+    let holdings = stored.holdings();
+    assert_eq!(holdings.encode(), stored.bytes(), "one wallet has one encoding");
     for token in &holdings.tokens {
         holdings.price_key(token);
-        portfolio::upstream::defillama::id_of(&holdings, token);
+        portfolio::upstream::defillama::id_of(holdings, token);
     }
     holdings.positions.len()
 }
@@ -106,7 +107,7 @@ pub fn check(draft: &HoldingsBuilder) {
     for (_, price) in prices.entries() {
         assert!(price.is_known(), "{} is no price", price.amount);
     }
-    let rows: usize = parts.values().map(|bytes| count(bytes)).sum();
+    let rows: usize = parts.values().map(count).sum();
     assert_eq!(rows, draft.len(), "every row is stored once");
 
     let portfolio = portfolio(&parts, &prices);
@@ -124,9 +125,11 @@ pub fn check(draft: &HoldingsBuilder) {
 static NOTHING: BTreeSet<PriceKey> = BTreeSet::new();
 
 /// Everything an answer is made from, with every price in use.
-fn portfolio<'a>(parts: &'a BTreeMap<Part, Vec<u8>>, prices: &'a PriceTable) -> Portfolio<'a> {
-    let decode = |bytes| Holdings::decode(bytes).expect("what was just encoded decodes");
-    let parts = parts.iter().map(|(part, bytes)| (*part, decode(bytes)));
+fn portfolio<'a>(
+    parts: &'a BTreeMap<Part, StoredHoldings>,
+    prices: &'a PriceTable,
+) -> Portfolio<'a> {
+    let parts = parts.iter().map(|(part, stored)| (*part, stored.decoded()));
     Portfolio {
         parts: parts.collect(),
         prices,
@@ -162,9 +165,12 @@ pub fn page_of_sample(query: &Query) -> Value {
 
 /// A page as JSON.
 fn page(portfolio: &Portfolio<'_>, query: &Query) -> Value {
-    let answer = portfolio.answer(query, query.limit);
-    let answer = answer.expect("no chains are asked for");
-    let text = serde_json::to_string(&answer).expect("an answer is JSON");
+    let valuation = portfolio.value(query);
+    let valuation = valuation.expect("no chains are asked for");
+    let answer = valuation.answer(query.limit);
+    let text = answer.to_json().expect("an answer is JSON");
+    let by_serde = serde_json::to_string(&answer).expect("an answer is JSON");
+    assert_eq!(text, by_serde, "both writers agree");
     serde_json::from_str(&text).expect("an answer is JSON that can be read")
 }
 

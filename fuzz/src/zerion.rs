@@ -1,7 +1,10 @@
 //! Zerion's positions.
 
 use portfolio::{
-    domain::{asset_mapping::NoAssets, holdings_builder::HoldingsBuilder, scope::Part},
+    domain::{
+        asset_mapping::NoAssets, decoded::StoredHoldings, holdings_builder::HoldingsBuilder,
+        scope::Part,
+    },
     upstream::zerion::read_page,
 };
 
@@ -30,7 +33,8 @@ pub fn positions(body: &[u8]) {
     assert_eq!(balances, read);
     assert_eq!(draft.len(), rows);
     let stored = draft.encode(Part::Wallet, &draft.map(&NoAssets));
-    assert_eq!(wallet::count(&stored.bytes), rows);
+    let stored = StoredHoldings::new(stored.bytes).expect("what was just encoded decodes");
+    assert_eq!(wallet::count(&stored), rows);
 }
 
 #[cfg(test)]

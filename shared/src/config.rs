@@ -95,6 +95,9 @@ pub struct Config {
     /// LOG_ADDRESSES: whether logs name wallets by their addresses instead of by
     /// fingerprints.
     pub log_addresses: bool,
+    /// IN_PROCESS_CACHE_MB: memory for copies of wallets and answers; by default a
+    /// quarter of AWS_LAMBDA_FUNCTION_MEMORY_SIZE, where Lambda sets it.
+    pub memory_cache_bytes: u64,
     /// How watched wallets are kept fresh.
     pub refresh: RefreshConfig,
 }
@@ -210,6 +213,7 @@ impl Config {
             )?,
             rest_api_binary: vars.flag("REST_API_BINARY")?,
             log_addresses: vars.flag("LOG_ADDRESSES")?,
+            memory_cache_bytes: vars.memory_cache_bytes()?,
             refresh: RefreshConfig {
                 queue_url: match vars.get("REFRESH_QUEUE_URL") {
                     Some(_) => Some(vars.url("REFRESH_QUEUE_URL", "")?),
@@ -252,6 +256,19 @@ mod tests {
         assert_eq!(config.upstream_concurrency, 10);
         assert!(config.dynamodb_endpoint.is_none());
         assert!(!config.log_addresses);
+        assert_eq!(config.memory_cache_bytes, 128 << 20);
+    }
+
+    #[test]
+    fn the_memory_cache_takes_a_quarter_of_what_lambda_gives() {
+        let lambda = ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "1024");
+        let bytes = |vars: &[(&str, &str)]| read(vars).unwrap().memory_cache_bytes;
+        assert_eq!(bytes(&[lambda]), 256 << 20);
+        assert_eq!(bytes(&[lambda, ("IN_PROCESS_CACHE_MB", "0")]), 0);
+        assert_eq!(
+            bytes(&[("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "?")]),
+            128 << 20
+        );
     }
 
     #[test]
@@ -275,6 +292,7 @@ mod tests {
             ("CMC_PRICE_API", "v3"),
             ("CMC_MAX_IDS", "0"),
             ("UPSTREAM_CONCURRENCY", "0"),
+            ("IN_PROCESS_CACHE_MB", "-1"),
             ("RESPONSE_CACHE", "none"),
             ("REST_API_BINARY", "1"),
             ("LOG_ADDRESSES", "yes"),

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod jobs;
 pub mod lambda;
+mod memory_cache;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 #[cfg(test)]

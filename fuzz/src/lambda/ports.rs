@@ -20,6 +20,7 @@ use portfolio::{
     config::Config,
     domain::{
         address::Address,
+        decoded::StoredHoldings,
         currency::Currency,
         decimal::Decimal,
         holdings::{Holdings, Token},
@@ -78,18 +79,19 @@ fn stored() -> &'static CachedWallet {
     STORED.get_or_init(|| {
         let fetched_at = NOW.minus(AGE);
         let stored = wallet::finished(&wallet::sample(), fetched_at);
-        let cached = |(part, bytes): (Part, Vec<u8>)| {
+        let prices = stored.prices;
+        let cached = |(part, holdings): (Part, StoredHoldings)| {
             let cached = CachedPart {
-                hash: codec::hash(&bytes),
-                bytes,
+                hash: codec::hash(holdings.bytes()),
+                holdings,
                 fetched_at,
                 currency: Currency::USD,
-                prices: stored.prices.clone(),
+                prices: prices.clone(),
             };
             (part, Arc::new(cached))
         };
         CachedWallet {
-            parts: stored.parts.clone().into_iter().map(cached).collect(),
+            parts: stored.parts.into_iter().map(cached).collect(),
             ..CachedWallet::default()
         }
     })

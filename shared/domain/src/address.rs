@@ -142,6 +142,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn logs_name_a_wallet_by_a_fingerprint_unless_told_otherwise() {
+        let text = "0x77d0a1b2c3d4e5f60718293a4b5c6d7e8f901234";
+        let address = Address::parse(text).unwrap();
+        assert_eq!(address.to_string(), text);
+        assert_eq!(address.in_logs(true), text);
+        let name = address.in_logs(false);
+        // The beginning of the text's Keccak-256.
+        assert_eq!(name, "f947c9bd6495fc44");
+        let other = Address::parse(&text.replace("77", "78")).unwrap();
+        assert_ne!(other.fingerprint(), name);
+    }
+
+    #[test]
     fn accepts_the_examples_of_eip_55() {
         for text in [
             "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",

@@ -12,6 +12,8 @@ use crate::{
 
 /// Decimal places that every amount carries.
 pub const SCALE: u32 = 18;
+/// Counts in one currency unit.
+const UNIT: u64 = 10_u64.pow(SCALE);
 /// Most digits before the point of what a user writes.
 pub const MAX_WHOLE_DIGITS: usize = 60;
 
@@ -235,21 +237,60 @@ impl Ord for Amount {
     }
 }
 
-impl fmt::Display for Amount {
-    /// Plain decimal notation without trailing zeros.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (negative, digits) = match &self.0 {
-            Repr::Small(0) => return f.write_str("0"),
-            Repr::Small(units) => (*units < 0, units.unsigned_abs().to_string()),
-            Repr::Big(big) => (big.sign() == Sign::Minus, big.magnitude().to_string()),
-        };
-        let kept = digits.trim_end_matches('0').len();
-        let zeros = (digits.len() - kept).min(SCALE as usize);
-        if negative {
-            f.write_str("-")?;
+impl Amount {
+    /// Writes plain decimal notation without trailing zeros.
+    pub(crate) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        match &self.0 {
+            Repr::Small(units) => write_units(out, *units),
+            Repr::Big(big) => write_big_units(out, big),
         }
-        let exponent = i32::try_from(zeros).unwrap_or(0) - i32::try_from(SCALE).unwrap_or(18);
-        write_scaled(f, &digits[..digits.len() - zeros], exponent)
+    }
+}
+
+/// Writes an integer count of 10^-18 units.
+fn write_units(out: &mut impl fmt::Write, units: i128) -> fmt::Result {
+    if units < 0 {
+        out.write_str("-")?;
+    }
+    let units = units.unsigned_abs();
+    let (whole, fraction) = match u64::try_from(units) {
+        // Much faster than division of 128 bits.
+        Ok(units) => (u128::from(units / UNIT), units % UNIT),
+        Err(_) => {
+            let unit = u128::from(UNIT);
+            (units / unit, u64::try_from(units % unit).unwrap_or(0))
+        }
+    };
+    out.write_str(itoa::Buffer::new().format(whole))?;
+    if fraction == 0 {
+        return Ok(());
+    }
+    let mut places = [b'0'; SCALE as usize];
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(fraction).as_bytes();
+    places[SCALE as usize - digits.len()..].copy_from_slice(digits);
+    out.write_str(".")?;
+    out.write_str(
+        str::from_utf8(&places)
+            .unwrap_or_default()
+            .trim_end_matches('0'),
+    )
+}
+
+fn write_big_units(out: &mut impl fmt::Write, units: &BigInt) -> fmt::Result {
+    let digits = units.magnitude().to_string();
+    let kept = digits.trim_end_matches('0').len();
+    let zeros = (digits.len() - kept).min(SCALE as usize);
+    if units.sign() == Sign::Minus {
+        out.write_str("-")?;
+    }
+    let exponent = i32::try_from(zeros).unwrap_or(0) - i32::try_from(SCALE).unwrap_or(18);
+    write_scaled(out, &digits[..digits.len() - zeros], exponent)
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 
@@ -306,6 +347,42 @@ mod tests {
     }
 
     #[test]
+    fn amounts_beyond_128_bits_add_compare_and_change_like_others() {
+        let big = Amount::parse(&format!("1{}", "0".repeat(40))).unwrap();
+        let one = Amount::from_units(1);
+        assert!(!big.is_zero() && !one.is_zero() && Amount::ZERO.is_zero());
+        assert!(one < big && big.negated() < one.negated());
+        assert_eq!(one.partial_cmp(&big), Some(Ordering::Less));
+        assert_ne!(one, Amount::from_units(2));
+        assert_ne!(big, one);
+        let mut sum = big.clone();
+        sum.add(&one);
+        assert_eq!(
+            sum.to_string(),
+            format!("1{}.000000000000000001", "0".repeat(40))
+        );
+        sum.sub(&big);
+        assert_eq!(sum, one);
+        assert_eq!(big.negated().to_string(), format!("-1{}", "0".repeat(40)));
+        assert_eq!(big.negated().negated(), big);
+        // A tenth of eleven times as much.
+        let ten = Decimal::parse("10").unwrap();
+        let eleven = Amount::parse(&format!("11{}", "0".repeat(39))).unwrap();
+        let change = eleven.change_for(ten).unwrap();
+        assert_eq!(change.to_string(), format!("1{}", "0".repeat(39)));
+    }
+
+    #[test]
+    fn thresholds_have_no_more_digits_than_are_told() {
+        let digits = |count| Amount::parse(&"9".repeat(count));
+        assert!(digits(MAX_WHOLE_DIGITS).is_some());
+        assert_eq!(digits(MAX_WHOLE_DIGITS + 1), None);
+        assert_eq!(digits(MAX_WHOLE_DIGITS + 9), None);
+        let long = "9".repeat(MAX_WHOLE_DIGITS + 9);
+        assert_eq!(Amount::parse_unbounded(&long).unwrap().to_string(), long);
+    }
+
+    #[test]
     fn tells_changes() {
         let amount = Amount::parse("110").unwrap();
         let ten = Decimal::parse("10").unwrap();
@@ -345,6 +422,13 @@ mod tests {
                 Amount::scaled_product(&small, factor, exponent),
                 Amount::from_big(shift_big(product, exponent))
             );
+        }
+
+        #[test]
+        fn small_and_big_are_printed_alike(units in prop_oneof![any::<i128>(), any::<i64>().prop_map(i128::from), (0_u32..38).prop_map(|power| 10_i128.pow(power))]) {
+            let mut big = String::new();
+            write_big_units(&mut big, &BigInt::from(units)).unwrap();
+            prop_assert_eq!(Amount::from_units(units).to_string(), if units == 0 { "0".to_owned() } else { big });
         }
 
         #[test]

@@ -229,14 +229,21 @@ impl Digits {
     }
 }
 
-impl fmt::Display for Decimal {
-    /// Plain decimal notation, never an exponent.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.coefficient.unsigned_abs().to_string();
+impl Decimal {
+    /// Writes plain decimal notation, never an exponent.
+    pub(crate) fn write(self, out: &mut impl fmt::Write) -> fmt::Result {
         if self.coefficient < 0 {
-            f.write_str("-")?;
+            out.write_str("-")?;
         }
-        write_scaled(f, &digits, i32::from(self.exponent))
+        let mut buffer = itoa::Buffer::new();
+        let digits = buffer.format(self.coefficient.unsigned_abs());
+        write_scaled(out, digits, i32::from(self.exponent))
+    }
+}
+
+impl fmt::Display for Decimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 

@@ -4,7 +4,7 @@
 //! refer to them by index. Everything borrows from the encoded bytes, so a
 //! cached wallet is decoded without copying its texts.
 
-use std::{borrow::Cow, fmt, fmt::Write as _};
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -185,6 +185,18 @@ impl<'a> Holdings<'a> {
             .ok_or_else(|| CorruptHoldings("an index points outside of its table".to_owned()))
     }
 
+    /// Returns about how many bytes the tables take, without the texts, which
+    /// are borrowed.
+    pub fn size(&self) -> usize {
+        size_of_val(&*self.chains)
+            + size_of_val(&*self.types)
+            + size_of_val(&*self.names)
+            + size_of_val(&*self.tokens)
+            + size_of_val(&*self.protocols)
+            + size_of_val(&*self.groups)
+            + size_of_val(&*self.positions)
+    }
+
     /// The token of a position.
     pub fn token(&self, position: &Position<'_>) -> &Token<'a> {
         &self.tokens[position.token as usize]
@@ -227,22 +239,26 @@ impl<'a> Holdings<'a> {
     pub fn position_id<'s>(&'s self, position: &'s Position<'a>) -> Cow<'s, str> {
         match &position.id {
             PositionId::Text(text) => Cow::Borrowed(text),
-            packed => Cow::Owned(
-                PackedId {
-                    packed,
-                    address: self.token(position).address.as_ref(),
-                    chain: self.chain(self.token(position)),
-                    name: self.names[position.name as usize],
-                    kind: self.types[position.kind as usize],
-                }
-                .to_string(),
-            ),
+            _ => Cow::Owned(self.packed_id(position).to_string()),
+        }
+    }
+
+    /// The position's id, to be written.
+    pub(crate) fn packed_id<'s>(&'s self, position: &'s Position<'a>) -> PackedId<'s, 'a> {
+        let token = self.token(position);
+        PackedId {
+            packed: &position.id,
+            address: token.address.as_ref(),
+            chain: self.chain(token),
+            name: self.names[position.name as usize],
+            kind: self.types[position.kind as usize],
         }
     }
 }
 
 /// Expands a packed position id.
-pub(super) struct PackedId<'s, 'a> {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedId<'s, 'a> {
     pub packed: &'s PositionId<'a>,
     pub address: Option<&'s Identifier<'a>>,
     pub chain: &'s str,
@@ -250,24 +266,34 @@ pub(super) struct PackedId<'s, 'a> {
     pub kind: &'s str,
 }
 
-impl fmt::Display for PackedId<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl PackedId<'_, '_> {
+    /// Writes the id as the provider gave it.
+    pub fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         if let PositionId::Text(text) = self.packed {
-            return f.write_str(text);
+            return out.write_str(text);
         }
         match (self.packed, self.address) {
-            (PositionId::Native, _) | (_, None) => f.write_str("base")?,
-            (_, Some(address)) => address.fmt(f)?,
+            (PositionId::Native, _) | (_, None) => out.write_str("base")?,
+            (_, Some(address)) => out.write_str(address.text(&mut [0; MAX_TEXT]))?,
         }
-        write!(f, "-{}-", self.chain)?;
+        out.write_str("-")?;
+        out.write_str(self.chain)?;
+        out.write_str("-")?;
         if *self.packed == PositionId::Named {
             for letter in self.name.chars().flat_map(char::to_lowercase) {
-                f.write_char(letter)?;
+                out.write_char(letter)?;
             }
-            write!(f, "-{}", self.kind)
+            out.write_str("-")?;
+            out.write_str(self.kind)
         } else {
-            f.write_str("asset-asset")
+            out.write_str("asset-asset")
         }
+    }
+}
+
+impl fmt::Display for PackedId<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use uuid::{Uuid, fmt::Hyphenated};
 
 /// Where Zerion keeps the pictures of tokens.
-const ICON_PREFIX: &str = "https://cdn.zerion.io/";
-const ICON_SUFFIX: &str = ".png";
+pub(crate) const ICON_PREFIX: &str = "https://cdn.zerion.io/";
+pub(crate) const ICON_SUFFIX: &str = ".png";
 
 /// An opaque identifier, such as a contract or a fungible's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod amount;
+mod answer_json;
 pub mod asset;
 pub mod asset_mapping;
 #[cfg(test)]
@@ -14,10 +15,13 @@ pub mod chain;
 pub mod currency;
 pub mod cursor;
 pub mod decimal;
+pub mod decoded;
 pub mod exchange_rate;
 pub mod holdings;
 pub mod holdings_builder;
 pub mod identifier;
+mod json;
+mod page;
 mod places;
 pub mod portfolio;
 #[cfg(test)]
@@ -38,5 +42,6 @@ pub mod scope;
 pub mod timestamp;
 mod totals;
 pub mod unscaled;
+pub mod valuation;
 mod valued_position;
 pub mod wallet_prices;

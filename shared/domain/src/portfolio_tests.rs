@@ -13,6 +13,7 @@ use crate::{
     address::Address,
     asset_mapping::NoAssets,
     decimal::Decimal,
+    decoded::DecodedHoldings,
     holdings::Holdings,
     holdings_builder::HoldingsBuilder,
     portfolio::Portfolio,
@@ -72,7 +73,7 @@ fn any_row() -> impl Strategy<Value = ProviderPosition> {
 }
 
 /// Encodes, decodes and hands the portfolio to `check`.
-fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>)) {
+pub(super) fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>)) {
     let mut draft = HoldingsBuilder::default();
     for row in rows {
         draft.push(row, None);
@@ -83,10 +84,13 @@ fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>
         .map(|(key, amount, change)| (*key, Price::new(*amount, *change, Provider::Zerion, NOW)));
     let prices = PriceTable::new(prices.collect());
     let decoded = finished
-        .iter()
-        .map(|(part, encoded)| (*part, Holdings::decode(&encoded.bytes).unwrap()));
+        .each_ref()
+        .map(|(part, encoded)| (*part, DecodedHoldings::decode(&encoded.bytes).unwrap()));
     check(&Portfolio {
-        parts: decoded.collect(),
+        parts: decoded
+            .iter()
+            .map(|(part, decoded)| (*part, decoded))
+            .collect(),
         prices: &prices,
         unconverted: &BTreeSet::new(),
         oldest_prices: PriceAgeLimit::default(),
@@ -101,14 +105,14 @@ fn with_portfolio(rows: Vec<ProviderPosition>, check: impl FnOnce(&Portfolio<'_>
     });
 }
 
-fn query() -> Query {
+pub(super) fn query() -> Query {
     let address = Address::parse(&format!("0x{}", "ab".repeat(20))).unwrap();
     Query::all(address, Scope::Aggregate)
 }
 
 fn render(portfolio: &Portfolio<'_>, query: &Query) -> Value {
-    let answer = portfolio.answer(query, query.limit).unwrap();
-    serde_json::to_value(&answer).unwrap()
+    let valuation = portfolio.value(query).unwrap();
+    serde_json::to_value(valuation.answer(query.limit)).unwrap()
 }
 
 /// A decimal string as a big integer count of 10^-18.

@@ -190,25 +190,42 @@ fn is_decimal(text: &str) -> bool {
     }
 }
 
-impl fmt::Display for Quantity<'_> {
-    /// The decimal amount, without its sign.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Quantity<'_> {
+    /// Returns the integer of base units as text, put into `buffer` where it is
+    /// kept as a number; `None` if the provider sent none.
+    pub(crate) fn raw_text<'b>(&'b self, buffer: &'b mut itoa::Buffer) -> Option<&'b str> {
+        match &self.raw {
+            Raw::Small(digits) => Some(buffer.format(*digits)),
+            Raw::Long(digits) => Some(digits),
+            Raw::Absent => None,
+        }
+    }
+
+    /// Writes the decimal amount, without its sign.
+    pub(crate) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
         let padded = match &self.shown {
-            Shown::Text(text) => return f.write_str(text),
+            Shown::Text(text) => return out.write_str(text),
             Shown::Trimmed => false,
             Shown::Padded => true,
         };
-        let digits = self.raw().unwrap_or(Cow::Borrowed("0"));
+        let mut buffer = itoa::Buffer::new();
+        let digits = self.raw_text(&mut buffer).unwrap_or("0");
         let places = usize::from(self.decimals);
         let zeros = if padded {
             0
         } else if digits.bytes().all(|b| b == b'0') {
-            return f.write_str("0");
+            return out.write_str("0");
         } else {
             (digits.len() - digits.trim_end_matches('0').len()).min(places)
         };
         let exponent = i32::try_from(places - zeros).unwrap_or(0);
-        write_scaled(f, &digits[..digits.len() - zeros], -exponent)
+        write_scaled(out, &digits[..digits.len() - zeros], -exponent)
+    }
+}
+
+impl fmt::Display for Quantity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
     }
 }
 
@@ -218,6 +235,17 @@ pub(crate) struct AsDecimal<'q, 'a>(pub &'q Quantity<'a>);
 impl Serialize for AsDecimal<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self.0)
+    }
+}
+
+/// Serialises as the integer of base units; null if there is none.
+pub(crate) struct AsRaw<'q, 'a>(pub &'q Quantity<'a>);
+
+impl Serialize for AsRaw<'_, '_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0
+            .raw_text(&mut itoa::Buffer::new())
+            .serialize(serializer)
     }
 }
 

@@ -9,11 +9,12 @@ use crate::{
     amount::Amount,
     currency::Currency,
     decimal::Decimal,
+    holdings::PackedId,
     identifier::{AsText, Icon, Identifier},
     price::Price,
     price::RejectReason,
     provider::Provider,
-    quantity::{AsDecimal, Quantity},
+    quantity::{AsDecimal, AsRaw, Quantity},
     scope::Scope,
     timestamp::Timestamp,
 };
@@ -154,7 +155,9 @@ pub(super) struct GroupBody<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Position))]
 pub(super) struct PositionBody<'a> {
     /// The provider's id of it, unique within a wallet as a rule.
-    pub id: Cow<'a, str>,
+    #[serde(serialize_with = "position_id")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub id: PackedId<'a, 'a>,
     /// The provider's word for it: `wallet`, `deposit`, `staked`, `locked`,
     /// `reward`, `loan`, `investment`, and whatever it adds. Expect new ones.
     pub r#type: &'a str,
@@ -170,11 +173,12 @@ pub(super) struct PositionBody<'a> {
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::schema::DecimalText>))]
     pub quantity: Option<&'a Quantity<'a>>,
     /// The same in the token's smallest unit; null if the provider sent none.
+    #[serde(serialize_with = "base_units")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::schema::DigitText>))]
-    pub quantity_raw: Option<Cow<'a, str>>,
+    pub quantity_raw: Option<&'a Quantity<'a>>,
     /// Quantity × price, positive for debt as well; null without a price.
     #[cfg_attr(feature = "openapi", schema(required))]
-    pub value: Option<Amount>,
+    pub value: Option<&'a Amount>,
     /// Null where there is none that may be used.
     #[cfg_attr(feature = "openapi", schema(required))]
     pub price: Option<PriceBody>,
@@ -311,7 +315,8 @@ pub(super) struct Coverage<'a> {
     /// would be added by `hidden=true`.
     pub hidden: usize,
     /// What is missing, and why.
-    pub missing: Vec<Missing<'a>>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<Missing>))]
+    pub missing: &'a [Missing<'a>],
 }
 
 /// Something that the answer lacks.
@@ -364,6 +369,29 @@ pub enum MissingReason {
     PriceRefusedUnsure,
 }
 
+impl Kind {
+    /// Returns the word in answers.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Asset => "asset",
+            Self::Debt => "debt",
+        }
+    }
+}
+
+impl UnpricedReason {
+    /// Returns the word in answers.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPrice => "no_price",
+            Self::PriceTooOld => "price_too_old",
+            Self::PriceRefused => "price_refused",
+            Self::NoExchangeRate => "no_exchange_rate",
+            Self::QuantityUnreadable => "quantity_unreadable",
+        }
+    }
+}
+
 impl From<RejectReason> for MissingReason {
     fn from(refusal: RejectReason) -> Self {
         match refusal {
@@ -399,6 +427,17 @@ fn quantity<S: Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     value.map(AsDecimal).serialize(serializer)
+}
+
+fn base_units<S: Serializer>(
+    value: &Option<&Quantity<'_>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    value.map(AsRaw).serialize(serializer)
+}
+
+fn position_id<S: Serializer>(id: &PackedId<'_, '_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
 }
 
 fn optional_text<S: Serializer>(

@@ -69,9 +69,43 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Characters of a moment in text, from the year 0 to 9999.
+    pub(crate) const TEXT_LENGTH: usize = 24;
+
+    /// Returns RFC 3339 in UTC with milliseconds, for the years 0 to 9999.
+    pub(crate) fn text(self) -> Option<[u8; Self::TEXT_LENGTH]> {
+        let time = OffsetDateTime::from_unix_timestamp(self.as_secs()).ok()?;
+        let year = u16::try_from(time.year()).ok().filter(|it| *it < 10_000)?;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put_digits(&mut text[0..4], year);
+        put_digits(&mut text[5..7], u8::from(time.month()).into());
+        put_digits(&mut text[8..10], time.day().into());
+        put_digits(&mut text[11..13], time.hour().into());
+        put_digits(&mut text[14..16], time.minute().into());
+        put_digits(&mut text[17..19], time.second().into());
+        put_digits(
+            &mut text[20..23],
+            u16::try_from(self.0.rem_euclid(1000)).unwrap_or(0),
+        );
+        Some(text)
+    }
+}
+
+/// Fills `digits` with a number, right-aligned.
+fn put_digits(digits: &mut [u8], mut number: u16) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with milliseconds, e.g. `2026-11-21T09:40:46.000Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(text) = self.text() {
+            return f.write_str(str::from_utf8(&text).unwrap_or_default());
+        }
         let time = OffsetDateTime::from_unix_timestamp(self.as_secs())
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         write!(
@@ -112,6 +146,22 @@ mod tests {
             Some(moment)
         );
         assert_eq!(Timestamp::parse("yesterday"), None);
+        for text in [
+            "0000-01-01T00:00:00.000Z",
+            "1969-12-31T23:59:59.999Z",
+            "9999-12-31T23:59:59.999Z",
+        ] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        // What no clock tells.
+        assert_eq!(
+            Timestamp::from_millis(i64::MAX).to_string(),
+            "1970-01-01T00:00:00.807Z"
+        );
+        let before = Timestamp::parse("0000-01-01T00:00:00Z")
+            .unwrap()
+            .minus(Duration::from_millis(1));
+        assert_eq!(before.to_string(), "-001-12-31T23:59:59.999Z");
     }
 
     #[test]

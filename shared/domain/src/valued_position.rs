@@ -6,18 +6,17 @@ use crate::{
     amount::Amount,
     cursor::Cursor,
     holdings::{Holdings, Position},
-    price::Price,
-    price::RejectReason,
-    response::{Kind, Missing, UnpricedReason},
+    price::{Price, RejectReason},
+    response::{Kind, Missing, PositionBody, PriceBody, TokenBody, UnpricedReason},
     scope::Part,
 };
 
 /// A position with all that is computed about it.
-pub(super) struct ValuedPosition<'s, 'a> {
+pub(super) struct ValuedPosition<'s> {
     pub part: Part,
-    pub holdings: &'s Holdings<'a>,
+    pub holdings: &'s Holdings<'s>,
     pub index: usize,
-    pub position: &'s Position<'a>,
+    pub position: &'s Position<'s>,
     pub price: Option<&'s Price>,
     /// Why its newest price is not used.
     pub refused: Option<RejectReason>,
@@ -26,20 +25,10 @@ pub(super) struct ValuedPosition<'s, 'a> {
     pub kind: Kind,
 }
 
-impl<'s> ValuedPosition<'s, '_> {
+impl<'s> ValuedPosition<'s> {
     /// Hidden positions are never counted in totals.
     pub fn hidden(&self) -> bool {
         !self.position.displayable || self.position.trash
-    }
-
-    /// The value with the sign of its kind: the one place where debt is
-    /// negated.
-    pub fn signed(&self) -> Option<Amount> {
-        let value = self.value.as_ref().ok()?;
-        Some(match self.kind {
-            Kind::Asset => value.clone(),
-            Kind::Debt => value.negated(),
-        })
     }
 
     pub fn id(&self) -> Cow<'s, str> {
@@ -72,6 +61,35 @@ impl<'s> ValuedPosition<'s, '_> {
     pub fn follows(&self, cursor: &Cursor) -> Ordering {
         by_value(self.value.as_ref().ok(), cursor.value.as_ref())
             .then_with(|| self.id().as_ref().cmp(&cursor.id))
+    }
+
+    /// Returns it as it is answered.
+    pub fn body(&'s self) -> PositionBody<'s> {
+        let (holdings, position) = (self.holdings, self.position);
+        let token = holdings.token(position);
+        PositionBody {
+            id: holdings.packed_id(position),
+            r#type: holdings.types[position.kind as usize],
+            kind: self.kind,
+            chain: holdings.chain(token),
+            name: holdings.names[position.name as usize],
+            token: TokenBody {
+                id: token.id.as_ref(),
+                symbol: token.symbol,
+                name: token.name,
+                icon: &token.icon,
+                address: token.address.as_ref(),
+                decimals: token.decimals,
+                verified: token.verified,
+            },
+            quantity: position.quantity.as_ref(),
+            quantity_raw: position.quantity.as_ref(),
+            value: self.value.as_ref().ok(),
+            price: self.price.map(PriceBody::from),
+            unpriced_reason: self.value.as_ref().err().copied(),
+            displayable: position.displayable,
+            trash: position.trash,
+        }
     }
 }
 

@@ -27,7 +27,10 @@ pub use self::{
 };
 use crate::{
     clock::Timestamp,
-    domain::{address::Address, currency::Currency, price::PriceTable, scope::Part},
+    domain::{
+        address::Address, currency::Currency, decoded::StoredHoldings, price::PriceTable,
+        scope::Part,
+    },
     telemetry::request_cost::RequestCost,
 };
 
@@ -95,11 +98,11 @@ pub struct Leftover {
 }
 
 /// One part's holdings, and the prices of the same fetch.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct CachedPart {
-    /// Encoded [`Holdings`](crate::domain::holdings::Holdings).
-    pub bytes: Vec<u8>,
-    /// Hash of `bytes`.
+    /// The holdings, decoded when they were read.
+    pub holdings: StoredHoldings,
+    /// Hash of their bytes.
     pub hash: u128,
     /// When they were fetched.
     pub fetched_at: Timestamp,

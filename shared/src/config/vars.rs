@@ -8,6 +8,9 @@ use super::ca_bundle::CaBundle;
 use super::{ConfigError, Lookup, UpstreamConfig};
 use crate::domain::provider::{FALLBACKS, Fallback, Provider};
 
+/// What a function is given where Lambda does not say.
+const USUAL_MEMORY_MB: u64 = 512;
+
 /// Variables, read and checked.
 pub(super) struct Vars<'l>(pub(super) Lookup<'l>);
 
@@ -129,7 +132,15 @@ impl Vars<'_> {
         self.choice(name, &[("false", false), ("true", true)])
     }
 
-    /// The first choice is the default.
+    /// Returns the memory for copies of wallets and answers, in bytes.
+    pub(super) fn memory_cache_bytes(&self) -> Result<u64, ConfigError> {
+        let lambda = self.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE");
+        let memory = lambda.and_then(|text| text.parse().ok());
+        let quarter = memory.unwrap_or(USUAL_MEMORY_MB) / 4;
+        let megabytes = self.number("IN_PROCESS_CACHE_MB", quarter, 0..=10_240)?;
+        Ok(megabytes << 20)
+    }
+
     /// Returns the provider of what CoinMarketCap does not list, and its address.
     pub(super) fn price_fallback(&self) -> Result<Option<(Provider, Url)>, ConfigError> {
         let names = FALLBACKS.iter().map(|it| (it.provider.as_str(), Some(it)));
@@ -139,6 +150,7 @@ impl Vars<'_> {
         chosen.map(of).transpose()
     }
 
+    /// Reads one of several words; the first choice is the default.
     pub(super) fn choice<T: Copy>(
         &self,
         name: &'static str,

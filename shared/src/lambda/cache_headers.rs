@@ -10,17 +10,33 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::{
     clock::Timestamp,
     config::ResponseCache,
-    domain::{price::PriceKey, query::Query, response::MissingReason},
+    domain::{
+        price::{PriceAgeLimit, PriceKey},
+        query::Query,
+        response::MissingReason,
+        wallet_prices::WalletPrices,
+    },
     service::{CacheOutcome, Detail, Level, Snapshot},
     telemetry::request_cost::RequestCost,
 };
 
 /// Counts changes of how an answer is rendered from the same inputs.
-const RENDERING: u32 = 2;
+const RENDERING: u32 = 3;
 
 /// A weak validator made from everything that the body is rendered from, so
 /// that a 304 needs no rendering.
-pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Validator(u128);
+
+impl Validator {
+    /// Returns the value of `ETag`.
+    pub fn etag(self) -> String {
+        format!("W/\"{:032x}\"", self.0)
+    }
+}
+
+/// Returns the validator of an answer.
+pub(super) fn validator(query: &Query, snapshot: &Snapshot) -> Validator {
     let mut hash = Xxh3::new();
     let mut put = |bytes: &[u8]| hash.update(bytes);
     put(&RENDERING.to_le_bytes());
@@ -42,10 +58,23 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
     for gap in &snapshot.missing {
         put(format!("{gap:?}").as_bytes());
     }
-    for key in &snapshot.unconverted {
+    put(&prices_digest(snapshot).to_le_bytes());
+    Validator(hash.digest128())
+}
+
+/// Returns a hash of the prices and of which may be used.
+fn prices_digest(snapshot: &Snapshot) -> u128 {
+    let oldest = snapshot.oldest_prices;
+    snapshot.prices.digest(|prices| hash_prices(prices, oldest))
+}
+
+fn hash_prices(prices: &WalletPrices, oldest: PriceAgeLimit) -> u128 {
+    let mut hash = Xxh3::new();
+    let mut put = |bytes: &[u8]| hash.update(bytes);
+    for key in &prices.unconverted {
         put(format!("{key:?}").as_bytes());
     }
-    for (key, price) in snapshot.prices.entries() {
+    for (key, price) in prices.table.entries() {
         let number = match key {
             PriceKey::Cmc(id) => u64::from(id.0),
             PriceKey::Asset(hash) => *hash,
@@ -57,7 +86,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
         // Whether it is still used depends on the time of the request.
         put(&[
             price.source as u8,
-            u8::from(snapshot.oldest_prices.permits(*key, price)),
+            u8::from(oldest.permits(*key, price)),
             price.refused.map_or(0, |refusal| refusal as u8 + 1),
         ]);
         if let Some(change) = price.change_24h_percent {
@@ -65,7 +94,7 @@ pub(super) fn etag(query: &Query, snapshot: &Snapshot) -> String {
             put(&change.exponent().to_le_bytes());
         }
     }
-    format!("W/\"{:032x}\"", hash.digest128())
+    hash.digest128()
 }
 
 /// Whether the client has this answer already; weak comparison, as GET asks.
@@ -86,12 +115,9 @@ pub(super) fn cache_control(snapshot: &Snapshot, cache: ResponseCache, stale: Du
         .missing
         .iter()
         .any(|gap| gap.reason == MissingReason::FetchedIncompletely)
-        || !snapshot.unconverted.is_empty();
+        || !snapshot.prices.unconverted.is_empty();
     let stale = if incomplete { Duration::ZERO } else { stale };
-    let first = snapshot
-        .structure
-        .fresh_until
-        .min(snapshot.price_level.fresh_until);
+    let first = snapshot.fresh_until();
     let visibility = match cache {
         ResponseCache::Public => "public",
         ResponseCache::Private => "private",

@@ -11,7 +11,7 @@ use lambda_http::http::{HeaderMap, header::ACCEPT_ENCODING};
 const WORTHWHILE: usize = 256;
 
 /// A content encoding that this service speaks, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Encoding {
     Zstd,
     Gzip,

@@ -20,6 +20,7 @@ use tracing::Instrument;
 use super::{
     Invocation,
     access_log::{AccessLog, LogContext, span},
+    body_cache::BodyCache,
     cache_headers,
     content_encoding::Encoding,
     event::{
@@ -59,6 +60,7 @@ pub struct HttpHandler {
     cache: ResponseCache,
     rest_api_binary: bool,
     pub(super) log_addresses: bool,
+    bodies: BodyCache,
 }
 
 impl HttpHandler {
@@ -72,6 +74,7 @@ impl HttpHandler {
             cache: config.response_cache,
             rest_api_binary: config.rest_api_binary,
             log_addresses: config.log_addresses,
+            bodies: BodyCache::new(config.memory_cache_bytes / 4),
         }
     }
 
@@ -222,7 +225,8 @@ impl HttpHandler {
         context.cost.phase("portfolio", started.elapsed());
         log_context.answer(&snapshot);
 
-        let etag = cache_headers::etag(&query, &snapshot);
+        let validator = cache_headers::validator(&query, &snapshot);
+        let etag = validator.etag();
         let mut headers = HeaderMap::new();
         let policy = &self.service.policy;
         let stale = policy.structure.stale.min(policy.prices.stale);
@@ -241,7 +245,7 @@ impl HttpHandler {
             return Ok(HttpReply {
                 status: StatusCode::NOT_MODIFIED,
                 headers,
-                body: ReplyBody::Text(String::new()),
+                body: ReplyBody::default(),
             });
         }
         let started = Instant::now();
@@ -249,7 +253,16 @@ impl HttpHandler {
             origin,
             encoding: self.encoding(request, origin),
         };
-        let page = page::page(&query, &snapshot, envelope)?;
+        let page = match self.bodies.get(validator, envelope) {
+            Some(page) => page,
+            None => {
+                let page = page::page(&query, &snapshot, envelope)?;
+                let until = snapshot.fresh_until().plus(stale);
+                self.bodies
+                    .keep(validator, envelope, &page, until, snapshot.now);
+                page
+            }
+        };
         context.cost.phase("render", started.elapsed());
         headers.insert(CONTENT_TYPE, JSON);
         if let Some(encoding) = page.encoding {
@@ -322,7 +335,7 @@ fn forgotten() -> HttpReply {
     HttpReply {
         status: StatusCode::NO_CONTENT,
         headers,
-        body: ReplyBody::Text(String::new()),
+        body: ReplyBody::default(),
     }
 }
 
@@ -331,7 +344,7 @@ fn without_body(reply: &mut HttpReply) {
     let length = reply.body.len();
     if length > 0 {
         reply.headers.insert(CONTENT_LENGTH, length.into());
-        reply.body = ReplyBody::Text(String::new());
+        reply.body = ReplyBody::default();
     }
 }
 
@@ -352,7 +365,7 @@ fn problem_reply(problem: &Problem, request_id: &str) -> HttpReply {
     HttpReply {
         status: problem.status(),
         headers,
-        body: ReplyBody::Text(problem.body(request_id)),
+        body: ReplyBody::text(&problem.body(request_id)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The functions' outside: events in, answers out.
 
 mod access_log;
+mod body_cache;
 mod cache_headers;
 mod content_encoding;
 pub mod event;

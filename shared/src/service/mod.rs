@@ -1,7 +1,9 @@
 //! The read path: the whole story of a request.
 //!
 //! ```text
-//! load the wallet ── holdings and prices fresh ───────────────────► answer
+//! load the wallet: its header alone, where the process has a copy of the rest
+//!   │
+//!   ├─ holdings and prices fresh ──────────────────────────────────► answer
 //!   │                    │
 //!   │                    └─ prices expired: the shared book has them, or one
 //!   │                       CoinMarketCap request (and the fallback for the
@@ -17,6 +19,7 @@
 
 mod context;
 mod demand;
+mod fresh_prices;
 pub(crate) mod policy;
 mod prices;
 mod rate_limits;
@@ -31,6 +34,7 @@ use std::sync::Arc;
 
 pub use self::{
     context::{CacheOutcome, Detail, Level, RefreshOutcome, Request, ServiceError},
+    fresh_prices::AnswerPrices,
     policy::{MIN_REVALIDATION_INTERVAL, Policy},
     snapshot::Snapshot,
     structure::AssetCache,
@@ -103,10 +107,12 @@ impl Service {
             clock: clock.clone(),
             policy,
         });
+        let usable = policy.structure.max_usable_age();
+        let wallet_cache = Arc::new(WalletCache::new(policy.wallet_cache_bytes, usable));
         let holdings = HoldingsPorts {
             provider: ports.structures,
             wallets: ports.wallets.clone(),
-            wallet_cache: WalletCache::default(),
+            wallet_cache: wallet_cache.clone(),
             assets: AssetCache::new(ports.assets),
             demand: shared_prices.clone(),
             clock: clock.clone(),
@@ -121,7 +127,7 @@ impl Service {
         });
         Self {
             structure: StructureCache::new(holdings, rate_limits.clone()),
-            prices: PriceReader::new(shared_prices, ports.wallets.clone()),
+            prices: PriceReader::new(shared_prices, ports.wallets.clone(), wallet_cache),
             refresh_ahead,
             wallets: ports.wallets,
             rate_limits,
@@ -166,8 +172,7 @@ impl Service {
         let now = self.clock.now();
         let mut snapshot = Snapshot {
             parts: holdings.parts,
-            prices: prices.table,
-            unconverted: prices.unconverted,
+            prices,
             oldest_prices: self.policy.oldest_prices(now),
             fetched_at: holdings.fetched_at,
             structure: holdings.level,
@@ -178,7 +183,7 @@ impl Service {
         };
         for part in query.scope.parts() {
             if !wanted.contains(part) {
-                snapshot.add_uncovered(*part);
+                snapshot.add_uncovered(*part)?;
             }
         }
         Ok(snapshot)

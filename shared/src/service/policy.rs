@@ -5,7 +5,10 @@ use std::time::Duration;
 use crate::{
     clock::Timestamp,
     config::{Config, Lifetime},
-    domain::{price::PriceAgeLimit, provider::Provider},
+    domain::{
+        price::{Price, PriceAgeLimit, PriceKey},
+        provider::Provider,
+    },
     upstream::QuoteTerms,
 };
 
@@ -111,6 +114,8 @@ pub struct Policy {
     pub structure_timeout: Duration,
     /// One attempt at a price source.
     pub price_timeout: Duration,
+    /// Memory for copies of wallets, in bytes.
+    pub wallet_cache_bytes: u64,
 }
 
 impl Policy {
@@ -135,6 +140,15 @@ impl Policy {
         UNKNOWN_PRICE_TTL.max(self.prices.ttl)
     }
 
+    /// Returns until when a price may be used.
+    pub(super) fn usable_until(&self, key: PriceKey, price: &Price) -> Timestamp {
+        let listed = price.quoted_at.plus(self.prices.max_usable_age());
+        match key {
+            PriceKey::Cmc(_) => listed,
+            PriceKey::Asset(_) => listed.plus(self.structure.ttl),
+        }
+    }
+
     /// How old prices may be that are used at `now`. Those that come with the
     /// holdings last as long as these, and as much longer as any.
     pub(super) fn oldest_prices(&self, now: Timestamp) -> PriceAgeLimit {
@@ -153,6 +167,7 @@ impl From<&Config> for Policy {
             prices: config.prices,
             structure_timeout: config.zerion_timeout,
             price_timeout: config.price_timeout,
+            wallet_cache_bytes: config.memory_cache_bytes / 4 * 3,
         }
     }
 }

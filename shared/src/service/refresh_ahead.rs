@@ -149,6 +149,7 @@ mod tests {
             prices: lifetime(TTL),
             structure_timeout: TTL,
             price_timeout: TTL,
+            wallet_cache_bytes: 0,
         };
         let refresh_ahead = RefreshAhead {
             queue: queue.clone(),

@@ -1,19 +1,17 @@
 //! What an answer is rendered from.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Level, ServiceError};
+use super::{AnswerPrices, Level, ServiceError};
 use crate::{
     cache::CachedPart,
     clock::Timestamp,
     domain::{
         currency::Currency,
+        decoded::StoredHoldings,
         holdings::Holdings,
         portfolio::Portfolio,
-        price::{PriceAgeLimit, PriceKey, PriceTable},
+        price::{PriceAgeLimit, PriceTable},
         response::{Missing, MissingReason, StructureInfo},
         scope::Part,
     },
@@ -25,10 +23,7 @@ pub struct Snapshot {
     /// The parts that the query needs.
     pub parts: BTreeMap<Part, Arc<CachedPart>>,
     /// Prices in the query's currency.
-    pub prices: PriceTable,
-    /// Assets whose price is known in another currency alone, and cannot be
-    /// converted.
-    pub unconverted: BTreeSet<PriceKey>,
+    pub prices: Arc<AnswerPrices>,
     /// How old the prices may be that are used.
     pub oldest_prices: PriceAgeLimit,
     /// When the holdings were fetched.
@@ -46,19 +41,20 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Decodes into what renders the answer.
-    ///
-    /// # Errors
-    /// When the holdings cannot be decoded, which storing them rules out.
-    pub fn portfolio(&self) -> Result<Portfolio<'_>, ServiceError> {
-        let mut parts = Vec::with_capacity(self.parts.len());
-        for (part, cached) in &self.parts {
-            parts.push((*part, Holdings::decode(&cached.bytes)?));
-        }
-        Ok(Portfolio {
-            parts,
-            prices: &self.prices,
-            unconverted: &self.unconverted,
+    /// Returns until when both levels are fresh.
+    pub fn fresh_until(&self) -> Timestamp {
+        self.structure.fresh_until.min(self.price_level.fresh_until)
+    }
+
+    /// Returns what renders the answer.
+    pub fn portfolio(&self) -> Portfolio<'_> {
+        let parts = self.parts.iter();
+        Portfolio {
+            parts: parts
+                .map(|(part, cached)| (*part, cached.holdings.decoded()))
+                .collect(),
+            prices: &self.prices.table,
+            unconverted: &self.prices.unconverted,
             oldest_prices: self.oldest_prices,
             structure: StructureInfo {
                 as_of: self.fetched_at,
@@ -68,20 +64,23 @@ impl Snapshot {
             prices_fresh_until: self.price_level.fresh_until,
             prices_stale: self.price_level.stale,
             missing: self.missing.clone(),
-        })
+        }
     }
 }
 
 impl Snapshot {
     /// A part that the provider does not have for this kind of wallet: empty,
     /// and said to be so.
-    pub(super) fn add_uncovered(&mut self, part: Part) {
+    ///
+    /// # Errors
+    /// Never in practice: no holdings encode to what decodes.
+    pub(super) fn add_uncovered(&mut self, part: Part) -> Result<(), ServiceError> {
         let bytes = Holdings::default().encode();
         self.parts.insert(
             part,
             Arc::new(CachedPart {
                 hash: crate::cache::codec::hash(&bytes),
-                bytes,
+                holdings: StoredHoldings::new(bytes)?,
                 fetched_at: self.fetched_at,
                 currency: Currency::default(),
                 prices: PriceTable::default(),
@@ -93,5 +92,6 @@ impl Snapshot {
             token: None,
             reason: MissingReason::NotCoveredByProvider,
         });
+        Ok(())
     }
 }

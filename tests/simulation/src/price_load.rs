@@ -246,6 +246,8 @@ fn policy() -> Policy {
         },
         structure_timeout: seconds(20),
         price_timeout: seconds(5),
+        // As in processes that see each wallet once.
+        wallet_cache_bytes: 0,
     }
 }
 

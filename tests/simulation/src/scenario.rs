@@ -196,6 +196,7 @@ impl Scenario {
             },
             structure_timeout: seconds(20),
             price_timeout: seconds(5),
+            wallet_cache_bytes: 1 << 20,
         };
         let mut scenario = Self {
             profile,

@@ -69,7 +69,7 @@ impl Bench {
 
 #[tokio::test]
 async fn prices_of_another_format_are_replaced() {
-    let bench = Bench::new().await;
+    let mut bench = Bench::new().await;
     let small = sample("small");
     bench.app.get(small, "wallet").await.ok();
     bench.app.advance(61);
@@ -80,6 +80,8 @@ async fn prices_of_another_format_are_replaced() {
         ("h", AttributeValue::S("none".to_owned())),
     ] {
         bench.set("E#usd", attribute, value).await;
+        // A process with a copy would not read them.
+        bench.app.restart();
         let answer = bench.app.get(small, "wallet").await;
         assert!(
             answer

@@ -14,6 +14,7 @@ use portfolio::{
         asset_mapping::NoAssets,
         currency::Currency,
         decimal::Decimal,
+        decoded::StoredHoldings,
         holdings_builder::HoldingsBuilder,
         price::{CmcId, Price, PriceKey, PriceTable},
         provider::Provider,
@@ -106,7 +107,7 @@ fn holdings(part: Part, id: &str, now: Timestamp) -> CachedPart {
     let bytes = draft.encode(part, &draft.map(&NoAssets)).bytes;
     CachedPart {
         hash: codec::hash(&bytes),
-        bytes,
+        holdings: StoredHoldings::new(bytes).expect("holdings"),
         fetched_at: now,
         currency: Currency::USD,
         prices: PriceTable::default(),

@@ -41,6 +41,20 @@ fn assets_with_different_prices_do_not_share_an_id() {
         mapping.rows.iter().map(|row| row.cmc).collect()
     };
     let id = Some(CmcId(1027));
+    let ambiguous = |rows: &[ProviderPosition]| -> Vec<(CmcId, Vec<String>)> {
+        let draft = draft(rows);
+        let mapping = draft.map(&Everything);
+        let named = mapping.ambiguous();
+        named
+            .map(|(id, assets)| (id, assets.iter().cloned().collect()))
+            .collect()
+    };
+    assert_eq!(ambiguous(&[row("a", "3000"), row("b", "2990")]), []);
+    let both = vec!["a".to_owned(), "b".to_owned()];
+    assert_eq!(
+        ambiguous(&[row("a", "3000"), row("b", "1.5")]),
+        [(CmcId(1027), both)]
+    );
     assert_eq!(ids(&[row("a", "3000"), row("b", "2990")]), [id, id]);
     assert_eq!(ids(&[row("a", "3000"), row("b", "1.5")]), [None, None]);
     assert_eq!(ids(&[row("a", "3000"), row("b", "")]), [id, id]);

@@ -14,7 +14,8 @@ use crate::{
         table::{Range, Table, item::Item},
     },
     domain::{
-        address::Address, currency::Currency, holdings::Holdings, price::PriceTable, scope::Part,
+        address::Address, currency::Currency, decoded::StoredHoldings, price::PriceTable,
+        scope::Part,
     },
     telemetry::request_cost::RequestCost,
 };
@@ -210,11 +211,14 @@ fn assemble(
         packed.extend_from_slice(chunk.bytes("b")?);
     }
     let bytes = codec::decompress(&packed).ok()?;
-    let sound = codec::hash(&bytes) == stored.hash && Holdings::decode(&bytes).is_ok();
+    if codec::hash(&bytes) != stored.hash {
+        return None;
+    }
+    let holdings = StoredHoldings::new(bytes).ok()?;
     let prices: Option<Vec<&Item>> = prices.iter().map(|sort| items.get(sort)).collect();
     let prices = read_provider_prices(&prices?, stored)?;
-    sound.then_some(CachedPart {
-        bytes,
+    Some(CachedPart {
+        holdings,
         hash: stored.hash,
         fetched_at: stored.fetched_at,
         currency: stored.currency,

@@ -46,7 +46,11 @@ impl Write<'_> {
     ) -> Result<StoreOutcome, CacheError> {
         let mut packed = Vec::new();
         for (part, new) in structure.parts {
-            packed.push((*part, new, codec::compress(&new.bytes).map_err(corrupt)?));
+            packed.push((
+                *part,
+                new,
+                codec::compress(new.holdings.bytes()).map_err(corrupt)?,
+            ));
         }
         let size: usize = packed.iter().map(|(.., bytes)| bytes.len()).sum();
         if size > MAX_CACHED {

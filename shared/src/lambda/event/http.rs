@@ -1,6 +1,8 @@
 //! HTTP requests in their envelopes.
 
-use std::{collections::BTreeMap, panic::catch_unwind};
+use std::{collections::BTreeMap, panic::catch_unwind, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use lambda_http::{
     aws_lambda_events::{
@@ -9,13 +11,13 @@ use lambda_http::{
             ApiGatewayProxyRequest, ApiGatewayProxyResponse, ApiGatewayV2httpRequest,
             ApiGatewayV2httpResponse,
         },
-        encodings::Body,
         query_map::QueryMap,
     },
     http::{HeaderMap, Method, StatusCode},
     request::LambdaRequest,
 };
 use reqwest::Url;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::UnknownEvent;
@@ -46,32 +48,64 @@ pub struct HttpReply {
     pub body: ReplyBody,
 }
 
-/// A body as text, or as bytes that a Lambda answer carries in base64.
-#[derive(Clone, Debug)]
-pub enum ReplyBody {
-    /// UTF-8 text.
-    Text(String),
-    /// Anything else.
-    Binary(Vec<u8>),
+/// A body as an envelope carries it: a string of JSON, which holds text, or bytes in
+/// base64.
+#[derive(Clone, Debug, Default)]
+pub struct ReplyBody {
+    json: Option<Arc<RawValue>>,
+    is_base64: bool,
+    length: usize,
 }
 
 impl ReplyBody {
-    /// Returns its length in bytes, before base64.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
+    /// Returns a body of text.
+    pub fn text(text: &str) -> Self {
+        Self {
+            // Strings always serialise.
+            json: to_raw_value(text).ok().map(Arc::from),
+            is_base64: false,
+            length: text.len(),
         }
     }
 
-    /// Says whether there is none.
+    /// Returns a body of anything else.
+    pub fn binary(bytes: &[u8]) -> Self {
+        Self {
+            json: to_raw_value(&STANDARD.encode(bytes)).ok().map(Arc::from),
+            is_base64: true,
+            length: bytes.len(),
+        }
+    }
+
+    /// Returns its length in bytes, as the client gets it.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.length == 0
+    }
+
+    /// Returns how many bytes it takes in an envelope, without quotes.
+    pub fn size(&self) -> usize {
+        let json = self.json.as_ref();
+        json.map_or(0, |json| json.get().len().saturating_sub(2))
     }
 }
 
+/// An envelope with its body. The body is written as it stands: to look for what
+/// must be escaped in it takes longer than all the rest.
+#[derive(Serialize)]
+struct WithBody<'b, E> {
+    #[serde(flatten)]
+    envelope: E,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'b RawValue>,
+}
+
 /// Which envelope an answer goes into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// API Gateway HTTP API and function URLs.
     ApiGatewayV2,
@@ -87,7 +121,7 @@ pub enum Origin {
 /// When it is no HTTP event.
 pub fn decode(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
     // A header map panics on more than 24,576 names.
-    let read = catch_unwind(|| serde_json::from_str::<LambdaRequest>(event.get()));
+    let read = catch_unwind(|| read(event));
     let request = read
         .map_err(|_| UnknownEvent("more headers than can be read".to_owned()))?
         .map_err(|error| UnknownEvent(error.to_string()))?;
@@ -97,6 +131,30 @@ pub fn decode(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
         LambdaRequest::Alb(request) => Ok((from_alb(request), Origin::LoadBalancer)),
         _ => Err(UnknownEvent("an HTTP event of another service".to_owned())),
     }
+}
+
+/// What tells an event of an HTTP API or a function URL.
+#[derive(Deserialize)]
+struct Shape {
+    #[serde(rename = "requestContext")]
+    context: Context,
+}
+
+#[derive(Deserialize)]
+struct Context {
+    http: Option<IgnoredAny>,
+}
+
+/// Reads an event. The most frequent kind is read at once, the others by trying one
+/// kind after the other.
+fn read(event: &RawValue) -> serde_json::Result<LambdaRequest> {
+    let shape = serde_json::from_str::<Shape>(event.get());
+    if shape.is_ok_and(|shape| shape.context.http.is_some())
+        && let Ok(request) = serde_json::from_str(event.get())
+    {
+        return Ok(LambdaRequest::ApiGatewayV2(request));
+    }
+    serde_json::from_str(event.get())
 }
 
 fn from_v2(request: ApiGatewayV2httpRequest) -> HttpRequest {
@@ -212,29 +270,30 @@ impl HttpReply {
     /// # Errors
     /// Never in practice: the envelopes always serialise.
     pub fn into_envelope(self, origin: Origin) -> Result<Box<RawValue>, serde_json::Error> {
-        let (body, is_base64_encoded) = match self.body {
-            ReplyBody::Text(text) if text.is_empty() => (None, false),
-            ReplyBody::Text(text) => (Some(Body::Text(text)), false),
-            ReplyBody::Binary(bytes) => (Some(Body::Binary(bytes)), true),
-        };
+        let body = self.body.json.as_deref().filter(|_| !self.body.is_empty());
+        let is_base64_encoded = body.is_some() && self.body.is_base64;
         let status_code = i64::from(self.status.as_u16());
         match origin {
             Origin::ApiGatewayV2 => {
                 let mut reply = ApiGatewayV2httpResponse::default();
                 reply.status_code = status_code;
                 reply.headers = self.headers;
-                reply.body = body;
                 reply.is_base64_encoded = is_base64_encoded;
-                to_raw_value(&reply)
+                to_raw_value(&WithBody {
+                    envelope: reply,
+                    body,
+                })
             }
             Origin::ApiGatewayV1 => {
                 let mut reply = ApiGatewayProxyResponse::default();
                 reply.status_code = status_code;
                 // Only one of the two, or each header would go out twice.
                 reply.multi_value_headers = self.headers;
-                reply.body = body;
                 reply.is_base64_encoded = is_base64_encoded;
-                to_raw_value(&reply)
+                to_raw_value(&WithBody {
+                    envelope: reply,
+                    body,
+                })
             }
             Origin::LoadBalancer => {
                 let mut reply = AlbTargetGroupResponse::default();
@@ -243,9 +302,11 @@ impl HttpReply {
                 // Which of the two counts is a setting of the target group.
                 reply.headers = self.headers.clone();
                 reply.multi_value_headers = self.headers;
-                reply.body = body;
                 reply.is_base64_encoded = is_base64_encoded;
-                to_raw_value(&reply)
+                to_raw_value(&WithBody {
+                    envelope: reply,
+                    body,
+                })
             }
         }
     }

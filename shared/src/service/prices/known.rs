@@ -1,9 +1,13 @@
 //! Everything that is known of a wallet's prices, by currency.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use super::wanted::{Wanted, WantedAsset};
 use crate::{
+    cache::{CachedPart, CachedPrices},
     clock::Timestamp,
     domain::{
         currency::Currency,
@@ -19,9 +23,39 @@ use crate::{
 /// The prices that came with a part's holdings.
 struct ProviderPrices {
     part: Part,
-    currency: Currency,
-    fetched_at: Timestamp,
-    table: PriceTable,
+    cached: Arc<CachedPart>,
+}
+
+impl ProviderPrices {
+    fn part(&self) -> Part {
+        self.part
+    }
+
+    fn currency(&self) -> Currency {
+        self.cached.currency
+    }
+
+    fn table(&self) -> &PriceTable {
+        &self.cached.prices
+    }
+}
+
+/// Refreshed prices in one currency, without exchange rates, which are kept among
+/// them.
+enum Refreshed {
+    /// As they were read.
+    Read(Arc<CachedPrices>),
+    /// With others put over them.
+    Merged(PriceTable),
+}
+
+impl Refreshed {
+    fn table(&self) -> &PriceTable {
+        match self {
+            Self::Read(read) => &read.table,
+            Self::Merged(table) => table,
+        }
+    }
 }
 
 /// Everything that is known of a wallet's prices, by currency.
@@ -30,7 +64,7 @@ pub(super) struct KnownPrices {
     /// Per part of the holdings, as they came.
     provider: Vec<ProviderPrices>,
     /// Refreshed, as read and as found since.
-    refreshed: BTreeMap<Currency, PriceTable>,
+    refreshed: BTreeMap<Currency, Refreshed>,
     pub rates: ExchangeRates,
 }
 
@@ -39,9 +73,7 @@ impl KnownPrices {
     pub fn of(query: &Query, held: &LoadedHoldings, oldest: PriceAgeLimit, now: Timestamp) -> Self {
         let provider = held.parts.iter().map(|(part, cached)| ProviderPrices {
             part: *part,
-            currency: cached.currency,
-            fetched_at: cached.fetched_at,
-            table: cached.prices.clone(),
+            cached: cached.clone(),
         });
         // A time that no clock can have told would stay the latest for ever.
         let plausible = |price: &Price| {
@@ -54,15 +86,23 @@ impl KnownPrices {
             rates: ExchangeRates::default(),
         };
         for (currency, read) in &held.cached.refreshed {
-            let mut table = read.table.clone();
-            table.prune(plausible);
-            known.put(*currency, &table);
-            for of in Currency::all() {
-                let rate = table.get(PriceKey::of_dollar(of));
-                let usable = rate.filter(|rate| rate.usable_since(oldest.listed));
-                if let Some(rate) = usable {
-                    known.rates.insert(of, *rate);
+            let usable = |rate: &&Price| plausible(rate) && rate.usable_since(oldest.listed);
+            for (of, key) in dollar_keys() {
+                if let Some(rate) = read.table.get(*key).filter(usable) {
+                    known.rates.insert(*of, *rate);
                 }
+            }
+            let entries = read.table.entries();
+            let as_read = entries
+                .iter()
+                .all(|(key, price)| plausible(price) && !is_rate(*key));
+            if as_read {
+                let read = Refreshed::Read(read.clone());
+                known.refreshed.insert(*currency, read);
+            } else {
+                let mut table = read.table.clone();
+                table.prune(plausible);
+                known.put(*currency, &table);
             }
         }
         known
@@ -71,40 +111,42 @@ impl KnownPrices {
     /// Puts refreshed prices over those that are known; exchange rates, which
     /// are kept among them, are none.
     pub fn put(&mut self, currency: Currency, fresh: &PriceTable) {
-        let rates: BTreeSet<PriceKey> = Currency::all().map(PriceKey::of_dollar).collect();
         let prices = fresh.entries().iter().copied();
-        let prices = prices.filter(|(key, _)| !rates.contains(key));
-        let table = self.refreshed.entry(currency).or_default();
-        *table = table.merged(prices);
+        let prices = prices.filter(|(key, _)| !is_rate(*key));
+        let merged = match self.refreshed.get(&currency) {
+            Some(known) => known.table().merged(prices),
+            None => PriceTable::new(prices.collect()),
+        };
+        self.refreshed.insert(currency, Refreshed::Merged(merged));
     }
 
     /// The prices in one currency: as they came, and refreshed.
     pub fn direct(&self, currency: Currency) -> PriceTable {
         let provider = self.provider.iter();
-        let provider = provider.filter(|it| it.currency == currency);
-        let provider = provider.flat_map(|it| it.table.entries().iter().copied());
+        let provider = provider.filter(|it| it.currency() == currency);
+        let provider = provider.flat_map(|it| it.table().entries().iter().copied());
         let refreshed = self.refreshed.get(&currency);
         let refreshed = refreshed
             .into_iter()
-            .flat_map(|it| it.entries().iter().copied());
+            .flat_map(|it| it.table().entries().iter().copied());
         PriceTable::new(provider.chain(refreshed).collect())
     }
 
     /// Whether the provider, or a source since, has told a price in any
     /// currency.
     pub fn is_priced(&self, key: PriceKey) -> bool {
-        let provider = self.provider.iter().map(|it| &it.table);
-        let mut tables = provider.chain(self.refreshed.values());
+        let provider = self.provider.iter().map(ProviderPrices::table);
+        let mut tables = provider.chain(self.refreshed.values().map(Refreshed::table));
         tables.any(|table| table.get(key).is_some())
     }
 
     /// The provider's own price of an asset, in `currency`.
     pub fn provider_price(&self, key: PriceKey, currency: Currency) -> Option<Price> {
         let prices = self.provider.iter().filter_map(|it| {
-            let price = it.table.get(key)?;
-            match it.currency == currency {
+            let price = it.table().get(key)?;
+            match it.currency() == currency {
                 true => Some(*price),
-                false => self.rates.convert(price, it.currency, currency),
+                false => self.rates.convert(price, it.currency(), currency),
             }
         });
         prices.max_by_key(|price| price.quoted_at)
@@ -114,12 +156,12 @@ impl KnownPrices {
     pub fn select(&self, oldest: PriceAgeLimit) -> WalletPrices {
         let provider = self.provider.iter();
         let provider = provider.map(|it| PricesIn {
-            currency: it.currency,
-            table: &it.table,
+            currency: it.currency(),
+            table: it.table(),
         });
         let refreshed = self.refreshed.iter().map(|(currency, table)| PricesIn {
             currency: *currency,
-            table,
+            table: table.table(),
         });
         let known: Vec<_> = provider.chain(refreshed).collect();
         WalletPrices::select(self.currency, &known, &self.rates, oldest)
@@ -134,10 +176,10 @@ impl KnownPrices {
         let (mut entries, mut unpriced) = (Vec::new(), BTreeMap::new());
         for (key, asset) in wanted.iter() {
             let of_holders = self.provider.iter();
-            let of_holders = of_holders.filter(|it| asset.parts.contains(&it.part));
-            for provider in of_holders.filter(|it| counts(it.currency, asset)) {
-                let fetched_at = provider.fetched_at;
-                match provider.table.get(key) {
+            let of_holders = of_holders.filter(|it| asset.parts.contains(it.part()));
+            for provider in of_holders.filter(|it| counts(it.currency(), asset)) {
+                let fetched_at = provider.cached.fetched_at;
+                match provider.table().get(key) {
                     Some(price) => entries.push((key, *price)),
                     None => {
                         let at = unpriced.entry(key).or_insert(fetched_at);
@@ -147,13 +189,32 @@ impl KnownPrices {
             }
             let source = asset.terms.currency(self.currency);
             let refreshed = self.refreshed.get(&source);
-            entries.extend(refreshed.and_then(|it| it.entry(key)).map(|it| (key, *it)));
+            entries.extend(
+                refreshed
+                    .and_then(|it| it.table().entry(key))
+                    .map(|it| (key, *it)),
+            );
         }
         Checks {
             entries: PriceTable::new(entries),
             unpriced,
         }
     }
+}
+
+/// Returns the keys of what a dollar costs, by currency. They are hashes, and looked
+/// for in each answer.
+fn dollar_keys() -> &'static [(Currency, PriceKey)] {
+    static KEYS: LazyLock<Vec<(Currency, PriceKey)>> = LazyLock::new(|| {
+        let key = |currency| (currency, PriceKey::of_dollar(currency));
+        Currency::all().map(key).collect()
+    });
+    &KEYS
+}
+
+/// Returns whether a key is that of an exchange rate.
+fn is_rate(key: PriceKey) -> bool {
+    dollar_keys().iter().any(|(_, rate)| *rate == key)
 }
 
 /// When wanted assets were asked for, and what came of it.

@@ -19,13 +19,12 @@ use super::{
 };
 use crate::{
     cache::{CacheError, NewPrices, WalletStore},
-    domain::{
-        currency::Currency, price::PriceTable, provider::Provider, query::Query,
-        wallet_prices::WalletPrices,
-    },
+    clock::Timestamp,
+    domain::{currency::Currency, price::PriceTable, provider::Provider, query::Query},
     service::{
         context::{Detail, Level, Request, ServiceError},
-        structure::LoadedHoldings,
+        fresh_prices::{AnswerPrices, FreshPrices},
+        structure::{LoadedHoldings, WalletCache},
     },
     telemetry::request_cost::RequestCost,
     upstream::{Failure, UpstreamError},
@@ -35,12 +34,21 @@ use crate::{
 pub(in crate::service) struct PriceReader {
     shared: Arc<SharedPrices>,
     wallets: Arc<dyn WalletStore>,
+    wallet_cache: Arc<WalletCache>,
 }
 
 impl PriceReader {
     /// Returns a reader of shared prices that stores a wallet's beside it.
-    pub fn new(shared: Arc<SharedPrices>, wallets: Arc<dyn WalletStore>) -> Self {
-        Self { shared, wallets }
+    pub fn new(
+        shared: Arc<SharedPrices>,
+        wallets: Arc<dyn WalletStore>,
+        wallet_cache: Arc<WalletCache>,
+    ) -> Self {
+        Self {
+            shared,
+            wallets,
+            wallet_cache,
+        }
     }
 
     /// Returns prices for what is held, in the asked currency.
@@ -49,14 +57,19 @@ impl PriceReader {
         query: &Query,
         held: &LoadedHoldings,
         request: &Request,
-    ) -> Result<(WalletPrices, Level), ServiceError> {
+    ) -> Result<(Arc<AnswerPrices>, Level), ServiceError> {
         let now = self.shared.clock.now();
+        if !held.fetched
+            && let Some(fresh) = self.wallet_cache.fresh_prices(query, held, now)
+        {
+            return Ok((fresh.prices.clone(), fresh.level()));
+        }
         let policy = &self.shared.policy;
         let oldest = policy.oldest_prices(now);
         let known = KnownPrices::of(query, held, oldest, now);
         let wanted = Wanted::of(&held.parts, &self.shared.sources, |key| {
             known.is_priced(key)
-        })?;
+        });
         let mut pricing = Pricing {
             query,
             held,
@@ -76,6 +89,10 @@ impl PriceReader {
                 level.outcome = held.level.outcome;
                 level.stored = held.level.stored;
                 level.detail = Some(Detail::Provider(Provider::Zerion));
+            }
+            let prices = Arc::new(AnswerPrices::new(prices));
+            if !held.fetched {
+                self.keep_fresh(query, held, &prices, level);
             }
             return Ok((prices, level));
         }
@@ -118,7 +135,37 @@ impl PriceReader {
             detail: Some(detail),
             ..hit
         };
-        Ok((prices, level))
+        Ok((Arc::new(AnswerPrices::new(prices)), level))
+    }
+
+    /// Keeps fresh prices for the next answers from the same data.
+    fn keep_fresh(
+        &self,
+        query: &Query,
+        held: &LoadedHoldings,
+        prices: &Arc<AnswerPrices>,
+        level: Level,
+    ) {
+        let now = self.shared.clock.now();
+        // What is not converted may be at any moment.
+        if !prices.unconverted.is_empty() {
+            return;
+        }
+        let oldest = self.shared.policy.oldest_prices(now);
+        let used = prices.table.entries().iter();
+        let used = used.filter(|(key, price)| oldest.permits(*key, price));
+        let usable = used.map(|(key, price)| self.shared.policy.usable_until(*key, price));
+        let until = usable.fold(level.fresh_until, Timestamp::min);
+        if now < until {
+            let fresh = FreshPrices {
+                prices: prices.clone(),
+                fresh_until: level.fresh_until,
+                from: now,
+                until,
+            };
+            let copies = &self.wallet_cache;
+            copies.keep_prices(query, held, &Arc::new(fresh), now);
+        }
     }
 
     /// Writes the wallet's prices and the book's at once; returns whether the

@@ -18,7 +18,6 @@ use crate::{
         currency::Currency,
         decimal::Decimal,
         exchange_rate,
-        holdings::Holdings,
         price::{Price, PriceKey, PriceTable, RejectReason},
         price_guard,
         provider::Provider,
@@ -215,11 +214,10 @@ fn log_rejected(
     refused: &HashMap<PriceKey, RejectReason>,
     wanted: &Wanted,
 ) {
-    let decoded = parts.values().map(|part| Holdings::decode(&part.bytes));
-    for holdings in decoded.filter_map(Result::ok) {
-        for token in &holdings.tokens {
-            let key = holdings.price_key(token);
-            if let (Some(reason), Some(asset)) = (refused.get(&key), wanted.get(key)) {
+    for part in parts.values() {
+        let (decoded, holdings) = (part.holdings.decoded(), part.holdings.holdings());
+        for (token, key) in holdings.tokens.iter().zip(decoded.keys()) {
+            if let (Some(reason), Some(asset)) = (refused.get(key), wanted.get(*key)) {
                 tracing::warn!(
                     chain = holdings.chain(token),
                     address = token.address.as_ref().map(tracing::field::display),

@@ -107,9 +107,7 @@ impl Demand for SharedPrices {
         cost: &RequestCost,
     ) {
         let priced = |key| parts.values().any(|part| part.prices.get(key).is_some());
-        let Ok(wanted) = Wanted::of(parts, &self.sources, priced) else {
-            return;
-        };
+        let wanted = Wanted::of(parts, &self.sources, priced);
         for (currency, keys) in wanted.tracked(query.currency, priced) {
             let notes = self.notes(currency, keys.iter());
             let noting = |(page, wanted)| {

@@ -16,6 +16,7 @@ use crate::{
         asset_mapping::AssetResolver,
         currency::Currency,
         decimal::Decimal,
+        decoded::StoredHoldings,
         holdings_builder::HoldingsBuilder,
         price::{CmcId, Price, PriceTable},
         price_book::{DemandWindow, QuoteKey},
@@ -29,7 +30,7 @@ use crate::{
         context::{CacheOutcome, Detail, Level, Request},
         policy::{PRICE_FAILURE_TTL, Policy, SOFT_PRICE_TIMEOUT},
         rate_limits::RateLimits,
-        structure::LoadedHoldings,
+        structure::{LoadedHoldings, WalletCache},
         testing::{DollarQuotes, MemoryBook, NoRateLimits, NoWallets, VirtualClock},
     },
     sync::locked,
@@ -78,7 +79,7 @@ fn held(ids: &[u32], fetched_at: Timestamp) -> LoadedHoldings {
     });
     let part = CachedPart {
         hash: codec::hash(&encoded.bytes),
-        bytes: encoded.bytes,
+        holdings: StoredHoldings::new(encoded.bytes).unwrap(),
         fetched_at,
         currency: Currency::USD,
         prices: PriceTable::new(prices.collect()),
@@ -136,6 +137,7 @@ impl World {
             },
             structure_timeout: seconds(20),
             price_timeout: seconds(5),
+            wallet_cache_bytes: 1 << 20,
         };
         let rate_limits = RateLimits::new(Arc::new(NoRateLimits), clock.clone());
         let shared = SharedPrices {
@@ -149,7 +151,8 @@ impl World {
             clock,
             policy,
         };
-        PriceReader::new(Arc::new(shared), self.wallets.clone())
+        let copies = WalletCache::new(policy.wallet_cache_bytes, policy.structure.ttl);
+        PriceReader::new(Arc::new(shared), self.wallets.clone(), Arc::new(copies))
     }
 
     /// The level of prices for a wallet that holds some coins.

@@ -1,19 +1,12 @@
 //! The assets of an answer whose prices can be refreshed, and by whom.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::sources::Sources;
 use crate::{
     cache::CachedPart,
     domain::{
-        currency::Currency,
-        holdings::{CorruptHoldings, Holdings},
-        price::PriceKey,
-        price_book::QuoteKey,
-        scope::Part,
+        currency::Currency, holdings::Holdings, price::PriceKey, price_book::QuoteKey, scope::Part,
     },
     upstream::QuoteTerms,
 };
@@ -33,15 +26,35 @@ pub(super) struct WantedAsset {
     /// Whether its amounts are multiples of what other sources price.
     pub scaled: bool,
     /// The parts that hold it.
-    pub parts: BTreeSet<Part>,
+    pub parts: PartSet,
+}
+
+/// Some parts of a wallet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PartSet(u8);
+
+impl PartSet {
+    fn of(part: Part) -> Self {
+        Self(1 << part as u8)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Returns whether a part is among them.
+    pub fn contains(self, part: Part) -> bool {
+        self.0 & Self::of(part).0 != 0
+    }
 }
 
 /// The assets of a wallet whose prices can be refreshed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wanted {
-    assets: BTreeMap<PriceKey, WantedAsset>,
+    /// By key.
+    assets: Vec<(PriceKey, WantedAsset)>,
     /// Shown assets that no source can be asked for.
-    others: BTreeSet<PriceKey>,
+    others: Vec<PriceKey>,
 }
 
 impl Wanted {
@@ -50,29 +63,22 @@ impl Wanted {
     /// belong to a protocol; and the rest only where it is not spam by the
     /// hundred. Trash and what the provider does not display are never asked
     /// for.
-    ///
-    /// # Errors
-    /// When holdings cannot be decoded.
     pub fn of(
         parts: &BTreeMap<Part, Arc<CachedPart>>,
         sources: &Sources,
         priced: impl Fn(PriceKey) -> bool,
-    ) -> Result<Self, CorruptHoldings> {
-        let mut assets = BTreeMap::new();
-        let mut others = BTreeSet::new();
-        let mut doubtful = BTreeMap::new();
+    ) -> Self {
+        let (mut assets, mut others, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
         for (part, cached) in parts {
-            let holdings = Holdings::decode(&cached.bytes)?;
-            let shown = shown_tokens(&holdings);
-            for (at, token) in holdings.tokens.iter().enumerate() {
-                if !shown.contains(&at) {
-                    continue;
-                }
-                let key = holdings.price_key(token);
+            let (decoded, holdings) = (cached.holdings.decoded(), cached.holdings.holdings());
+            let shown = shown_tokens(holdings);
+            let tokens = holdings.tokens.iter().zip(decoded.keys()).zip(shown);
+            for ((token, key), _) in tokens.filter(|(_, shown)| *shown) {
+                let key = *key;
                 let scaled = token.scaled;
-                let parts = BTreeSet::from([*part]);
-                let Some((quote, terms)) = sources.first_for(&holdings, token) else {
-                    others.insert(key);
+                let parts = PartSet::of(*part);
+                let Some((quote, terms)) = sources.first_for(holdings, token) else {
+                    others.push(key);
                     continue;
                 };
                 let asset = WantedAsset {
@@ -83,21 +89,25 @@ impl Wanted {
                 };
                 let plausible =
                     terms.curated || token.verified || *part == Part::Defi || priced(key);
-                let kind = if plausible {
-                    &mut assets
-                } else {
-                    &mut doubtful
-                };
-                put(kind, key, asset);
+                match plausible {
+                    true => assets.push((key, asset)),
+                    false => doubtful.push((key, asset)),
+                }
             }
         }
+        doubtful = unique(doubtful);
         if doubtful.len() <= MAX_DOUBTFUL {
-            for (key, asset) in doubtful {
-                put(&mut assets, key, asset);
-            }
+            assets.append(&mut doubtful);
         }
-        others.retain(|key| !assets.contains_key(key));
-        Ok(Self { assets, others })
+        let mut wanted = Self {
+            assets: unique(assets),
+            others: Vec::new(),
+        };
+        others.sort_unstable();
+        others.dedup();
+        others.retain(|key| wanted.get(*key).is_none());
+        wanted.others = others;
+        wanted
     }
 
     /// All of them, by price key.
@@ -112,7 +122,8 @@ impl Wanted {
 
     /// Returns one of them.
     pub fn get(&self, key: PriceKey) -> Option<&WantedAsset> {
-        self.assets.get(&key)
+        let at = self.assets.binary_search_by_key(&key, |(key, _)| *key);
+        Some(&self.assets[at.ok()?].1)
     }
 
     /// Returns what the price book shall keep fresh for this wallet, by
@@ -135,14 +146,25 @@ impl Wanted {
     }
 }
 
-fn put(assets: &mut BTreeMap<PriceKey, WantedAsset>, key: PriceKey, asset: WantedAsset) {
-    let parts = asset.parts.clone();
-    assets.entry(key).or_insert(asset).parts.extend(parts);
+/// Returns assets by key, each once with all of its parts.
+fn unique(mut assets: Vec<(PriceKey, WantedAsset)>) -> Vec<(PriceKey, WantedAsset)> {
+    // Stable: of two the one that was found first stays.
+    assets.sort_by_key(|(key, _)| *key);
+    assets.dedup_by(|(key, again), (kept, asset)| {
+        let same = key == kept;
+        if same {
+            asset.parts.add(again.parts);
+        }
+        same
+    });
+    assets
 }
 
-/// Indices of tokens of which some position is shown to people.
-fn shown_tokens(holdings: &Holdings<'_>) -> BTreeSet<usize> {
-    let positions = holdings.positions.iter();
-    let shown = positions.filter(|position| position.displayable && !position.trash);
-    shown.map(|position| position.token as usize).collect()
+/// Returns for each token whether some position of it is shown to people.
+fn shown_tokens(holdings: &Holdings<'_>) -> Vec<bool> {
+    let mut shown = vec![false; holdings.tokens.len()];
+    for position in &holdings.positions {
+        shown[position.token as usize] |= position.displayable && !position.trash;
+    }
+    shown
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{asset_cache::AssetCache, wallet_cache::WalletCache};
+use super::{
+    asset_cache::AssetCache,
+    wallet_cache::{WalletCache, refer_to_the_same},
+};
 use crate::{
     cache::{
         CacheError, CachedPart, CachedWallet, Header, Lease, LeaseOutcome, LeaseRequest,
@@ -13,6 +16,8 @@ use crate::{
     },
     clock::{Clock, Timestamp},
     domain::{
+        decoded::StoredHoldings,
+        holdings::CorruptHoldings,
         price::{Price, PriceTable},
         provider::Provider,
         query::Query,
@@ -32,7 +37,7 @@ use crate::{
 pub(in crate::service) struct HoldingsPorts {
     pub provider: Arc<dyn HoldingsProvider>,
     pub wallets: Arc<dyn WalletStore>,
-    pub wallet_cache: WalletCache,
+    pub wallet_cache: Arc<WalletCache>,
     pub assets: AssetCache,
     pub demand: Arc<dyn Demand>,
     pub clock: Arc<dyn Clock>,
@@ -52,6 +57,18 @@ impl WalletHoldings<'_> {
         header.without_future_timestamps(self.now(), LEASE_TTL, self.uncacheable_ttl())
     }
 
+    /// Returns the process's copy, if nothing of it that the request needs has
+    /// expired.
+    fn fresh_copy(&self) -> Option<CachedWallet> {
+        if self.request.max_age.is_some() {
+            return None;
+        }
+        let now = self.now();
+        let fresh_after = now.minus(self.ports.policy.structure.ttl);
+        let copies = &self.ports.wallet_cache;
+        copies.fresh_copy(self.query, fresh_after, now)
+    }
+
     /// Encodes what the provider answered, part by part.
     fn encode(
         &self,
@@ -59,7 +76,7 @@ impl WalletHoldings<'_> {
         structure: &FetchedStructure,
         assets: &Assets,
         now: Timestamp,
-    ) -> BTreeMap<Part, Arc<CachedPart>> {
+    ) -> Result<BTreeMap<Part, Arc<CachedPart>>, UpstreamError> {
         let mapping = structure.draft.map(assets);
         for (id, assets) in mapping.ambiguous() {
             tracing::warn!(
@@ -76,12 +93,12 @@ impl WalletHoldings<'_> {
             });
             let cached = CachedPart {
                 hash: codec::hash(&finished.bytes),
-                bytes: finished.bytes,
+                holdings: StoredHoldings::new(finished.bytes).map_err(unreadable)?,
                 fetched_at: now,
                 currency: self.query.currency,
                 prices: PriceTable::new(prices.collect()),
             };
-            (*part, Arc::new(cached))
+            Ok((*part, Arc::new(cached)))
         };
         parts.iter().map(part).collect()
     }
@@ -138,6 +155,19 @@ impl Resource for WalletHoldings<'_> {
 
     async fn load(&self, consistent: bool) -> Option<CachedWallet> {
         let (query, cost) = (self.query, &self.request.cost);
+        if !consistent && let Some(mut copy) = self.fresh_copy() {
+            match self.load_header().await {
+                Ok(header) if refer_to_the_same(&header, &copy.header) => {
+                    copy.header = header;
+                    return Some(copy);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the cache cannot be read");
+                    return None;
+                }
+            }
+        }
         let wallets = &self.ports.wallets;
         let loaded = wallets.load(&query.address, query.currency, consistent, cost);
         let mut loaded = loaded
@@ -149,7 +179,7 @@ impl Resource for WalletHoldings<'_> {
         loaded
             .parts
             .retain(|_, part| !part.fetched_at.is_in_the_future(now));
-        self.ports.wallet_cache.keep(&query.address, &loaded);
+        self.ports.wallet_cache.keep(query, &loaded, now);
         Some(loaded)
     }
 
@@ -215,7 +245,7 @@ impl Resource for WalletHoldings<'_> {
         }
         let structure = fetched?;
         Ok(Answer {
-            parts: self.encode(parts, &structure, &assets, at),
+            parts: self.encode(parts, &structure, &assets, at)?,
             complete: structure.complete,
             at,
         })
@@ -263,6 +293,14 @@ impl Resource for WalletHoldings<'_> {
 
     fn uncacheable_ttl(&self) -> Duration {
         self.ports.policy.uncacheable_ttl()
+    }
+}
+
+/// What was just encoded decodes; were it otherwise, no answer could show it.
+fn unreadable(error: CorruptHoldings) -> UpstreamError {
+    UpstreamError {
+        upstream: Provider::Zerion,
+        failure: Failure::Malformed(error.to_string()),
     }
 }
 

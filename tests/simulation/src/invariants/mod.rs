@@ -271,13 +271,7 @@ impl Checker {
     pub fn answered(&self, asked: &Asked, snapshot: &Snapshot) {
         let fail = |invariant, found| self.violated(invariant, asked.request, found);
         for (part, cached) in &snapshot.parts {
-            let holdings = match Holdings::decode(&cached.bytes) {
-                Ok(holdings) => holdings,
-                Err(error) => {
-                    fail(Invariant::HoldingsAreOneFetch, error.to_string());
-                    continue;
-                }
-            };
+            let holdings = cached.holdings.holdings();
             let wallet = &self.wallets[asked.wallet];
             if !part.is_covered(wallet.address.family()) {
                 if !holdings.positions.is_empty() {
@@ -286,11 +280,11 @@ impl Checker {
                 }
                 continue;
             }
-            let fetches = self.check_holdings(asked, *part, cached, &holdings);
+            let fetches = self.check_holdings(asked, *part, cached, holdings);
             self.check_age(asked, *part, cached, snapshot);
             self.check_order(asked, *part, cached, &fetches, snapshot);
             for token in &holdings.tokens {
-                self.check_price(asked, *part, token, &holdings, &fetches, snapshot);
+                self.check_price(asked, *part, token, holdings, &fetches, snapshot);
             }
         }
     }

@@ -44,7 +44,7 @@ impl Checker {
             return;
         };
         let key = holdings.price_key(token);
-        let price = snapshot.prices.get(key);
+        let price = snapshot.prices.table.get(key);
         let usable = price.filter(|price| snapshot.oldest_prices.permits(key, price));
         let Some(price) = usable else {
             // Only as long as prices that came with the holdings may be used,
