@@ -359,6 +359,25 @@ mod tests {
         // The slug "xdai" is another coin's.
         assert!(native("xdai").is(CmcId(8635), "xdaistable", "XDAI"));
         assert!(!native("xdai").is(CmcId(5601), "xdai", "STAKE"));
+        // Both the id or slug and the symbol are right.
+        assert!(!native("base").is(CmcId(1027), "ethereum", "WETH"));
+        assert!(!native("base").is(CmcId(2396), "weth", "ETH"));
+        let slug = CHAINS.iter().flat_map(|chain| chain.natives);
+        let mut slug = slug.filter_map(|native| match native {
+            Native::Slug(slug, symbol) => Some((native, *slug, *symbol)),
+            Native::Id(..) => None,
+        });
+        let (native, slug, symbol) = slug.next().unwrap();
+        assert!(native.is(CmcId(1), slug, symbol));
+        assert!(!native.is(CmcId(1), slug, "other") && !native.is(CmcId(1), "other", symbol));
+    }
+
+    #[test]
+    fn tells_all_chains() {
+        let all: Vec<&str> = Chain::all().iter().map(|chain| chain.id).collect();
+        assert!(all.len() > 40 && all.contains(&"ethereum") && all.contains(&"solana"));
+        #[cfg(feature = "openapi")]
+        assert_eq!(Chain::ids().collect::<Vec<_>>(), all);
     }
 
     #[test]

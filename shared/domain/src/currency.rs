@@ -54,3 +54,20 @@ impl Serialize for Currency {
         serializer.serialize_str(self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_currency_is_read_by_the_code_that_it_prints() {
+        let all: Vec<Currency> = Currency::all().collect();
+        assert_eq!(all.len(), CODES.len());
+        for (currency, code) in all.into_iter().zip(CODES) {
+            assert_eq!(currency.to_string(), code);
+            assert_eq!(Currency::parse(&code.to_uppercase()), Some(currency));
+        }
+        assert_eq!(Currency::default().to_string(), "usd");
+        assert_eq!(Currency::parse("dollar"), None);
+    }
+}

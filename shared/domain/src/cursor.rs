@@ -138,6 +138,27 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_may_be_as_long_as_a_url() {
+        let cursor = |length| Cursor {
+            value: None,
+            id: "x".repeat(length),
+            ordinal: 0,
+        };
+        let selection = selection(Scope::Wallet);
+        let read = |length| {
+            let text = cursor(length).to_text(&selection);
+            (text.len(), Cursor::parse(&text, &selection))
+        };
+        // Of any length, up to the longest that is read.
+        let lengths = 6000..6200;
+        let read: Vec<_> = lengths.map(read).collect();
+        assert!(read.iter().any(|(length, _)| *length == MAX_LENGTH));
+        for (length, cursor) in read {
+            assert_eq!(cursor.is_ok(), length <= MAX_LENGTH, "{length}");
+        }
+    }
+
+    #[test]
     fn one_changed_letter_is_noticed() {
         let cursor = Cursor {
             value: None,

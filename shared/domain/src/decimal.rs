@@ -279,6 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn reads_signs_and_exponents_within_bounds() {
+        assert_eq!(shown("+12.5").as_deref(), Some("12.5"));
+        assert_eq!(shown("1.e2").as_deref(), Some("100"));
+        assert_eq!(shown(".5").as_deref(), Some("0.5"));
+        for (text, read) in [
+            ("1e400", true),
+            ("1e401", false),
+            ("1e-400", true),
+            ("1e-401", false),
+            ("0e10000", true),
+            ("0e10001", false),
+            ("0e-10001", false),
+            ("0e2147483647", false),
+        ] {
+            assert_eq!(Decimal::parse(text).is_some(), read, "{text}");
+        }
+    }
+
+    #[test]
     fn rounds_beyond_eighteen_digits() {
         assert_eq!(
             shown("0.12345678901234567851").as_deref(),
@@ -339,6 +358,14 @@ mod tests {
         };
         assert_eq!(Decimal::ratio(ten, &long), Decimal::ratio(ten, &three));
         assert_eq!(Decimal::ratio(Decimal::new(-13, 0), &three), None);
+        assert_eq!(Decimal::ratio(Decimal::ZERO, &three), None);
+        // A divisor of many digits leaves as many of the quotient.
+        let divisor = Unscaled::Big {
+            digits: BigUint::from(7_u8).pow(200),
+            scale: 0,
+        };
+        let quotient = Decimal::ratio(ten, &divisor).unwrap();
+        assert_eq!(quotient.coefficient().to_string().len(), 18);
     }
 
     #[test]
@@ -375,6 +402,9 @@ mod tests {
         assert_eq!(number("1.23456789").rounded(6), number("1.234568"));
         assert_eq!(number("-0.0000005").rounded(6), number("-0.000001"));
         assert_eq!(number("1e-30").rounded(6), Decimal::ZERO);
+        assert_eq!(number("-1.5").rounded(0), number("-2"));
+        assert_eq!(number("1.4999").rounded(0), number("1"));
+        assert_eq!(number("-1.4999").rounded(0), number("-1"));
         assert_eq!(number("5.33").scaled(6), Some(5_330_000));
         assert_eq!(number("1e30").scaled(6), None);
     }

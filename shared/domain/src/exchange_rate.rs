@@ -96,7 +96,7 @@ fn median(mut rates: Vec<Price>, least: usize) -> Option<Price> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{provider::Provider, timestamp::Timestamp};
+    use crate::{price::RejectReason, provider::Provider, timestamp::Timestamp};
 
     fn price(text: &str, at: i64) -> Price {
         let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
@@ -120,6 +120,80 @@ mod tests {
         assert_eq!(rate.amount.to_string(), "0.86");
         assert_eq!(rate.quoted_at, Timestamp::from_millis(5));
         assert_eq!(rate_of_dollar([price("0.86", 7)]), None);
+    }
+
+    #[test]
+    fn a_rate_is_as_old_as_the_oldest_price_and_nothing_else_of_them() {
+        let at = Timestamp::from_millis;
+        let odd = Price {
+            change_24h_percent: Some(Decimal::ONE),
+            as_of: at(1),
+            checked_at: at(20),
+            refused: Some(RejectReason::Outlier),
+            ..price("0.86", 7)
+        };
+        let rate = rate_of_dollar([odd, price("0.87", 9), price("0.85", 8)]).unwrap();
+        let plain = Price {
+            checked_at: at(8),
+            ..price("0.86", 7)
+        };
+        assert_eq!(rate, plain);
+        // Of two the higher one.
+        let two = rate_of_dollar([price("0.87", 9), price("0.85", 8)]).unwrap();
+        assert_eq!(two.amount.to_string(), "0.87");
+
+        let coins = |prices: [Price; 3]| {
+            let keys = [1, 2, 3].map(|id| PriceKey::Cmc(CmcId(id)));
+            PriceTable::new(keys.into_iter().zip(prices).collect())
+        };
+        let dollars = coins([price("1", 30), price("10", 31), price("100", 32)]);
+        let euros = coins([
+            Price {
+                refused: None,
+                ..odd
+            },
+            price("8.6", 9),
+            price("86", 40),
+        ]);
+        let rate = rate_by_coins(&dollars, &euros).unwrap();
+        let oldest = Price {
+            amount: rate.amount,
+            ..price("1", 7)
+        };
+        assert_eq!(rate, oldest);
+    }
+
+    #[test]
+    fn refused_prices_tell_no_rate() {
+        let coins = |refused: [Option<RejectReason>; 3]| {
+            let entries = (1..).zip(refused).map(|(id, refused)| {
+                let price = price("1", 0);
+                (PriceKey::Cmc(CmcId(id)), Price { refused, ..price })
+            });
+            PriceTable::new(entries.collect())
+        };
+        let (sound, one_refused) = ([None; 3], [None, None, Some(RejectReason::Outlier)]);
+        assert!(rate_by_coins(&coins(sound), &coins(sound)).is_some());
+        assert_eq!(rate_by_coins(&coins(one_refused), &coins(sound)), None);
+        assert_eq!(rate_by_coins(&coins(sound), &coins(one_refused)), None);
+    }
+
+    #[test]
+    fn the_later_of_two_rates_stays_and_marks_are_none() {
+        let mut rates = rate("0.8");
+        let amount = |rates: &ExchangeRates| rates.get(euro()).unwrap().amount.to_string();
+        rates.insert(euro(), price("0.9", 5));
+        assert_eq!(amount(&rates), "0.9");
+        rates.insert(euro(), price("0.7", 4));
+        assert_eq!(amount(&rates), "0.9");
+        rates.insert(euro(), price("0.6", 5));
+        assert_eq!(amount(&rates), "0.6");
+        let unknown = Price::unknown(Provider::CoinMarketCap, Timestamp::from_millis(9));
+        rates.insert(euro(), unknown);
+        assert_eq!(amount(&rates), "0.6");
+        let mut none = ExchangeRates::default();
+        none.insert(euro(), unknown);
+        assert_eq!(none.get(euro()), None);
     }
 
     #[test]

@@ -81,6 +81,57 @@ fn a_value_tells_that_an_id_is_not_shared() {
     assert_eq!(ids(&[row("a", "2000"), worth(13)]), [false; 2]);
 }
 
+#[test]
+fn logs_name_an_asset_by_its_id_or_its_row() {
+    let known = row("a", "1");
+    assert_eq!(name(&known), "a");
+    let unknown = ProviderPosition {
+        fungible: None,
+        ..known
+    };
+    assert_eq!(name(&unknown), "a on ethereum");
+}
+
+/// Knows the native coin of Base, and nothing else.
+struct NativeOfBase;
+
+impl AssetResolver for NativeOfBase {
+    fn resolve(&self, chain: &str, address: Option<&str>) -> Option<CmcId> {
+        (chain == "base" && address.is_none()).then_some(CmcId(1027))
+    }
+}
+
+#[test]
+fn an_id_is_found_on_another_chain_where_the_asset_is_native() {
+    let elsewhere = |symbol: &str| {
+        let at = |chain: &str, address: Option<&str>| Implementation {
+            chain: chain.to_owned(),
+            address: address.map(str::to_owned),
+            decimals: None,
+        };
+        let row = ProviderPosition {
+            symbol: symbol.to_owned(),
+            implementations: vec![at("polygon", Some("0xa")), at("base", None)],
+            chain: "polygon".to_owned(),
+            ..row("a", "1")
+        };
+        let draft = draft(&[row]);
+        let mapping = draft.map(&NativeOfBase);
+        mapping.rows[0].cmc
+    };
+    assert_eq!(elsewhere("ETH"), Some(CmcId(1027)));
+    // Without a contract there, but not the native coin.
+    assert_eq!(elsewhere("FOO"), None);
+}
+
+#[test]
+fn a_draft_tells_how_many_rows_it_holds() {
+    let rows = [row("a", "1"), row("b", "1")];
+    let empty = draft(&[]);
+    assert!(empty.is_empty() && !draft(&rows).is_empty());
+    assert_eq!((empty.len(), draft(&rows).len()), (0, 2));
+}
+
 fn quantity(numeric: &str) -> Option<Quantity<'static>> {
     let quantity = Quantity::parse(None, None, Some(numeric));
     quantity.map(|quantity| quantity.into_owned())
