@@ -2,7 +2,7 @@
 //! fresh, compared with ones that only read.
 //!
 //! ```text
-//! cargo bench --workspace --bench warm -- [POSITIONS...]
+//! cargo bench --workspace --bench warm -- [POSITIONS...] [ENCODINGS...]
 //! ```
 //!
 //! - *distinct*: wallets that the process has not seen, against a function that
@@ -63,14 +63,21 @@ async fn main() {
         for wallet in &wallets {
             answer(&first, &event(wallet, "", &[])).await;
         }
-        for encoding in ENCODINGS {
+        for encoding in ENCODINGS.into_iter().filter(|it| wanted(it)) {
             distinct(&app, &table, &wallets, positions, encoding).await;
         }
-        for encoding in ENCODINGS {
+        for encoding in ENCODINGS.into_iter().filter(|it| wanted(it)) {
             repeated(&app, &table, &wallets[0], positions, encoding).await;
         }
         parts_of_an_answer(&app, &table, &wallets[0], positions).await;
     }
+}
+
+/// Returns whether an encoding is to be measured: all, unless some are named.
+fn wanted(encoding: &str) -> bool {
+    let named = std::env::args().filter(|it| ENCODINGS.contains(&&**it));
+    let named: Vec<String> = named.collect();
+    named.is_empty() || named.iter().any(|it| it == encoding)
 }
 
 /// Starts the table and the providers on a thread of their own.

@@ -278,3 +278,64 @@ fn token<'a>(row: &'a ProviderPosition, chain: u32, asset: &Mapped<'a>) -> Token
         identity: asset.identity.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{asset_mapping::NoAssets, provider_position::Implementation};
+
+    fn parts(row: ProviderPosition) -> [usize; 2] {
+        let mut draft = HoldingsBuilder::default();
+        draft.push(row, None);
+        let mapping = draft.map(&NoAssets);
+        Part::ALL.map(|part| {
+            let encoded = draft.encode(part, &mapping);
+            let holdings = Holdings::decode(&encoded.bytes).unwrap();
+            holdings.positions.len()
+        })
+    }
+
+    #[test]
+    fn a_row_without_a_type_is_a_balance_unless_a_protocol_claims_it() {
+        let row = |kind: Option<&str>, protocol: bool| ProviderPosition {
+            kind: kind.map(str::to_owned),
+            protocol: protocol.then(Default::default),
+            ..ProviderPosition::default()
+        };
+        assert_eq!(parts(row(None, false)), [1, 0]);
+        assert_eq!(parts(row(None, true)), [0, 1]);
+        assert_eq!(parts(row(Some("wallet"), true)), [1, 0]);
+        assert_eq!(parts(row(Some("deposit"), false)), [0, 1]);
+    }
+
+    #[test]
+    fn ids_are_packed_only_where_they_come_back() {
+        let packed = |id: &str, address: Option<&str>, symbol: &str| {
+            let row = ProviderPosition {
+                id: id.to_owned(),
+                kind: Some("wallet".to_owned()),
+                chain: "ethereum".to_owned(),
+                symbol: symbol.to_owned(),
+                implementations: vec![Implementation {
+                    chain: "ethereum".to_owned(),
+                    address: address.map(str::to_owned),
+                    decimals: None,
+                }],
+                ..ProviderPosition::default()
+            };
+            let mut draft = HoldingsBuilder::default();
+            draft.push(row, None);
+            let encoded = draft.encode(Part::Wallet, &draft.map(&NoAssets));
+            let holdings = Holdings::decode(&encoded.bytes).unwrap();
+            let position = &holdings.positions[0];
+            assert_eq!(holdings.position_id(position), id);
+            !matches!(position.id, PositionId::Text(_))
+        };
+        let native = "base-ethereum-asset-asset";
+        assert!(packed(native, None, "ETH"));
+        assert!(packed("0xab-ethereum-asset-asset", Some("0xab"), "AB"));
+        // Not the native coin, and without a contract.
+        assert!(!packed(native, None, "FOO"));
+        assert!(!packed("0xac-ethereum-asset-asset", Some("0xab"), "AB"));
+    }
+}

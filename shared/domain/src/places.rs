@@ -108,3 +108,94 @@ impl Places {
 fn form(place: &Implementation) -> Option<Cow<'_, str>> {
     place.address.as_deref().map(contract_form)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(chain: &str, address: Option<&str>, decimals: Option<u16>) -> Implementation {
+        Implementation {
+            chain: chain.to_owned(),
+            address: address.map(str::to_owned),
+            decimals,
+        }
+    }
+
+    fn row(id: &str, chain: &str, implementations: &[Implementation]) -> ProviderPosition {
+        ProviderPosition {
+            id: id.to_owned(),
+            chain: chain.to_owned(),
+            implementations: implementations.to_vec(),
+            ..ProviderPosition::default()
+        }
+    }
+
+    fn contract(places: &Places, chain: &str, here: Here) -> Option<String> {
+        places.at(chain, here)?.address.clone()
+    }
+
+    #[test]
+    fn a_row_that_says_nothing_takes_the_only_place_on_its_chain() {
+        let mut places = Places::default();
+        let told = places.add(&mut row("a", "base", &[place("base", Some("0xa"), None)]));
+        assert_eq!(told, Here::Told(0));
+        let untold = places.add(&mut row("b", "base", &[place("zora", Some("0xz"), None)]));
+        assert_eq!(untold, Here::Untold);
+        assert_eq!(contract(&places, "base", untold).as_deref(), Some("0xa"));
+        assert_eq!(contract(&places, "linea", untold), None);
+        // With a second one there, neither is meant.
+        places.add(&mut row("c", "base", &[place("base", Some("0xb"), None)]));
+        assert_eq!(contract(&places, "base", untold), None);
+    }
+
+    #[test]
+    fn a_row_that_names_several_takes_the_one_in_its_id() {
+        let several = [
+            place("base", Some("0xa"), None),
+            place("base", Some("0xb"), None),
+        ];
+        let mut places = Places::default();
+        let named = places.add(&mut row("0xB-base-asset-asset", "base", &several));
+        assert_eq!(contract(&places, "base", named).as_deref(), Some("0xb"));
+        assert_eq!(
+            places.add(&mut row("0xbc-base", "base", &several)),
+            Here::Unclear
+        );
+        assert_eq!(contract(&places, "base", Here::Unclear), None);
+    }
+
+    #[test]
+    fn other_chains_count_where_there_is_one_place() {
+        let mut places = Places::default();
+        let all = [
+            place("base", Some("0xa"), None),
+            place("zora", Some("0xz"), None),
+            place("linea", Some("0x1"), None),
+            place("linea", Some("0x2"), None),
+        ];
+        places.add(&mut row("a", "base", &all));
+        let others = places.on_other_chains("base");
+        let others: Vec<&str> = others.map(|place| &*place.chain).collect();
+        assert_eq!(others, ["zora"]);
+        assert!(places.are_several_on("linea") && !places.are_several_on("base"));
+    }
+
+    #[test]
+    fn of_two_spellings_and_claims_the_same_one_stays_in_any_order() {
+        let (lower, upper) = ("0xabcd", "0xABCD");
+        for spellings in [[lower, upper], [upper, lower]] {
+            for decimals in [[Some(6), Some(18)], [Some(18), Some(6)], [None, Some(6)]] {
+                let mut places = Places::default();
+                for (spelling, decimals) in spellings.into_iter().zip(decimals) {
+                    places.add(&mut row(
+                        "a",
+                        "base",
+                        &[place("base", Some(spelling), decimals)],
+                    ));
+                }
+                let kept = places.at("base", Here::Told(0)).unwrap();
+                assert_eq!(kept, &place("base", Some(lower), Some(6)));
+            }
+        }
+    }
+}

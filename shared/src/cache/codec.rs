@@ -1,10 +1,11 @@
 //! Stored bytes: compression, chunks and the packed price table.
 
-use std::collections::HashMap;
+use std::{cell::RefCell, collections::HashMap};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
+use zstd::bulk::Decompressor;
 
 use crate::{
     clock::Timestamp,
@@ -62,7 +63,19 @@ pub fn decompress(bytes: &[u8]) -> Result<Vec<u8>, CorruptItem> {
     if size > MAX_UNPACKED {
         return Err(CorruptItem(format!("claims {size} bytes")));
     }
-    zstd::bulk::decompress(bytes, size).map_err(|error| CorruptItem(error.to_string()))
+    let unpacked = DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        let decompressor = match decompressor {
+            Some(decompressor) => decompressor,
+            None => decompressor.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(bytes, size)
+    });
+    unpacked.map_err(|error| CorruptItem(error.to_string()))
+}
+
+thread_local! {
+    /// To make one takes longer than to decompress an item.
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }
 
 /// Cuts compressed holdings into items. Nothing is one empty chunk.

@@ -2,13 +2,21 @@
 //! answer ends at 6 MB, and compressed bytes cost less to pass on than a
 //! large JSON string costs to escape.
 
-use std::io::Write;
+use std::{cell::RefCell, io::Write};
 
 use flate2::{Compression, write::GzEncoder};
 use lambda_http::http::{HeaderMap, header::ACCEPT_ENCODING};
+use zstd::bulk::Compressor;
 
+/// The fastest level that pays.
+const ZSTD_LEVEL: i32 = 1;
 /// Smaller bodies gain nothing.
 const WORTHWHILE: usize = 256;
+
+thread_local! {
+    /// To make one takes longer than to compress a small body.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// A content encoding that this service speaks, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,7 +62,13 @@ impl Encoding {
             return None;
         }
         match self {
-            Self::Zstd => zstd::bulk::compress(body, 1).ok(),
+            Self::Zstd => COMPRESSOR.with_borrow_mut(|compressor| {
+                let compressor = match compressor {
+                    Some(compressor) => compressor,
+                    None => compressor.insert(Compressor::new(ZSTD_LEVEL).ok()?),
+                };
+                compressor.compress(body).ok()
+            }),
             Self::Gzip => {
                 let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
                 encoder.write_all(body).ok()?;

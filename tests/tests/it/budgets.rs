@@ -70,6 +70,11 @@ async fn requests_stay_within_their_budgets() {
         assert_eq!((hit.round_trips, hit.upstream_calls), (1, 0));
         assert!(hit.read_units <= read_budget, "{} RRU", hit.read_units);
 
+        let copy = cost(&service, &app, &address).await;
+        row(tokens, "from the copy", copy);
+        assert_eq!((copy.round_trips, copy.upstream_calls), (1, 0));
+        assert!(copy.read_units <= 1.0, "{} RRU", copy.read_units);
+
         let noted = cost(&service, &app, &twin).await;
         row(tokens, "another miss", noted);
         assert!(noted.write_units < miss.write_units);

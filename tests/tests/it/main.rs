@@ -26,6 +26,7 @@ mod price_book;
 mod price_book_store;
 mod price_guard;
 mod price_sources;
+mod process_copies;
 mod rate_limits;
 mod refresh;
 mod refresh_ahead;
