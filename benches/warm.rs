@@ -96,7 +96,6 @@ fn app_on_another_thread() -> Arc<TestApp> {
             std::future::pending::<()>().await;
         });
     };
-    #[expect(clippy::disallowed_methods, reason = "a bench, and not a function")]
     std::thread::spawn(serve);
     receiver.recv().expect("an app")
 }

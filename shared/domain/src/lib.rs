@@ -43,5 +43,7 @@ pub mod timestamp;
 mod totals;
 pub mod unscaled;
 pub mod valuation;
+#[cfg(test)]
+mod valuation_tests;
 mod valued_position;
 pub mod wallet_prices;

@@ -209,17 +209,6 @@ impl PriceTable {
         self.entry(key).filter(|price| price.is_known())
     }
 
-    /// When `key` was last asked for, whether or not it has a price.
-    pub fn checked_at(&self, key: PriceKey) -> Option<Timestamp> {
-        self.entry(key).map(|price| price.checked_at)
-    }
-
-    /// Whether a source was asked for `key` and did not know it.
-    pub fn is_unknown(&self, key: PriceKey) -> bool {
-        self.entry(key)
-            .is_some_and(|price| price.is_unknown() && price.source != Provider::Zerion)
-    }
-
     /// Why what a source last said of `key` was refused, if it was.
     pub fn refused(&self, key: PriceKey) -> Option<RejectReason> {
         self.entry(key)?.refused
@@ -296,6 +285,64 @@ mod tests {
     }
 
     #[test]
+    fn marks_are_told_from_prices_and_from_refused_ones() {
+        let at = Timestamp::from_millis;
+        let unknown = Price::unknown(Provider::DefiLlama, at(3));
+        assert!(unknown.is_unknown() && !unknown.is_known());
+        let known = price("1", 1);
+        assert!(known.is_known() && !known.is_unknown());
+        let refused = unknown.checked(at(5), Some(RejectReason::Outdated));
+        assert!(!refused.is_known() && !refused.is_unknown());
+        assert_eq!(refused.refused, Some(RejectReason::Outdated));
+        assert_eq!((refused.checked_at, refused.quoted_at), (at(5), at(3)));
+    }
+
+    #[test]
+    fn the_reason_of_a_refusal_stays_until_a_price_is_given() {
+        let key = PriceKey::of_asset("some");
+        let at = Timestamp::from_millis;
+        let reason = Some(RejectReason::Outlier);
+        let refused = price("1", 1).checked(at(4), reason);
+        let table = PriceTable::new(vec![(key, refused)]);
+        assert_eq!(table.refused(key), reason);
+        assert_eq!(table.refused(PriceKey::of_asset("other")), None);
+        assert_eq!(table.merged([(key, price("2", 5))]).refused(key), None);
+        // The later check has nothing against the price that it keeps.
+        let vain = Price::unknown(Provider::DefiLlama, at(9));
+        assert_eq!(table.merged([(key, vain)]).refused(key), None);
+        let refused_mark = vain.checked(at(9), reason);
+        let given = PriceTable::new(vec![(key, price("3", 2)), (key, refused_mark)]);
+        assert_eq!(given.refused(key), reason);
+        // An older opinion that keeps an older price says nothing of a newer one.
+        let older = price("1", 1).checked(at(9), reason);
+        let given = PriceTable::new(vec![(key, price("3", 2)), (key, older)]);
+        assert_eq!(given.refused(key), None);
+        assert_eq!(given.get(key).unwrap().amount, Decimal::new(3, 0));
+    }
+
+    #[test]
+    fn a_table_is_pruned_by_what_is_said_of_each_price() {
+        let (old, new) = (PriceKey::of_asset("old"), PriceKey::of_asset("new"));
+        let mut table = PriceTable::new(vec![(old, price("1", 1)), (new, price("1", 9))]);
+        table.prune(|price| price.quoted_at >= Timestamp::from_millis(5));
+        assert_eq!(table.get(old), None);
+        assert!(table.get(new).is_some());
+    }
+
+    #[test]
+    fn every_refusal_has_a_word_of_its_own() {
+        let all = [
+            (RejectReason::Outlier, "price_refused_jump"),
+            (RejectReason::Outdated, "price_refused_outdated"),
+            (RejectReason::NotPositive, "price_refused_not_positive"),
+            (RejectReason::LowConfidence, "price_refused_unsure"),
+        ];
+        for (reason, word) in all {
+            assert_eq!(reason.as_str(), word);
+        }
+    }
+
+    #[test]
     fn newer_prices_win_in_any_order() {
         let key = PriceKey::Cmc(CmcId(1027));
         let old = PriceTable::new(vec![(key, price("1", 1)), (key, price("2", 2))]);
@@ -330,8 +377,8 @@ mod tests {
         let asked = table.unanswered([known, unknown], Provider::CoinMarketCap, now);
         let table = table.merged(asked);
         assert_eq!(table.get(known).unwrap().as_of, Timestamp::from_millis(1));
-        assert_eq!(table.checked_at(known), Some(now));
+        assert_eq!(table.entry(known).unwrap().checked_at, now);
         assert_eq!(table.get(unknown), None);
-        assert_eq!(table.checked_at(unknown), Some(now));
+        assert_eq!(table.entry(unknown).unwrap().checked_at, now);
     }
 }

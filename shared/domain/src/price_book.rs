@@ -205,12 +205,23 @@ mod tests {
     }
 
     #[test]
+    fn only_plain_digits_are_a_number() {
+        assert_eq!(QuoteId::of("1027"), QuoteId::Number(1027));
+        for text in ["01027", "+1", "4294967296", "", "base:1"] {
+            assert_eq!(QuoteId::of(text), QuoteId::Text(text.to_owned()));
+            assert_eq!(QuoteId::of(text).to_string(), text);
+        }
+    }
+
+    #[test]
     fn sets_of_pages_tell_their_pages() {
         let all: Vec<Page> = Page::all(Provider::CoinMarketCap).collect();
         let some: PageSet = [all[0], all[15]].into_iter().collect();
         let told = all.iter().filter(|page| some.contains(**page));
         assert_eq!(told.count(), 2);
         assert_eq!(some, PageSet(1 << 15 | 1));
+        let twice: PageSet = [all[3], all[3]].into_iter().collect();
+        assert_eq!(twice, PageSet(1 << 3));
     }
 
     #[test]

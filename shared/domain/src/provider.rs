@@ -73,3 +73,23 @@ impl fmt::Display for Provider {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_provider_is_read_by_the_word_that_it_prints() {
+        let words = Provider::ALL.map(|provider| provider.to_string());
+        assert_eq!(words, ["zerion", "coinmarketcap", "defillama"]);
+        for (provider, word) in Provider::ALL.into_iter().zip(words) {
+            assert_eq!(Provider::by_name(&word), Some(provider));
+            assert_eq!(provider.as_str(), word);
+        }
+        assert_eq!(Provider::by_name("Zerion"), None);
+        let mut prefixes = Provider::ALL.map(Provider::page_prefix).to_vec();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        assert_eq!(prefixes.len(), Provider::ALL.len());
+    }
+}

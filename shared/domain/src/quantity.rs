@@ -315,6 +315,8 @@ mod tests {
             ("1000000", "01.0"),
             ("0001000000", "1.0"),
             ("0", "0.0"),
+            // A thousandth of the amount exactly.
+            ("1001000", "1.00"),
             // Digits left out, rounded or cut off.
             ("1234567", "1.23457"),
             ("1234567", "1.23456"),
@@ -326,6 +328,23 @@ mod tests {
         assert!(scaled(&long, 6, &"9".repeat(85)));
         let quantity = Quantity::parse(Some("1000000"), None, Some("4")).unwrap();
         assert!(!quantity.is_scaled(None) && !quantity.is_scaled(Some(6)));
+    }
+
+    #[test]
+    fn numbers_that_would_not_come_back_are_kept_as_text() {
+        let parse = |int| Quantity::parse(Some(int), Some(0), None).unwrap();
+        let beyond_128_bits = "9".repeat(39);
+        for (int, number) in [
+            ("0", true),
+            ("10", true),
+            ("01", false),
+            ("00", false),
+            (&*beyond_128_bits, false),
+        ] {
+            let quantity = parse(int);
+            assert_eq!(matches!(quantity.raw, Raw::Small(_)), number, "{int}");
+            assert_eq!(quantity.raw().unwrap(), int);
+        }
     }
 
     #[test]

@@ -240,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_and_words_are_read_as_they_are_written() {
+        assert!(!parse(&[("hidden", "false")]).unwrap().hidden);
+        let cursor = Cursor {
+            value: None,
+            id: "some".to_owned(),
+            ordinal: 2,
+        };
+        let text = cursor.to_text(&parse(&[]).unwrap().selection());
+        assert_eq!(parse(&[("cursor", &text)]).unwrap().cursor, Some(cursor));
+    }
+
+    #[test]
+    fn chains_are_bounded() {
+        let list = |count: usize| (0..count).map(|id| format!("c{id}")).collect::<Vec<_>>();
+        let read = |count| parse(&[("chains", &list(count).join(","))]).is_ok();
+        assert!(read(MAX_CHAINS) && !read(MAX_CHAINS + 1) && !read(MAX_CHAINS + 9));
+        let longest = "x".repeat(MAX_CHAIN_LENGTH);
+        assert!(parse(&[("chains", &longest)]).is_ok());
+        assert!(parse(&[("chains", &format!("{longest}x"))]).is_err());
+        assert!(parse(&[("chains", "zksync-era,base2")]).is_ok());
+        for wrong in ["a_b", "a.b", "A"] {
+            assert!(parse(&[("chains", wrong)]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn names_what_it_refuses() {
         for (name, value) in [
             ("currency", "xyz"),
