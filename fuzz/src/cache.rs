@@ -87,17 +87,17 @@ pub fn round_trip(made_up: &MadeUp) {
     let mut reversed = rows.clone();
     reversed.reverse();
     let other_way = wallet::finished(&self::draft(&reversed), Timestamp::default());
-    for (part, bytes) in wallet::finished(&draft, Timestamp::default()).parts {
-        let same = other_way.parts.get(&part) == Some(&bytes);
+    for (part, stored) in wallet::finished(&draft, Timestamp::default()).parts {
+        let same = other_way.parts.get(&part) == Some(&stored);
         assert!(same, "the order of rows leaves no trace");
-        let compressed = compress(&bytes).expect("there is memory");
+        let compressed = compress(stored.bytes()).expect("there is memory");
         in_chunks(&compressed);
         if let (0, times) = made_up.repeated {
             let times = usize::from(times).min(LONG / compressed.len());
             in_chunks(&compressed.repeat(times));
         }
         let unpacked = decompress(&compressed).expect("what was just compressed");
-        assert_eq!(hash(&unpacked), hash(&bytes));
+        assert_eq!(hash(&unpacked), hash(stored.bytes()));
         let holdings = Holdings::decode(&unpacked).expect("what was just encoded decodes");
         let expected = rows.iter().filter(|row| part == part_of(row));
         same_positions(&holdings, expected);
@@ -178,7 +178,7 @@ fn kind(row: &ProviderPosition) -> &str {
 /// When memory runs out.
 pub fn stored_seeds() -> Vec<(&'static str, Vec<u8>)> {
     let wallet::Stored { parts, prices } = wallet::finished(&wallet::sample(), NOW);
-    let mut parts = parts.into_values();
+    let mut parts = parts.into_values().map(|stored| stored.bytes().to_vec());
     let frame = pack_prices(&prices).expect("there is memory");
     let columns = decompress(&frame).expect("what was just compressed");
     let entries = prices.entries().iter();

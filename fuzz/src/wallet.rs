@@ -92,7 +92,11 @@ pub fn finished(draft: &HoldingsBuilder, time: Timestamp) -> Stored {
 /// How many positions are stored, each of which can be looked at.
 pub fn count(stored: &StoredHoldings) -> usize {
     let holdings = stored.holdings();
-    assert_eq!(holdings.encode(), stored.bytes(), "one wallet has one encoding");
+    assert_eq!(
+        holdings.encode(),
+        stored.bytes(),
+        "one wallet has one encoding"
+    );
     for token in &holdings.tokens {
         holdings.price_key(token);
         portfolio::upstream::defillama::id_of(holdings, token);

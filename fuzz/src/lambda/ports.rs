@@ -20,9 +20,9 @@ use portfolio::{
     config::Config,
     domain::{
         address::Address,
-        decoded::StoredHoldings,
         currency::Currency,
         decimal::Decimal,
+        decoded::StoredHoldings,
         holdings::{Holdings, Token},
         price_book::{Page, QuoteId},
         provider::Provider,

@@ -41,6 +41,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_refreshed_is_neither_young_nor_expired() {
+        let ttl = Duration::from_secs(300);
+        assert_eq!(min_refresh_age(ttl), Duration::from_secs(180));
+        assert_eq!(refresh_ahead_age(ttl), Duration::from_secs(240));
+    }
+
+    #[test]
     fn fetches_come_before_the_end_of_each_life() {
         let second = |seconds: i64| Timestamp::from_millis(seconds * 1000);
         let ttl = Duration::from_secs(300);

@@ -64,13 +64,6 @@ pub struct Totals<'a> {
     pub(super) by_type: Vec<Share<'a>>,
 }
 
-impl Totals<'_> {
-    /// Assets less debt.
-    pub fn net_worth(&self) -> &Amount {
-        &self.net_worth
-    }
-}
-
 /// Change of the net worth over 24 hours by price changes alone.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -86,3 +86,29 @@ impl Serialize for Scope {
         serializer.serialize_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scope_is_read_by_the_word_that_it_prints() {
+        for scope in Scope::ALL {
+            assert_eq!(Scope::parse(&scope.to_string()), Some(scope));
+        }
+        assert_eq!(
+            Scope::ALL.map(Scope::as_str),
+            ["defi", "wallet", "aggregate"]
+        );
+        assert_eq!(Scope::parse("cache"), None);
+    }
+
+    #[test]
+    fn the_provider_lacks_the_defi_part_of_solana_alone() {
+        for family in [Family::Evm, Family::Solana] {
+            assert!(Part::Wallet.is_covered(family));
+        }
+        assert!(Part::Defi.is_covered(Family::Evm));
+        assert!(!Part::Defi.is_covered(Family::Solana));
+    }
+}

@@ -165,6 +165,25 @@ mod tests {
     }
 
     #[test]
+    fn counts_milliseconds_and_whole_seconds() {
+        for (millis, seconds) in [(1_999, 1), (0, 0), (-1, -1), (-1_000, -1), (5_000, 5)] {
+            let moment = Timestamp::from_millis(millis);
+            assert_eq!((moment.as_millis(), moment.as_secs()), (millis, seconds));
+        }
+        let (early, late) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_500));
+        let apart = Duration::from_millis(2_500);
+        assert_eq!((early.distance(late), late.distance(early)), (apart, apart));
+        assert_eq!(early.plus(apart), late);
+        assert_eq!(late.minus(apart), early);
+        assert!(
+            early
+                .plus(MAX_CLOCK_SKEW + Duration::from_millis(1))
+                .is_in_the_future(early)
+        );
+        assert!(!early.plus(MAX_CLOCK_SKEW).is_in_the_future(early));
+    }
+
+    #[test]
     fn differences_never_go_below_zero() {
         let (early, late) = (Timestamp::from_millis(1_000), Timestamp::from_millis(3_500));
         assert_eq!(late.since(early), Duration::from_millis(2_500));
