@@ -45,7 +45,7 @@ impl Pricing<'_> {
         let now = self.now();
         let (mut expired, mut missing, mut along) = (0, 0, BTreeSet::new());
         for (key, asset) in self.wanted.iter() {
-            let expires = self.expires(checks, key, asset);
+            let expires = self.expires(checks, key, asset, now);
             missing += usize::from(expires.is_none());
             let Some(expires) = expires.filter(|expires| now < *expires) else {
                 expired += 1;
@@ -73,8 +73,13 @@ impl Pricing<'_> {
 
     /// Returns until when an asset is not asked for; none if it never was. One that the
     /// provider does not price is asked for when that fetch's prices expire.
-    fn expires(&self, checks: &Checks, key: PriceKey, asset: &WantedAsset) -> Option<Timestamp> {
-        let now = self.now();
+    fn expires(
+        &self,
+        checks: &Checks,
+        key: PriceKey,
+        asset: &WantedAsset,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let check = checks.entries.entry(key);
         // A price that is known expires by itself.
         let known = check.is_some_and(Price::is_known);
@@ -116,7 +121,7 @@ impl Pricing<'_> {
         // Of some only the price in another currency is known, or only that one
         // is young: what is shown counts.
         let expires = |(key, asset): (PriceKey, &WantedAsset)| {
-            let expires = self.expires(checks, key, asset).unwrap_or(now);
+            let expires = self.expires(checks, key, asset, now).unwrap_or(now);
             let Some(shown) = prices.table.entry(key).filter(|it| it.is_known()) else {
                 return expires;
             };
