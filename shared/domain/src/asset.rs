@@ -113,3 +113,32 @@ pub(super) fn contract_form(address: &str) -> Cow<'_, str> {
         false => Cow::Borrowed(address),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listed_coins_have_their_id_as_the_key_unless_they_are_scaled() {
+        let id = Identifier::pack("eth".into());
+        let asset = Asset {
+            identity: &Identity::Asset,
+            cmc: Some(CmcId(1027)),
+            id: Some(&id),
+            chain: "ethereum",
+            address: None,
+            scaled: false,
+        };
+        assert_eq!(asset.price_key(), PriceKey::Cmc(CmcId(1027)));
+        let scaled = Asset {
+            scaled: true,
+            ..asset
+        };
+        assert_eq!(
+            scaled.price_key(),
+            PriceKey::of_parts(&["scaled id", "eth"])
+        );
+        let unlisted = Asset { cmc: None, ..asset };
+        assert_eq!(unlisted.price_key(), PriceKey::of_parts(&["id", "eth"]));
+    }
+}

@@ -94,7 +94,12 @@ impl WalletPrices {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decimal::Decimal, price::CmcId, provider::Provider, timestamp::Timestamp};
+    use crate::{
+        decimal::Decimal,
+        price::{CmcId, RejectReason},
+        provider::Provider,
+        timestamp::Timestamp,
+    };
 
     fn price(text: &str, at: i64) -> Price {
         let (amount, at) = (Decimal::parse(text).unwrap(), Timestamp::from_millis(at));
@@ -154,6 +159,55 @@ mod tests {
         };
         assert_eq!(convert(150).as_deref(), Some("1"));
         assert_eq!(convert(99).as_deref(), Some("16"));
+    }
+
+    #[test]
+    fn of_two_prices_of_one_moment_the_one_in_the_asked_currency_stays() {
+        let key = PriceKey::of_asset("x");
+        let (euros, dollars) = (price("1", 200), price("20", 200));
+        let prices = selected(vec![(key, euros)], vec![(key, dollars)], Some("0.8"));
+        assert_eq!(amount(&prices, key).as_deref(), Some("1"));
+        assert!(prices.converted.is_empty() && prices.converted_from.is_empty());
+    }
+
+    #[test]
+    fn a_usable_price_stands_in_where_a_later_one_cannot_be_converted() {
+        let (usable, old) = (PriceKey::of_asset("a"), PriceKey::of_asset("b"));
+        let euros = vec![(usable, price("1", 150)), (old, price("1", 49))];
+        let dollars = vec![(usable, price("20", 200)), (old, price("20", 200))];
+        let prices = selected(euros, dollars, None);
+        assert_eq!(prices.unconverted, BTreeSet::from([old]));
+        assert_eq!(amount(&prices, usable).as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn a_converted_price_keeps_why_the_one_in_the_asked_currency_was_refused() {
+        let key = PriceKey::of_asset("x");
+        let reason = Some(RejectReason::Outlier);
+        let other = Some(RejectReason::Outdated);
+        let refused = |one: Option<RejectReason>, two: Option<RejectReason>| {
+            let euros = vec![(
+                key,
+                Price {
+                    refused: one,
+                    ..price("1", 150)
+                },
+            )];
+            let dollars = vec![(
+                key,
+                Price {
+                    refused: two,
+                    ..price("20", 200)
+                },
+            )];
+            let prices = selected(euros, dollars, Some("0.8"));
+            assert!(prices.converted.contains(&key));
+            prices.table.refused(key)
+        };
+        assert_eq!(refused(None, None), None);
+        assert_eq!(refused(reason, None), reason);
+        assert_eq!(refused(None, reason), reason);
+        assert_eq!(refused(other, reason), reason);
     }
 
     #[test]
