@@ -30,6 +30,10 @@ fuzz seconds="300":
 bench name="load":
     cargo bench --workspace --profile load --bench {{ name }}
 
+# The instructions of each stage of an answer, against those in benches/.
+instructions *options:
+    scripts/instructions.sh {{ options }}
+
 # Random requests and faults for so many seconds.
 soak seconds="600":
     SOAK_SECONDS={{ seconds }} cargo test --workspace --test it soak:: -- --nocapture
