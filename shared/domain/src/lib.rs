@@ -7,6 +7,7 @@
 pub mod address;
 pub mod amount;
 mod answer_json;
+mod as_text;
 pub mod asset;
 pub mod asset_mapping;
 #[cfg(test)]

@@ -2,19 +2,20 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::{
     address::Address,
     amount::Amount,
+    as_text,
     currency::Currency,
     decimal::Decimal,
     holdings::PackedId,
-    identifier::{AsText, Icon, Identifier},
+    identifier::{Icon, Identifier},
     price::Price,
     price::RejectReason,
     provider::Provider,
-    quantity::{AsDecimal, AsRaw, Quantity},
+    quantity::Quantity,
     scope::Scope,
     timestamp::Timestamp,
 };
@@ -148,7 +149,7 @@ pub(super) struct GroupBody<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Position))]
 pub(super) struct PositionBody<'a> {
     /// The provider's id of it, unique within a wallet as a rule.
-    #[serde(serialize_with = "position_id")]
+    #[serde(serialize_with = "as_text::position_id")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: PackedId<'a, 'a>,
     /// The provider's word for it: `wallet`, `deposit`, `staked`, `locked`,
@@ -162,11 +163,11 @@ pub(super) struct PositionBody<'a> {
     pub token: TokenBody<'a>,
     /// How many tokens, digit for digit as the provider sent it; null where it
     /// sent nothing readable.
-    #[serde(serialize_with = "quantity")]
+    #[serde(serialize_with = "as_text::quantity")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::schema::DecimalText>))]
     pub quantity: Option<&'a Quantity<'a>>,
     /// The same in the token's smallest unit; null if the provider sent none.
-    #[serde(serialize_with = "base_units")]
+    #[serde(serialize_with = "as_text::base_units")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::schema::DigitText>))]
     pub quantity_raw: Option<&'a Quantity<'a>>,
     /// Quantity × price, positive for debt as well; null without a price.
@@ -190,7 +191,7 @@ pub(super) struct PositionBody<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Token))]
 pub(super) struct TokenBody<'a> {
     /// The provider's id, the same on every chain that the token is on.
-    #[serde(serialize_with = "optional_text")]
+    #[serde(serialize_with = "as_text::optional_text")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub id: Option<&'a Identifier<'a>>,
     /// Not unique, and any token may take any.
@@ -198,11 +199,11 @@ pub(super) struct TokenBody<'a> {
     /// Not unique either.
     pub name: &'a str,
     /// Where an image of it is.
-    #[serde(serialize_with = "icon")]
+    #[serde(serialize_with = "as_text::icon")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub icon: &'a Icon<'a>,
     /// Its contract or mint; null for a chain's native coin.
-    #[serde(serialize_with = "optional_text")]
+    #[serde(serialize_with = "as_text::optional_text")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<String>))]
     pub address: Option<&'a Identifier<'a>>,
     /// By how many places `quantity_raw` is shifted.
@@ -217,14 +218,14 @@ pub(super) struct TokenBody<'a> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(as = Price))]
 pub(super) struct PriceBody {
     /// In the answer's currency.
-    #[serde(serialize_with = "text")]
+    #[serde(serialize_with = "as_text::text")]
     #[cfg_attr(feature = "openapi", schema(value_type = crate::schema::DecimalText))]
     pub amount: Decimal,
     pub source: Provider,
     /// When it was right.
     pub as_of: Timestamp,
     /// Its change over 24 hours; null where the source does not tell.
-    #[serde(serialize_with = "maybe_text")]
+    #[serde(serialize_with = "as_text::maybe_text")]
     #[cfg_attr(feature = "openapi", schema(required, value_type = Option<crate::schema::SignedDecimalText>))]
     pub change_24h_percent: Option<Decimal>,
 }
@@ -412,45 +413,5 @@ pub(super) struct Page {
 impl Default for Amount {
     fn default() -> Self {
         Self::ZERO
-    }
-}
-
-fn quantity<S: Serializer>(
-    value: &Option<&Quantity<'_>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.map(AsDecimal).serialize(serializer)
-}
-
-fn base_units<S: Serializer>(
-    value: &Option<&Quantity<'_>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.map(AsRaw).serialize(serializer)
-}
-
-fn position_id<S: Serializer>(id: &PackedId<'_, '_>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(id)
-}
-
-fn optional_text<S: Serializer>(
-    value: &Option<&Identifier<'_>>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    value.map(AsText).serialize(serializer)
-}
-
-fn icon<S: Serializer>(value: &Icon<'_>, serializer: S) -> Result<S::Ok, S::Error> {
-    AsText(value).serialize(serializer)
-}
-
-fn text<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
-}
-
-fn maybe_text<S: Serializer>(value: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
     }
 }

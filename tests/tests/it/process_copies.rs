@@ -22,8 +22,13 @@ async fn get(app: &TestApp, process: &QueryFunction) -> Answer {
     answer
 }
 
-fn two_processes(app: &TestApp) -> (QueryFunction, QueryFunction) {
-    (app.process(Scope::Aggregate), app.process(Scope::Aggregate))
+/// Two processes that have read the wallet and answered from their copies.
+async fn two_processes(app: &TestApp) -> (QueryFunction, QueryFunction) {
+    let (one, other) = (app.process(Scope::Aggregate), app.process(Scope::Aggregate));
+    for process in [&one, &other, &one, &other] {
+        get(app, process).await;
+    }
+    (one, other)
 }
 
 fn total(answer: &Answer) -> u64 {
@@ -33,10 +38,7 @@ fn total(answer: &Answer) -> u64 {
 #[tokio::test]
 async fn a_deletion_by_another_process_is_seen_at_once() {
     let app = warm(3).await;
-    let (one, other) = two_processes(&app);
-    for process in [&one, &other, &one, &other] {
-        get(&app, process).await;
-    }
+    let (one, other) = two_processes(&app).await;
     app.fakes()
         .set_wallet(WALLET, (1..=5).map(rows::token).collect());
     app.fakes().reset_stats();
@@ -51,10 +53,7 @@ async fn a_deletion_by_another_process_is_seen_at_once() {
 #[tokio::test]
 async fn a_fetch_by_another_process_is_seen_at_once() {
     let app = warm(3).await;
-    let (one, other) = two_processes(&app);
-    for process in [&one, &other, &one, &other] {
-        get(&app, process).await;
-    }
+    let (one, other) = two_processes(&app).await;
     app.clock.advance(Duration::from_secs(301));
     app.fakes()
         .set_wallet(WALLET, (1..=5).map(rows::token).collect());
@@ -72,10 +71,7 @@ async fn a_fetch_by_another_process_is_seen_at_once() {
 #[tokio::test]
 async fn prices_that_another_process_refreshed_are_seen_when_the_copys_expire() {
     let app = warm(3).await;
-    let (one, other) = two_processes(&app);
-    for process in [&one, &other, &one, &other] {
-        get(&app, process).await;
-    }
+    let (one, other) = two_processes(&app).await;
     app.clock.advance(Duration::from_secs(61));
     app.fakes().reset_stats();
     let refreshed = get(&app, &other).await;
