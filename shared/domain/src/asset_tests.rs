@@ -9,6 +9,7 @@ use crate::{
     decimal::Decimal,
     holdings::{Holdings, Token},
     holdings_builder::HoldingsBuilder,
+    identifier::MAX_TEXT,
     price::{CmcId, PriceKey},
     provider_position::{Implementation, ProviderPosition},
     quantity::Quantity,
@@ -27,7 +28,8 @@ struct Held {
 }
 
 fn contract(holdings: &Holdings<'_>, token: &Token<'_>) -> Option<String> {
-    let contract = holdings.contract(token, "native")?;
+    let mut buffer = [0; MAX_TEXT];
+    let contract = holdings.contract(token, "native", &mut buffer)?;
     Some(format!("{}:{contract}", holdings.chain(token)))
 }
 

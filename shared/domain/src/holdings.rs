@@ -222,17 +222,22 @@ impl<'a> Holdings<'a> {
 
     /// Returns the token's contract in the form that tells whether two are the
     /// same; `native` for native coins. `None` where it cannot be told, and for
-    /// one that could not stand in a list or a name.
-    pub fn contract(&self, token: &Token<'_>, native: &'static str) -> Option<String> {
-        let mut buffer = [0; MAX_TEXT];
+    /// one that could not stand in a list or a name. What is packed is put into
+    /// `buffer`.
+    pub fn contract<'b>(
+        &self,
+        token: &'b Token<'_>,
+        native: &'static str,
+        buffer: &'b mut [u8; MAX_TEXT],
+    ) -> Option<Cow<'b, str>> {
         let contract = match (&token.identity, &token.address) {
             (Identity::Row { .. }, _) => return None,
-            (_, Some(address)) => contract_form(address.text(&mut buffer)),
+            (_, Some(address)) => contract_form(address.text(buffer)),
             (_, None) => Cow::Borrowed(token.native.then_some(native)?),
         };
         let plain = contract.len() <= MAX_CONTRACT_LENGTH
             && contract.bytes().all(|it| it.is_ascii_alphanumeric());
-        (plain && !contract.is_empty()).then(|| contract.into_owned())
+        (plain && !contract.is_empty()).then_some(contract)
     }
 
     /// The position's id as the provider gave it.

@@ -158,6 +158,14 @@ impl Price {
         }
     }
 
+    /// Returns what is known of one key by several entries: the price that was given
+    /// later, checked when the later one was. `None` if there are none.
+    pub fn latest(entries: &mut [Self]) -> Option<Self> {
+        entries.sort_by(|a, b| b.checked_at.cmp(&a.checked_at));
+        let (later, earlier) = entries.split_first()?;
+        Some(earlier.iter().fold(*later, |kept, one| kept.over(one)))
+    }
+
     /// Whether it may still be used when prices from before `oldest` may not.
     pub fn usable_since(&self, oldest: Timestamp) -> bool {
         self.quoted_at >= oldest
@@ -202,6 +210,44 @@ impl PriceTable {
             same
         });
         Self { entries }
+    }
+
+    /// Returns a table of all entries of `tables`, as [`PriceTable::new`] makes one, in
+    /// one pass.
+    pub fn merge<'t>(tables: impl IntoIterator<Item = &'t Self>) -> Self {
+        let tables = tables.into_iter().map(|table| &*table.entries);
+        let mut rest: Vec<&[(PriceKey, Price)]> = tables.collect();
+        let longest = rest.iter().map(|entries| entries.len()).max();
+        let mut entries = Vec::with_capacity(longest.unwrap_or(0));
+        let mut same = Vec::with_capacity(rest.len());
+        let next = |rest: &[&[(PriceKey, Price)]]| {
+            let keys = rest.iter().filter_map(|entries| entries.first());
+            keys.map(|(key, _)| *key).min()
+        };
+        while let Some(key) = next(&rest) {
+            for entries in &mut rest {
+                if let [(_, price), tail @ ..] = entries
+                    && entries[0].0 == key
+                {
+                    same.push(*price);
+                    *entries = tail;
+                }
+            }
+            entries.extend(Price::latest(&mut same).map(|price| (key, price)));
+            same.clear();
+        }
+        Self { entries }
+    }
+
+    /// Returns a table of entries that are in order, each key once.
+    pub fn of_sorted(entries: Vec<(PriceKey, Price)>) -> Self {
+        debug_assert!(entries.is_sorted_by(|(a, _), (b, _)| a < b));
+        Self { entries }
+    }
+
+    /// Returns what looks up keys in ascending order, in one pass over the table.
+    pub fn walk(&self) -> Walk<'_> {
+        Walk(&self.entries)
     }
 
     /// The price of `key`, if there is one.
@@ -260,125 +306,22 @@ impl PriceTable {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Looks up keys in ascending order.
+#[derive(Clone, Copy, Debug)]
+pub struct Walk<'t>(&'t [(PriceKey, Price)]);
 
-    fn price(amount: &str, at: i64) -> Price {
-        let amount = Decimal::parse(amount).unwrap();
-        Price::new(amount, None, Provider::Zerion, Timestamp::from_millis(at))
-    }
-
-    #[test]
-    fn texts_of_a_key_do_not_run_into_each_other() {
-        let lists: [&[&str]; 6] = [
-            &["a", "bc"],
-            &["ab", "c"],
-            &["abc"],
-            &["abc", ""],
-            &["", "abc"],
-            &["a:b", "c"],
-        ];
-        let keys = lists.map(PriceKey::of_parts);
-        let unique: std::collections::BTreeSet<_> = keys.iter().collect();
-        assert_eq!(unique.len(), keys.len());
-    }
-
-    #[test]
-    fn marks_are_told_from_prices_and_from_refused_ones() {
-        let at = Timestamp::from_millis;
-        let unknown = Price::unknown(Provider::DefiLlama, at(3));
-        assert!(unknown.is_unknown() && !unknown.is_known());
-        let known = price("1", 1);
-        assert!(known.is_known() && !known.is_unknown());
-        let refused = unknown.checked(at(5), Some(RejectReason::Outdated));
-        assert!(!refused.is_known() && !refused.is_unknown());
-        assert_eq!(refused.refused, Some(RejectReason::Outdated));
-        assert_eq!((refused.checked_at, refused.quoted_at), (at(5), at(3)));
-    }
-
-    #[test]
-    fn the_reason_of_a_refusal_stays_until_a_price_is_given() {
-        let key = PriceKey::of_asset("some");
-        let at = Timestamp::from_millis;
-        let reason = Some(RejectReason::Outlier);
-        let refused = price("1", 1).checked(at(4), reason);
-        let table = PriceTable::new(vec![(key, refused)]);
-        assert_eq!(table.refused(key), reason);
-        assert_eq!(table.refused(PriceKey::of_asset("other")), None);
-        assert_eq!(table.merged([(key, price("2", 5))]).refused(key), None);
-        // The later check has nothing against the price that it keeps.
-        let vain = Price::unknown(Provider::DefiLlama, at(9));
-        assert_eq!(table.merged([(key, vain)]).refused(key), None);
-        let refused_mark = vain.checked(at(9), reason);
-        let given = PriceTable::new(vec![(key, price("3", 2)), (key, refused_mark)]);
-        assert_eq!(given.refused(key), reason);
-        // An older opinion that keeps an older price says nothing of a newer one.
-        let older = price("1", 1).checked(at(9), reason);
-        let given = PriceTable::new(vec![(key, price("3", 2)), (key, older)]);
-        assert_eq!(given.refused(key), None);
-        assert_eq!(given.get(key).unwrap().amount, Decimal::new(3, 0));
-    }
-
-    #[test]
-    fn a_table_is_pruned_by_what_is_said_of_each_price() {
-        let (old, new) = (PriceKey::of_asset("old"), PriceKey::of_asset("new"));
-        let mut table = PriceTable::new(vec![(old, price("1", 1)), (new, price("1", 9))]);
-        table.prune(|price| price.quoted_at >= Timestamp::from_millis(5));
-        assert_eq!(table.get(old), None);
-        assert!(table.get(new).is_some());
-    }
-
-    #[test]
-    fn every_refusal_has_a_word_of_its_own() {
-        let all = [
-            (RejectReason::Outlier, "price_refused_jump"),
-            (RejectReason::Outdated, "price_refused_outdated"),
-            (RejectReason::NotPositive, "price_refused_not_positive"),
-            (RejectReason::LowConfidence, "price_refused_unsure"),
-        ];
-        for (reason, word) in all {
-            assert_eq!(reason.as_str(), word);
+impl<'t> Walk<'t> {
+    /// Returns the entry of `key`, which is not less than the key before it.
+    pub fn entry(&mut self, key: PriceKey) -> Option<&'t Price> {
+        while let [(first, _), tail @ ..] = self.0
+            && *first < key
+        {
+            self.0 = tail;
         }
-    }
-
-    #[test]
-    fn newer_prices_win_in_any_order() {
-        let key = PriceKey::Cmc(CmcId(1027));
-        let old = PriceTable::new(vec![(key, price("1", 1)), (key, price("2", 2))]);
-        assert_eq!(old.get(key).unwrap().amount, Decimal::new(2, 0));
-        let merged = old.merged([(key, price("0.5", 1))]);
-        assert_eq!(merged.get(key).unwrap().amount, Decimal::new(2, 0));
-        let merged = old.merged([(key, price("3", 3))]);
-        assert_eq!(merged.get(key).unwrap().amount, Decimal::new(3, 0));
-    }
-
-    #[test]
-    fn a_later_check_in_vain_does_not_hide_a_price_given_meanwhile() {
-        let key = PriceKey::of_asset("some");
-        let (old, given) = (price("1", 1), price("2", 5));
-        let at = Timestamp::from_millis(9);
-        let source = Provider::DefiLlama;
-        for vain in [old.checked(at, None), Price::unknown(source, at)] {
-            for entries in [[given, vain], [vain, given]] {
-                let table = PriceTable::new(entries.map(|price| (key, price)).to_vec());
-                let kept = table.get(key).unwrap();
-                assert_eq!(kept.amount, Decimal::new(2, 0));
-                assert_eq!((kept.quoted_at, kept.checked_at), (given.quoted_at, at));
-            }
-        }
-    }
-
-    #[test]
-    fn asking_without_an_answer_keeps_the_price_and_its_time() {
-        let (known, unknown) = (PriceKey::of_asset("some"), PriceKey::of_asset("other"));
-        let table = PriceTable::new(vec![(known, price("1", 1))]);
-        let now = Timestamp::from_millis(9);
-        let asked = table.unanswered([known, unknown], Provider::CoinMarketCap, now);
-        let table = table.merged(asked);
-        assert_eq!(table.get(known).unwrap().as_of, Timestamp::from_millis(1));
-        assert_eq!(table.entry(known).unwrap().checked_at, now);
-        assert_eq!(table.get(unknown), None);
-        assert_eq!(table.entry(unknown).unwrap().checked_at, now);
+        let (first, price) = self.0.first()?;
+        (*first == key).then_some(price)
     }
 }
+
+#[cfg(test)]
+mod tests;

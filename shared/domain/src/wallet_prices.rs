@@ -44,8 +44,7 @@ impl WalletPrices {
         oldest: PriceAgeLimit,
     ) -> Self {
         let direct = known.iter().filter(|known| known.currency == currency);
-        let direct = direct.flat_map(|known| known.table.entries().iter().copied());
-        let direct = PriceTable::new(direct.collect());
+        let direct = PriceTable::merge(direct.map(|known| known.table));
         let mut selected = Self::default();
         let mut others: Vec<(PriceKey, Price, Currency)> = Vec::new();
         for other in known.iter().filter(|known| known.currency != currency) {

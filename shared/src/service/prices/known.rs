@@ -124,12 +124,9 @@ impl KnownPrices {
     pub fn direct(&self, currency: Currency) -> PriceTable {
         let provider = self.provider.iter();
         let provider = provider.filter(|it| it.currency() == currency);
-        let provider = provider.flat_map(|it| it.table().entries().iter().copied());
-        let refreshed = self.refreshed.get(&currency);
-        let refreshed = refreshed
-            .into_iter()
-            .flat_map(|it| it.table().entries().iter().copied());
-        PriceTable::new(provider.chain(refreshed).collect())
+        let provider = provider.map(ProviderPrices::table);
+        let refreshed = self.refreshed.get(&currency).map(Refreshed::table);
+        PriceTable::merge(provider.chain(refreshed))
     }
 
     /// Whether the provider, or a source since, has told a price in any
@@ -174,29 +171,36 @@ impl KnownPrices {
         let counts =
             |of: Currency, asset: &WantedAsset| asset.terms.dollars_only || of == self.currency;
         let (mut entries, mut unpriced) = (Vec::new(), BTreeMap::new());
+        // Assets and tables are both in the order of keys.
+        let provider = self.provider.iter();
+        let mut provider: Vec<_> = provider.map(|it| (it, it.table().walk())).collect();
+        let refreshed = self.refreshed.iter();
+        let mut refreshed: Vec<_> = refreshed
+            .map(|(currency, it)| (*currency, it.table().walk()))
+            .collect();
+        let mut known = Vec::new();
         for (key, asset) in wanted.iter() {
-            let of_holders = self.provider.iter();
-            let of_holders = of_holders.filter(|it| asset.parts.contains(it.part()));
-            for provider in of_holders.filter(|it| counts(it.currency(), asset)) {
-                let fetched_at = provider.cached.fetched_at;
-                match provider.table().get(key) {
-                    Some(price) => entries.push((key, *price)),
+            let of_holders = provider.iter_mut();
+            let of_holders = of_holders.filter(|(it, _)| asset.parts.contains(it.part()));
+            for (it, walk) in of_holders.filter(|(it, _)| counts(it.currency(), asset)) {
+                match walk.entry(key).filter(|price| price.is_known()) {
+                    Some(price) => known.push(*price),
                     None => {
+                        let fetched_at = it.cached.fetched_at;
                         let at = unpriced.entry(key).or_insert(fetched_at);
                         *at = (*at).max(fetched_at);
                     }
                 }
             }
             let source = asset.terms.currency(self.currency);
-            let refreshed = self.refreshed.get(&source);
-            entries.extend(
-                refreshed
-                    .and_then(|it| it.table().entry(key))
-                    .map(|it| (key, *it)),
-            );
+            let of_source = refreshed.iter_mut();
+            let mut of_source = of_source.filter(|(currency, _)| *currency == source);
+            known.extend(of_source.find_map(|(_, walk)| walk.entry(key)));
+            entries.extend(Price::latest(&mut known).map(|price| (key, price)));
+            known.clear();
         }
         Checks {
-            entries: PriceTable::new(entries),
+            entries: PriceTable::of_sorted(entries),
             unpriced,
         }
     }

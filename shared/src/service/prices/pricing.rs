@@ -44,15 +44,17 @@ impl Pricing<'_> {
     pub fn due(&self, checks: &Checks) -> (BTreeSet<PriceKey>, CacheOutcome) {
         let now = self.now();
         let (mut expired, mut missing, mut along) = (0, 0, BTreeSet::new());
+        let mut walk = checks.entries.walk();
         for (key, asset) in self.wanted.iter() {
-            let expires = self.expires(checks, key, asset, now);
+            let check = walk.entry(key);
+            let expires = self.expires(check, checks.unpriced.get(&key), asset, now);
             missing += usize::from(expires.is_none());
             let Some(expires) = expires.filter(|expires| now < *expires) else {
                 expired += 1;
                 along.insert(key);
                 continue;
             };
-            let known = checks.entries.entry(key).filter(|it| !is_unknown(it));
+            let known = check.filter(|it| !is_unknown(it));
             let ttl = known.map(|check| self.price_ttl(check, asset));
             if ttl.is_some_and(|ttl| now.plus(ttl / 6) >= expires) {
                 along.insert(key);
@@ -75,15 +77,14 @@ impl Pricing<'_> {
     /// provider does not price is asked for when that fetch's prices expire.
     fn expires(
         &self,
-        checks: &Checks,
-        key: PriceKey,
+        check: Option<&Price>,
+        unpriced: Option<&Timestamp>,
         asset: &WantedAsset,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let check = checks.entries.entry(key);
         // A price that is known expires by itself.
         let known = check.is_some_and(Price::is_known);
-        let unpriced = checks.unpriced.get(&key).filter(|_| !known);
+        let unpriced = unpriced.filter(|_| !known);
         let check = check.map(|it| (it.checked_at, self.price_ttl(it, asset)));
         let unpriced = unpriced.map(|at| (*at, self.policy.prices.ttl));
         let told = check.into_iter().chain(unpriced);
@@ -120,12 +121,14 @@ impl Pricing<'_> {
         let now = self.now();
         // Of some only the price in another currency is known, or only that one
         // is young: what is shown counts.
+        let (mut check_walk, mut shown_walk) = (checks.entries.walk(), prices.table.walk());
         let expires = |(key, asset): (PriceKey, &WantedAsset)| {
-            let expires = self.expires(checks, key, asset, now).unwrap_or(now);
-            let Some(shown) = prices.table.entry(key).filter(|it| it.is_known()) else {
+            let checked = check_walk.entry(key);
+            let unpriced = checks.unpriced.get(&key);
+            let expires = self.expires(checked, unpriced, asset, now).unwrap_or(now);
+            let Some(shown) = shown_walk.entry(key).filter(|it| it.is_known()) else {
                 return expires;
             };
-            let checked = checks.entries.entry(key);
             let from = match prices.converted.contains(&key) {
                 true => shown.quoted_at,
                 false if checked.is_some_and(|it| it.checked_at > shown.checked_at) => {
