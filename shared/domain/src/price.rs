@@ -1,5 +1,7 @@
 //! Prices, kept apart from what a wallet holds, each with its own time.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -161,7 +163,7 @@ impl Price {
     /// Returns what is known of one key by several entries: the price that was given
     /// later, checked when the later one was. `None` if there are none.
     pub fn latest(entries: &mut [Self]) -> Option<Self> {
-        entries.sort_by(|a, b| b.checked_at.cmp(&a.checked_at));
+        entries.sort_by_key(|entry| Reverse(entry.checked_at));
         let (later, earlier) = entries.split_first()?;
         Some(earlier.iter().fold(*later, |kept, one| kept.over(one)))
     }
