@@ -94,3 +94,44 @@ impl PartialEq for StoredHoldings {
 }
 
 impl Eq for StoredHoldings {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(chains: &[&'static str]) -> StoredHoldings {
+        let holdings = Holdings {
+            chains: chains.to_vec(),
+            ..Holdings::default()
+        };
+        StoredHoldings::new(holdings.encode()).unwrap()
+    }
+
+    #[test]
+    fn holdings_are_kept_with_the_bytes_that_they_were_decoded_from() {
+        let stored = stored(&["ethereum", "base"]);
+        assert_eq!(stored.holdings().chains, ["ethereum", "base"]);
+        assert_eq!(stored.holdings().encode(), stored.bytes());
+        assert!(StoredHoldings::new(vec![0xff; 9]).is_err());
+    }
+
+    #[test]
+    fn the_same_holdings_have_the_same_bytes() {
+        assert_eq!(stored(&["base"]), stored(&["base"]));
+        assert_ne!(stored(&["base"]), stored(&["zora"]));
+    }
+
+    #[test]
+    fn the_size_is_that_of_bytes_tables_and_keys() {
+        let stored = stored(&["base"]);
+        let expected = stored.bytes().len() + size_of::<&str>();
+        assert_eq!(stored.size(), expected);
+    }
+
+    #[test]
+    fn what_a_wallet_holds_is_not_printed() {
+        let stored = stored(&["base"]);
+        let expected = format!("{} bytes of holdings", stored.bytes().len());
+        assert_eq!(format!("{stored:?}"), expected);
+    }
+}

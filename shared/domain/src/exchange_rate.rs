@@ -65,10 +65,8 @@ pub fn rate_by_coins(dollars: &PriceTable, there: &PriceTable) -> Option<Price> 
         let quoted_at = price.quoted_at.min(dollars.quoted_at);
         sound.then_some(Price {
             amount,
-            change_24h_percent: None,
             quoted_at,
             checked_at: quoted_at,
-            as_of: quoted_at,
             ..*price
         })
     };
@@ -161,6 +159,10 @@ mod tests {
             ..price("1", 7)
         };
         assert_eq!(rate, oldest);
+        // As old as the prices in dollars, where these are older.
+        let dollars = coins([price("1", 3), price("10", 31), price("100", 32)]);
+        let rate = rate_by_coins(&dollars, &euros).unwrap();
+        assert_eq!((rate.quoted_at, rate.checked_at), (at(3), at(3)));
     }
 
     #[test]
