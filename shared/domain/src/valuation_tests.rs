@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     address::Address,
     asset_mapping::NoAssets,
+    cursor::Cursor,
     decimal::Decimal,
     decoded::StoredHoldings,
     holdings_builder::HoldingsBuilder,
@@ -197,5 +198,51 @@ fn a_filter_names_chains_that_are_known_or_held() {
     assert!(
         error.contains("chains") && error.contains("'nowhere'"),
         "{error}"
+    );
+}
+
+#[test]
+fn gaps_of_the_provider_are_told_of_selected_chains_alone() {
+    let wallet = Wallet::of(&[row("a", "zora", true), row("b", "base", true)]);
+    let told = |chains: Option<&str>| -> Vec<String> {
+        let answer = wallet.answer(Vec::new(), &BTreeSet::new(), |query| {
+            query.scope = Scope::Aggregate;
+            query.chains = chains.map(|id| vec![id.to_owned()]);
+        });
+        let body = answer.unwrap();
+        let missing = body["coverage"]["missing"].as_array().unwrap().iter();
+        missing
+            .map(|gap| gap["chain"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(told(None), ["zora"]);
+    assert_eq!(told(Some("zora")), ["zora"]);
+    assert_eq!(told(Some("base")), [""; 0]);
+}
+
+#[test]
+fn a_page_goes_on_after_the_last_position_even_if_that_is_gone() {
+    let next = |ids: &[&str], cursor: Option<&str>| -> (Vec<String>, Option<String>) {
+        let rows: Vec<_> = ids.iter().map(|id| row(id, "base", true)).collect();
+        let answer = Wallet::of(&rows).answer(Vec::new(), &BTreeSet::new(), |query| {
+            query.limit = 1;
+            let cursor = cursor.map(|text| Cursor::parse(text, &query.selection()).unwrap());
+            query.cursor = cursor;
+        });
+        let body = answer.unwrap();
+        let ids = reasons(&body).into_iter().map(|(id, _)| id.to_owned());
+        let next = body["page"]["next"].as_str();
+        (ids.collect(), next.map(str::to_owned))
+    };
+    let (first, cursor) = next(&["a", "b", "c"], None);
+    assert_eq!(first, ["a"]);
+    for held in [&["a", "b", "c"][..], &["b", "c"], &["0", "a", "b"]] {
+        assert_eq!(next(held, cursor.as_deref()).0, ["b"], "{held:?}");
+    }
+    let (second, cursor) = next(&["a", "b", "c"], cursor.as_deref());
+    assert_eq!(second, ["b"]);
+    assert_eq!(
+        next(&["a", "b", "c"], cursor.as_deref()),
+        (vec!["c".to_owned()], None)
     );
 }

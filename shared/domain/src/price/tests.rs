@@ -59,6 +59,16 @@ fn the_reason_of_a_refusal_stays_until_a_price_is_given() {
 }
 
 #[test]
+fn a_table_of_entries_in_order_is_that_of_any_order() {
+    let entries: Vec<_> = (1..5)
+        .map(|id| (PriceKey::Cmc(CmcId(id)), price("1", 1)))
+        .collect();
+    let mut reversed = entries.clone();
+    reversed.reverse();
+    assert_eq!(PriceTable::of_sorted(entries), PriceTable::new(reversed));
+}
+
+#[test]
 fn a_table_is_pruned_by_what_is_said_of_each_price() {
     let (old, new) = (PriceKey::of_asset("old"), PriceKey::of_asset("new"));
     let mut table = PriceTable::new(vec![(old, price("1", 1)), (new, price("1", 9))]);
