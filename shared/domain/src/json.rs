@@ -19,13 +19,6 @@ pub(crate) struct JsonWriter {
     moment: Option<(Timestamp, [u8; Timestamp::TEXT_LENGTH])>,
 }
 
-/// Writing to a string cannot fail.
-macro_rules! infallible {
-    ($written:expr) => {
-        let _ = $written;
-    };
-}
-
 impl JsonWriter {
     /// Returns a writer with room for so many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
@@ -109,30 +102,22 @@ impl JsonWriter {
 
     /// Writes a position's id.
     pub fn position_id(&mut self, id: &PackedId<'_, '_>) {
-        self.checked(|out| {
-            infallible!(id.write(out));
-        });
+        self.checked(|out| id.write(out));
     }
 
     /// Writes an amount of money.
     pub fn amount(&mut self, amount: &Amount) {
-        self.quoted(|out| {
-            infallible!(amount.write(out));
-        });
+        self.quoted(|out| amount.write(out));
     }
 
     /// Writes a number as text.
     pub fn decimal(&mut self, number: Decimal) {
-        self.quoted(|out| {
-            infallible!(number.write(out));
-        });
+        self.quoted(|out| number.write(out));
     }
 
     /// Writes a quantity's decimal amount.
     pub fn quantity(&mut self, quantity: &Quantity<'_>) {
-        self.checked(|out| {
-            infallible!(quantity.write(out));
-        });
+        self.checked(|out| quantity.write(out));
     }
 
     /// Writes a quantity's base units, or null.
@@ -162,7 +147,7 @@ impl JsonWriter {
     }
 
     /// Writes a string that is put together in place.
-    fn checked(&mut self, write: impl FnOnce(&mut String)) {
+    fn checked<T>(&mut self, write: impl FnOnce(&mut String) -> T) {
         let start = self.out.len();
         self.quoted(write);
         let written = &self.out[start + 1..self.out.len() - 1];
@@ -173,9 +158,10 @@ impl JsonWriter {
         }
     }
 
-    fn quoted(&mut self, write: impl FnOnce(&mut String)) {
+    fn quoted<T>(&mut self, write: impl FnOnce(&mut String) -> T) {
         self.out.push('"');
-        write(&mut self.out);
+        // Writing to a string cannot fail.
+        let _ = write(&mut self.out);
         self.out.push('"');
     }
 }

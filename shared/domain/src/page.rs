@@ -22,7 +22,7 @@ pub(super) fn cut<'v>(
     }
     // Only what is on the page is put in order.
     listed.select_nth_unstable_by(limit, |a, b| a.order(b));
-    let rest = listed.split_off(limit);
+    listed.truncate(limit);
     listed.sort_unstable_by(|a, b| a.order(b));
     let next = listed.last().map(|last| {
         let mut cursor = Cursor {
@@ -42,7 +42,6 @@ pub(super) fn cut<'v>(
         cursor.ordinal = u32::try_from(earlier + alike - 1).unwrap_or(0);
         cursor.to_text(&query.selection())
     });
-    drop(rest);
     (listed, next)
 }
 

@@ -13,7 +13,6 @@ use crate::{
     response::{Kind, Missing, StructureInfo, UnpricedReason},
     scope::Part,
     timestamp::Timestamp,
-    valuation::Valuation,
     valued_position::ValuedPosition,
 };
 
@@ -48,18 +47,9 @@ struct TokenPrice<'s> {
 }
 
 impl<'a> Portfolio<'a> {
-    /// Values what `query` selects.
-    ///
-    /// # Errors
-    /// When it names a chain that nothing knows.
-    pub fn value<'s>(&'s self, query: &'s Query) -> Result<Valuation<'s>, InvalidParameter> {
-        self.check_chains(query)?;
-        Ok(Valuation::new(self, query))
-    }
-
     /// A chain that neither the table nor the wallet knows is a mistake; an
     /// empty answer would hide it.
-    fn check_chains(&self, query: &Query) -> Result<(), InvalidParameter> {
+    pub(super) fn check_chains(&self, query: &Query) -> Result<(), InvalidParameter> {
         let held = |id: &str| {
             self.parts
                 .iter()

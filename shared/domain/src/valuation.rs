@@ -7,7 +7,7 @@ use crate::{
     holdings::{Holdings, defi_is_missing_on},
     page,
     portfolio::Portfolio,
-    query::Query,
+    query::{InvalidParameter, Query},
     response::{
         Answer, Coverage, DefiSection, GroupBody, Missing, MissingReason, Page, PositionBody,
         PricesInfo, ProtocolBody, UnpricedReason, WalletSection,
@@ -17,11 +17,21 @@ use crate::{
     valued_position::ValuedPosition,
 };
 
+impl Portfolio<'_> {
+    /// Values what `query` selects.
+    ///
+    /// # Errors
+    /// When it names a chain that nothing knows.
+    pub fn value<'s>(&'s self, query: &'s Query) -> Result<Valuation<'s>, InvalidParameter> {
+        self.check_chains(query)?;
+        Ok(Valuation::new(self, query))
+    }
+}
+
 /// The value of what a query selects.
 pub struct Valuation<'s> {
     portfolio: &'s Portfolio<'s>,
     query: &'s Query,
-    parts: Vec<(Part, &'s Holdings<'s>)>,
     valued: Vec<ValuedPosition<'s>>,
     sums: Sums<'s>,
     missing: Vec<Missing<'s>>,
@@ -30,14 +40,12 @@ pub struct Valuation<'s> {
 }
 
 impl<'s> Valuation<'s> {
-    pub(super) fn new(portfolio: &'s Portfolio<'s>, query: &'s Query) -> Self {
+    fn new(portfolio: &'s Portfolio<'s>, query: &'s Query) -> Self {
         let mut valued = Vec::new();
         let mut sums = Sums::default();
-        let mut parts = Vec::with_capacity(portfolio.parts.len());
         for (part, decoded) in &portfolio.parts {
             let positions = portfolio.value_part(*part, decoded, query);
             sums.add(*part, decoded.holdings(), &positions);
-            parts.push((*part, decoded.holdings()));
             match valued.is_empty() {
                 true => valued = positions,
                 false => valued.extend(positions),
@@ -63,7 +71,6 @@ impl<'s> Valuation<'s> {
         Self {
             portfolio,
             query,
-            parts,
             valued,
             sums,
             missing,
@@ -84,7 +91,7 @@ impl<'s> Valuation<'s> {
         let total = listed.len();
         let (page, next) = page::cut(listed, query, limit);
         let (mut wallet, mut defi) = (None, None);
-        for (part, holdings) in &self.parts {
+        for (part, decoded) in &self.portfolio.parts {
             let mine = page.iter().copied().filter(|one| one.part == *part);
             let value = self.sums.part(*part);
             match part {
@@ -93,7 +100,7 @@ impl<'s> Valuation<'s> {
                     wallet = Some(WalletSection { value, positions });
                 }
                 Part::Defi => {
-                    let protocols = self.protocols(holdings, mine);
+                    let protocols = self.protocols(decoded.holdings(), mine);
                     defi = Some(DefiSection { value, protocols });
                 }
             }
