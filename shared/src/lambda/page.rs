@@ -120,3 +120,32 @@ fn fitting<T>(
         limit = u32::try_from(fitting).unwrap_or(1).clamp(1, limit - 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lambda_http::http::{HeaderMap, StatusCode};
+    use serde_json::{Value, to_string};
+
+    use super::*;
+    use crate::lambda::event::http::HttpReply;
+
+    #[test]
+    fn sizes_are_those_inside_of_a_json_string() {
+        let json = format!(r#"{{"a": "{}\\ \"é"}}"#, "text ".repeat(100));
+        for encoding in [None, Some(Encoding::Gzip), Some(Encoding::Zstd)] {
+            let page = Page::new(&json, encoding);
+            assert_eq!(page.encoding, encoding);
+            let size = page.body.size();
+            let reply = HttpReply {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: page.body,
+            };
+            let envelope = reply.into_envelope(Origin::ApiGatewayV2).unwrap();
+            let envelope: Value = serde_json::from_str(envelope.get()).unwrap();
+            let written = to_string(&envelope["body"]);
+            // Without the quotes.
+            assert_eq!(written.unwrap().len() - 2, size, "{encoding:?}");
+        }
+    }
+}
