@@ -119,9 +119,12 @@ pub enum Origin {
 ///
 /// # Errors
 /// When it is no HTTP event.
-pub fn decode(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
+pub(super) fn decode(
+    event: &RawValue,
+    context: &Context,
+) -> Result<(HttpRequest, Origin), UnknownEvent> {
     // A header map panics on more than 24,576 names.
-    let read = catch_unwind(|| read(event));
+    let read = catch_unwind(|| read(event, context));
     let request = read
         .map_err(|_| UnknownEvent("more headers than can be read".to_owned()))?
         .map_err(|error| UnknownEvent(error.to_string()))?;
@@ -133,23 +136,16 @@ pub fn decode(event: &RawValue) -> Result<(HttpRequest, Origin), UnknownEvent> {
     }
 }
 
-/// What tells an event of an HTTP API or a function URL.
+/// What tells an event of an HTTP API or a function URL from others.
 #[derive(Deserialize)]
-struct Shape {
-    #[serde(rename = "requestContext")]
-    context: Context,
-}
-
-#[derive(Deserialize)]
-struct Context {
+pub(super) struct Context {
     http: Option<IgnoredAny>,
 }
 
 /// Reads an event. The most frequent kind is read at once, the others by trying one
 /// kind after the other.
-fn read(event: &RawValue) -> serde_json::Result<LambdaRequest> {
-    let shape = serde_json::from_str::<Shape>(event.get());
-    if shape.is_ok_and(|shape| shape.context.http.is_some())
+fn read(event: &RawValue, context: &Context) -> serde_json::Result<LambdaRequest> {
+    if context.http.is_some()
         && let Ok(request) = serde_json::from_str(event.get())
     {
         return Ok(LambdaRequest::ApiGatewayV2(request));
@@ -316,6 +312,8 @@ impl HttpReply {
 mod tests {
     use super::*;
 
+    const BALANCER: Context = Context { http: None };
+
     #[test]
     fn takes_the_stage_off() {
         for (path, stage, expected) in [
@@ -341,7 +339,7 @@ mod tests {
         let event = serde_json::json!({
             "httpMethod": "GET", "requestContext": {"elb": {}}, "headers": headers,
         });
-        assert!(decode(&to_raw_value(&event).unwrap()).is_err());
+        assert!(decode(&to_raw_value(&event).unwrap(), &BALANCER).is_err());
     }
 
     #[test]
@@ -351,7 +349,7 @@ mod tests {
                 "httpMethod": "GET", "requestContext": {"elb": {}},
                 name: {"currency": [], "limit": ["1", "2"]},
             });
-            let (request, _) = decode(&to_raw_value(&event).unwrap()).unwrap();
+            let (request, _) = decode(&to_raw_value(&event).unwrap(), &BALANCER).unwrap();
             let twice = ["1", "2"].map(|value| ("limit".to_owned(), value.to_owned()));
             assert_eq!(request.query, twice);
         }

@@ -48,7 +48,7 @@ pub struct Message {
 #[derive(Deserialize)]
 struct Shape<'e> {
     #[serde(rename = "requestContext")]
-    request_context: Option<IgnoredAny>,
+    request_context: Option<http::Context>,
     #[serde(rename = "Records", borrow)]
     records: Option<Vec<&'e RawValue>>,
     #[serde(rename = "detail-type")]
@@ -83,8 +83,8 @@ struct Notification {
 pub fn decode(event: &RawValue) -> Result<Event<'_>, UnknownEvent> {
     let shape: Shape<'_> =
         serde_json::from_str(event.get()).map_err(|error| UnknownEvent(error.to_string()))?;
-    if shape.request_context.is_some() {
-        let (request, origin) = http::decode(event)?;
+    if let Some(context) = &shape.request_context {
+        let (request, origin) = http::decode(event, context)?;
         return Ok(Event::Http(Box::new(request), origin));
     }
     if let Some(records) = shape.records {
