@@ -140,3 +140,16 @@ pub struct Level {
     /// What answered, or why nothing else could.
     pub detail: Option<Detail>,
 }
+
+impl Level {
+    /// Returns the level of data that are cached and fresh.
+    pub fn fresh(fresh_until: Timestamp) -> Self {
+        Self {
+            outcome: CacheOutcome::Hit,
+            fresh_until,
+            stale: false,
+            stored: false,
+            detail: None,
+        }
+    }
+}

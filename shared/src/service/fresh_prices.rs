@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::context::{CacheOutcome, Level};
+use super::context::Level;
 use crate::{clock::Timestamp, domain::wallet_prices::WalletPrices};
 
 /// Prices for answers of one scope in one currency, from the same data.
@@ -22,13 +22,7 @@ pub(super) struct FreshPrices {
 impl FreshPrices {
     /// Returns the level of an answer with them.
     pub fn level(&self) -> Level {
-        Level {
-            outcome: CacheOutcome::Hit,
-            fresh_until: self.fresh_until,
-            stale: false,
-            stored: false,
-            detail: None,
-        }
+        Level::fresh(self.fresh_until)
     }
 
     /// Returns whether putting them together at `now` would give the same.
@@ -40,8 +34,7 @@ impl FreshPrices {
 /// Prices for an answer.
 #[derive(Debug, Default)]
 pub struct AnswerPrices {
-    /// The prices.
-    pub selected: WalletPrices,
+    selected: WalletPrices,
     digest: OnceLock<u128>,
 }
 

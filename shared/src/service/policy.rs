@@ -142,20 +142,23 @@ impl Policy {
 
     /// Returns until when a price may be used.
     pub(super) fn usable_until(&self, key: PriceKey, price: &Price) -> Timestamp {
-        let listed = price.quoted_at.plus(self.prices.max_usable_age());
-        match key {
-            PriceKey::Cmc(_) => listed,
-            PriceKey::Asset(_) => listed.plus(self.structure.ttl),
-        }
+        price.quoted_at.plus(match key {
+            PriceKey::Cmc(_) => self.prices.max_usable_age(),
+            PriceKey::Asset(_) => self.unlisted_price_age(),
+        })
     }
 
-    /// How old prices may be that are used at `now`. Those that come with the
-    /// holdings last as long as these, and as much longer as any.
+    /// Prices that come with the holdings last as long as these, and as much longer
+    /// as any.
+    fn unlisted_price_age(&self) -> Duration {
+        self.prices.max_usable_age() + self.structure.ttl
+    }
+
+    /// How old prices may be that are used at `now`.
     pub(super) fn oldest_prices(&self, now: Timestamp) -> PriceAgeLimit {
-        let listed = now.minus(self.prices.max_usable_age());
         PriceAgeLimit {
-            listed,
-            unlisted: listed.minus(self.structure.ttl),
+            listed: now.minus(self.prices.max_usable_age()),
+            unlisted: now.minus(self.unlisted_price_age()),
         }
     }
 }

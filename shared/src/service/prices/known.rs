@@ -27,10 +27,6 @@ struct ProviderPrices {
 }
 
 impl ProviderPrices {
-    fn part(&self) -> Part {
-        self.part
-    }
-
     fn currency(&self) -> Currency {
         self.cached.currency
     }
@@ -181,7 +177,7 @@ impl KnownPrices {
         let mut known = Vec::new();
         for (key, asset) in wanted.iter() {
             let of_holders = provider.iter_mut();
-            let of_holders = of_holders.filter(|(it, _)| asset.parts.contains(it.part()));
+            let of_holders = of_holders.filter(|(it, _)| asset.parts.contains(it.part));
             for (it, walk) in of_holders.filter(|(it, _)| counts(it.currency(), asset)) {
                 match walk.entry(key).filter(|price| price.is_known()) {
                     Some(price) => known.push(*price),

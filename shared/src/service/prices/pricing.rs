@@ -155,11 +155,8 @@ impl Pricing<'_> {
             false => fresh_until.min(now.plus(UNCONVERTED_TTL)),
         };
         Level {
-            outcome: CacheOutcome::Hit,
-            fresh_until,
             stale,
-            stored: false,
-            detail: None,
+            ..Level::fresh(fresh_until)
         }
     }
 }

@@ -87,13 +87,7 @@ fn held(ids: &[u32], fetched_at: Timestamp) -> LoadedHoldings {
     LoadedHoldings {
         parts: BTreeMap::from([(Part::Wallet, Arc::new(part))]),
         fetched_at,
-        level: Level {
-            outcome: CacheOutcome::Hit,
-            fresh_until: fetched_at.plus(Duration::from_secs(300)),
-            stale: false,
-            stored: false,
-            detail: None,
-        },
+        level: Level::fresh(fetched_at.plus(Duration::from_secs(300))),
         fetched: false,
         unchanged: false,
         missing: Vec::new(),

@@ -7,10 +7,7 @@ use crate::{
     clock::Timestamp,
     config::Lifetime,
     domain::scope::Part,
-    service::{
-        context::{CacheOutcome, Level},
-        read_through::Found,
-    },
+    service::{context::Level, read_through::Found},
 };
 
 /// A wallet's holdings for one answer, and what is known around them.
@@ -23,13 +20,7 @@ impl LoadedHoldings {
         Self {
             parts: BTreeMap::new(),
             fetched_at: now,
-            level: Level {
-                outcome: CacheOutcome::Hit,
-                fresh_until: now.plus(lifetime.ttl),
-                stale: false,
-                stored: false,
-                detail: None,
-            },
+            level: Level::fresh(now.plus(lifetime.ttl)),
             fetched: false,
             unchanged: false,
             missing: Vec::new(),

@@ -4,10 +4,7 @@ use super::*;
 use crate::{
     cache::{CachedPrices, PartHeader, StoredPart},
     domain::{decoded::StoredHoldings, holdings::Holdings},
-    service::{
-        context::{CacheOutcome, Level},
-        fresh_prices::AnswerPrices,
-    },
+    service::{context::Level, fresh_prices::AnswerPrices},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
@@ -71,13 +68,7 @@ fn held(wallet: &CachedWallet) -> LoadedHoldings {
     LoadedHoldings {
         parts: wallet.parts.clone(),
         fetched_at: NOW,
-        level: Level {
-            outcome: CacheOutcome::Hit,
-            fresh_until: after(300),
-            stale: false,
-            stored: false,
-            detail: None,
-        },
+        level: Level::fresh(after(300)),
         fetched: false,
         unchanged: false,
         missing: Vec::new(),
