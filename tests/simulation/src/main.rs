@@ -10,8 +10,8 @@ use std::{
 use portfolio_simulation::{
     invariants::Invariant,
     price_load,
+    runs::{Report, faults, run, run_many},
     scenario::Profile,
-    simulation::{Report, faults, run, run_many},
     world::Stats,
 };
 

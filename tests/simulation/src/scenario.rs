@@ -8,7 +8,7 @@ use portfolio::{
     service::Policy,
 };
 
-use crate::{providers::Wallet, rng::Rng, world::Knobs};
+use crate::{rng::Rng, wallet::Wallet, world::Knobs};
 
 /// What may go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

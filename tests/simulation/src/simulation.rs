@@ -1,8 +1,7 @@
-//! One seed, from its scenario to what was found.
+//! Plays one scenario.
 
 use std::{
     collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -22,14 +21,14 @@ use tokio::task::JoinHandle;
 
 use crate::{
     coins::ASSETS,
-    invariants::{Asked, Checker, Invariant, Violation},
+    invariants::{Asked, Checker, Violation},
     ledger::Ledger,
     process::{Doom, Process},
-    providers::{Providers, Wallet},
-    rng::Rng,
+    providers::Providers,
     scenario::{Ask, Kind, Profile, Scenario, Step},
     table::{LATEST, SimTable},
-    world::{Fault, Knobs, Moment, Stats, TrueClock, World, as_millis, locked, millis, moment},
+    wallet::Wallet,
+    world::{Knobs, Moment, TrueClock, World, as_millis, locked, millis, moment},
 };
 
 /// How old data may be that a client with `no-cache` accepts.
@@ -37,30 +36,14 @@ const NEWER: Duration = Duration::from_secs(30);
 /// After the storm, what failed in it may be remembered for this long.
 const CALM: Duration = Duration::from_secs(61);
 
-/// What came of a seed.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// What could go wrong.
-    pub profile: Profile,
-    /// What all events come to: the same for the same seed.
-    pub hash: u64,
-    /// What did not hold.
-    pub violations: Vec<Violation>,
-    /// What was counted.
-    pub stats: Stats,
-    /// Every event, if they were wanted.
-    pub trace: Vec<String>,
-}
-
 /// What a request came to, for those that wait for it.
 struct Ended {
     asked: Asked,
     snapshot: Option<Snapshot>,
 }
 
-struct Simulation {
+/// A scenario, and what has come of it so far.
+pub struct Simulation {
     world: Arc<World>,
     table: Arc<SimTable>,
     ledger: Arc<Ledger>,
@@ -72,58 +55,9 @@ struct Simulation {
     requests: AtomicU32,
 }
 
-/// Runs a seed.
-pub fn run(seed: u64, traced: bool) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("no runtime: {error}"));
-    let mut rng = Rng::new(seed);
-    let scenario = Scenario::draw(&mut rng);
-    runtime.block_on(async {
-        let world = Arc::new(World::new(rng.draw(), traced));
-        let simulation = Arc::new(Simulation::new(world.clone(), scenario));
-        simulation.clone().fill_registry().await;
-        simulation.clone().play().await;
-        let violations = simulation.checker.violations();
-        let hash = world.hash();
-        let (stats, trace) = world.take();
-        Report {
-            seed,
-            profile: simulation.scenario.profile,
-            hash,
-            violations,
-            stats,
-            trace,
-        }
-    })
-}
-
-/// Runs a seed; a panic is a violation like any other.
-pub fn run_caught(seed: u64) -> Report {
-    catch_unwind(|| run(seed, false)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|it| (*it).to_owned()));
-        let violation = Violation {
-            invariant: Invariant::NothingPanics,
-            request: 0,
-            at: 0,
-            found: text.unwrap_or_default(),
-        };
-        Report {
-            seed,
-            profile: Scenario::draw(&mut Rng::new(seed)).profile,
-            hash: 0,
-            violations: vec![violation],
-            stats: Stats::default(),
-            trace: Vec::new(),
-        }
-    })
-}
-
 impl Simulation {
-    fn new(world: Arc<World>, scenario: Scenario) -> Self {
+    /// Sets a scenario up.
+    pub fn new(world: Arc<World>, scenario: Scenario) -> Self {
         let wallets = Arc::new(scenario.wallets.clone());
         let ledger = Arc::new(Ledger::default());
         Self {
@@ -139,7 +73,18 @@ impl Simulation {
         }
     }
 
-    async fn fill_registry(self: Arc<Self>) {
+    /// What could go wrong.
+    pub fn profile(&self) -> Profile {
+        self.scenario.profile
+    }
+
+    /// All that did not hold.
+    pub fn violations(&self) -> Vec<Violation> {
+        self.checker.violations()
+    }
+
+    /// Fills the asset registry.
+    pub async fn fill_registry(self: Arc<Self>) {
         let mut assets = Assets::default();
         for asset in &ASSETS {
             if let Some(id) = asset.cmc {
@@ -317,7 +262,8 @@ impl Simulation {
         self.checker.ended(asked, outcome);
     }
 
-    async fn play(self: Arc<Self>) {
+    /// Plays all steps, and checks after the storm that everything recovers.
+    pub async fn play(self: Arc<Self>) {
         self.world.set(self.scenario.knobs);
         let mut running = Vec::new();
         for step in self.scenario.steps.clone() {
@@ -417,32 +363,4 @@ impl Simulation {
 /// What a task gave; its panic is the simulation's.
 fn finished<T>(ended: Result<T, tokio::task::JoinError>) -> T {
     ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// Runs seeds on several threads, and passes each report on as it comes.
-pub fn run_many(
-    seeds: std::ops::Range<u64>,
-    threads: usize,
-    report: impl Fn(Report) + Send + Sync,
-) {
-    let next = std::sync::atomic::AtomicU64::new(seeds.start);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let seed_report = AssertUnwindSafe(|| run_caught(seed));
-                    report(seed_report());
-                }
-            });
-        }
-    });
-}
-
-/// How many faults of a kind there were.
-pub fn faults(stats: &Stats) -> impl Iterator<Item = (Fault, u64)> {
-    Fault::ALL.into_iter().zip(stats.faults)
 }

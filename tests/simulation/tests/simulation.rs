@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use portfolio_simulation::simulation::{Report, run, run_many};
+use portfolio_simulation::runs::{Report, run, run_many};
 
 /// Violations that are printed.
 const PRINTED: usize = 20;

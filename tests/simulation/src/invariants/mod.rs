@@ -6,6 +6,7 @@
 //! its process.
 
 mod prices;
+mod violation;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,10 +26,12 @@ use portfolio::{
 use crate::{
     coins::Asset,
     ledger::{Fetch, Ledger},
-    providers::Wallet,
     scenario::{Profile, Scenario},
+    wallet::Wallet,
     world::{Moment, World, as_millis, locked, moment, wall},
 };
+
+pub use violation::{Invariant, Violation};
 
 /// A provider's answer may be this much older than the moment that it is taken
 /// for, besides the time that a request may take.
@@ -45,56 +48,6 @@ const SLOW_PROVIDER: i64 = 20_000;
 /// A request that has less time than this, in milliseconds, may spend all of it
 /// on waiting for a lease that ends by another clock.
 const LEASE_PATIENCE: i64 = 20_000;
-
-/// An invariant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Invariant {
-    /// Each price was given for its asset, by its source, when it says.
-    PricesAreTrue,
-    /// No price is older than its level allows.
-    PricesAreYoung,
-    /// Holdings are what one fetch brought, all of it.
-    HoldingsAreOneFetch,
-    /// Holdings are not older than the answer says, nor than their level
-    /// allows.
-    HoldingsAreYoung,
-    /// What the provider priced with these holdings has a price.
-    PricesCameWithHoldings,
-    /// What was deleted does not come back.
-    DeletedStaysDeleted,
-    /// Stored holdings are not followed by older ones.
-    NothingGoesBack,
-    /// What arrives together costs at most two requests to Zerion.
-    BurstsAreCheap,
-    /// After a burst everything that it fetched is stored.
-    BurstsAreStored,
-    /// An answer costs at most one request to Zerion for each of its parts, and
-    /// one to CoinMarketCap.
-    AnswersAreCheap,
-    /// Fresh holdings are not fetched again.
-    FreshAsksNobody,
-    /// After the storm everything can be fetched and stored.
-    LeasesEnd,
-    /// An error has a cause.
-    ErrorsHaveACause,
-    /// An answer comes within its time.
-    AnswersAreInTime,
-    /// Nothing panics.
-    NothingPanics,
-}
-
-/// An invariant that did not hold.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    /// Which one.
-    pub invariant: Invariant,
-    /// Of which request.
-    pub request: u32,
-    /// When.
-    pub at: Moment,
-    /// What was found.
-    pub found: String,
-}
 
 /// A request, as it is checked.
 #[derive(Clone, Copy, Debug)]
