@@ -238,7 +238,9 @@ async fn main() -> ExitCode {
         app.fakes().set_coin(rows::listed(number));
     }
     app.restart();
-    let update = portfolio::app::registry_update(app.config()).expect("an update");
+    let update = portfolio::app::App::new(app.config())
+        .registry_update()
+        .expect("an update");
     update.run().await.expect("a filled registry");
     app.fakes().reset_stats();
     table.fail_every(u64::from(EVERY));

@@ -7,9 +7,9 @@
 //!
 //! Linux alone: the figures come from `/proc`.
 
-use std::{process::Stdio, sync::Arc, time::Instant};
+use std::{process::Stdio, time::Instant};
 
-use portfolio::{app, clock::SystemClock, config::Config, domain::scope::Scope};
+use portfolio::{app::App, config::Config, domain::scope::Scope};
 use portfolio_local::gateway::Gateway;
 use portfolio_tests::{TestApp, rows, server};
 use tokio::{
@@ -43,7 +43,7 @@ async fn serve() {
     let lookup = |name: &str| std::env::var(name).ok();
     let config = Config::from_lookup(&lookup).expect("a configuration");
     let function = |scope| {
-        let function = app::query_function_with(&config, scope, Arc::new(SystemClock));
+        let function = App::new(&config).query_function(scope);
         function.expect("a function")
     };
     let gateway = Gateway::new(

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, io, net::SocketAddr, sync::Arc};
 
-use portfolio::{app, cache::DynamoDb, clock::SystemClock, config::Config, domain::scope::Scope};
+use portfolio::{
+    app::App, cache::DynamoDb, clock::SystemClock, config::Config, domain::scope::Scope,
+};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -114,7 +116,9 @@ async fn prepare(config: &Config) -> io::Result<()> {
     dynamodb::create_table(&table)
         .await
         .map_err(io::Error::other)?;
-    let update = app::registry_update(config).map_err(io::Error::other)?;
+    let update = App::new(config)
+        .registry_update()
+        .map_err(io::Error::other)?;
     if let Err(error) = update.run().await {
         // Everything else works; prices then stay those of the structure.
         tracing::warn!(%error, "the asset registry could not be filled");
@@ -129,7 +133,8 @@ impl Services {
     /// When a handler cannot be built.
     pub fn gateway(&self) -> io::Result<Gateway> {
         let function = |scope| {
-            app::query_function_with(&self.config, scope, Arc::new(SystemClock))
+            App::new(&self.config)
+                .query_function(scope)
                 .map_err(io::Error::other)
         };
         Ok(Gateway::new(

@@ -21,125 +21,112 @@ use crate::{
     },
 };
 
-/// The query function of `scope`, on any clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn query_function_with(
-    config: &Config,
-    scope: Scope,
-    clock: Arc<dyn Clock>,
-) -> Result<QueryFunction, Failure> {
-    query_function_on(&Table::connect(config, clock), config, scope)
+/// Builds the functions over one table from one configuration.
+pub struct App<'c> {
+    config: &'c Config,
+    table: Table,
 }
 
-/// The query function of `scope`, on a table and its clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn query_function_on(
-    table: &Table,
-    config: &Config,
-    scope: Scope,
-) -> Result<QueryFunction, Failure> {
-    let service = service_on(table, config)?;
-    Ok(QueryFunction::new(HttpHandler::new(service, scope, config)))
-}
+impl<'c> App<'c> {
+    /// Builds on the configured table, by the system's clock.
+    pub fn new(config: &'c Config) -> Self {
+        Self::with_clock(config, Arc::new(SystemClock))
+    }
 
-/// The function that keeps watched wallets fresh, on any clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn refresh_function_with(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-) -> Result<RefreshFunction, Failure> {
-    refresh_function_on(&Table::connect(config, clock), config)
-}
+    /// Builds on the configured table, by any clock.
+    pub fn with_clock(config: &'c Config, clock: Arc<dyn Clock>) -> Self {
+        Self::on_table(Table::connect(config, clock), config)
+    }
 
-/// The function that keeps watched wallets fresh, on a table and its clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn refresh_function_on(table: &Table, config: &Config) -> Result<RefreshFunction, Failure> {
-    let terms = RefreshTerms {
-        ttl: config.structure.ttl,
-        period: config.refresh.period,
-        budget: config.refresh.budget,
-        concurrency: config.upstream_concurrency,
-        deadline: config.request_deadline,
-        log_addresses: config.log_addresses,
-    };
-    Ok(RefreshFunction::new(Refresh {
-        service: Arc::new(service_on(table, config)?),
-        watched: Arc::new(DynamoWatchlist::new(table.clone())),
-        queue: queue(config),
-        terms,
-        clock: table.clock(),
-    }))
-}
+    /// Builds on a table, by the table's clock.
+    pub fn on_table(table: Table, config: &'c Config) -> Self {
+        Self { config, table }
+    }
 
-fn queue(config: &Config) -> Option<Arc<dyn Queue>> {
-    Sqs::configured(config).map(|queue| -> Arc<dyn Queue> { Arc::new(queue) })
-}
+    /// Returns the query function of `scope`.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn query_function(&self, scope: Scope) -> Result<QueryFunction, Failure> {
+        let handler = HttpHandler::new(self.service()?, scope, self.config);
+        Ok(QueryFunction::new(handler))
+    }
 
-/// The read path, with its adapters.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn service(config: &Config, clock: Arc<dyn Clock>) -> Result<Service, Failure> {
-    service_on(&Table::connect(config, clock), config)
-}
+    /// Returns the function that keeps watched wallets fresh.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn refresh_function(&self) -> Result<RefreshFunction, Failure> {
+        let config = self.config;
+        let terms = RefreshTerms {
+            ttl: config.structure.ttl,
+            period: config.refresh.period,
+            budget: config.refresh.budget,
+            concurrency: config.upstream_concurrency,
+            deadline: config.request_deadline,
+            log_addresses: config.log_addresses,
+        };
+        Ok(RefreshFunction::new(Refresh {
+            service: Arc::new(self.service()?),
+            watched: self.watchlist(),
+            queue: self.queue(),
+            terms,
+            clock: self.table.clock(),
+        }))
+    }
 
-fn service_on(table: &Table, config: &Config) -> Result<Service, Failure> {
-    let clock = table.clock();
-    let http = HttpClient::new()?;
-    let retention = Retention {
-        structure: config.structure.max_usable_age(),
-        prices: config.prices.max_usable_age(),
-    };
-    let auto_watch = config
-        .refresh
-        .often_asked
-        .then(|| -> Arc<dyn WatchList> { Arc::new(DynamoWatchlist::new(table.clone())) });
-    let keys = Arc::new(KeyRing::new(config, clock.clone()));
-    let mut quotes: Vec<Arc<dyn QuoteProvider>> = vec![Arc::new(CoinMarketCap::new(
-        http.clone(),
-        config,
-        keys.clone(),
-        clock.clone(),
-    ))];
-    quotes.extend(upstream::fallback(&http, config, &clock));
-    let ports = Ports {
-        structures: Arc::new(Zerion::new(http, config, keys, clock.clone())),
-        quotes,
-        wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
-        assets: Arc::new(DynamoAssetStore::new(table.clone())),
-        book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),
-        rate_limits: Arc::new(DynamoRateLimits::new(table.clone())),
-        queue: queue(config),
-        auto_watch,
-        clock,
-    };
-    Ok(Service::new(ports, Policy::from(config)))
-}
+    /// Returns the update of the asset registry.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn registry_update(&self) -> Result<RegistryUpdate, Failure> {
+        let map = self.coinmarketcap(HttpClient::new()?, self.keys());
+        let store = Arc::new(DynamoAssetStore::new(self.table.clone()));
+        Ok(RegistryUpdate::new(map, store, self.table.clock()))
+    }
 
-/// The update of the asset registry.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn registry_update(config: &Config) -> Result<RegistryUpdate, Failure> {
-    registry_update_on(&Table::connect(config, Arc::new(SystemClock)), config)
-}
+    /// Returns the read path, with its adapters.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn service(&self) -> Result<Service, Failure> {
+        let (config, table, clock) = (self.config, &self.table, self.table.clock());
+        let http = HttpClient::new()?;
+        let retention = Retention {
+            structure: config.structure.max_usable_age(),
+            prices: config.prices.max_usable_age(),
+        };
+        let keys = self.keys();
+        let mut quotes: Vec<Arc<dyn QuoteProvider>> =
+            vec![Arc::new(self.coinmarketcap(http.clone(), keys.clone()))];
+        quotes.extend(upstream::fallback(&http, config, &clock));
+        let ports = Ports {
+            structures: Arc::new(Zerion::new(http, config, keys, clock.clone())),
+            quotes,
+            wallets: Arc::new(DynamoWalletStore::new(table.clone(), retention)),
+            assets: Arc::new(DynamoAssetStore::new(table.clone())),
+            book: Arc::new(DynamoPriceBook::new(table.clone(), retention.prices)),
+            rate_limits: Arc::new(DynamoRateLimits::new(table.clone())),
+            queue: self.queue(),
+            auto_watch: config.refresh.often_asked.then(|| self.watchlist()),
+            clock,
+        };
+        Ok(Service::new(ports, Policy::from(config)))
+    }
 
-/// The update of the asset registry, on a table and its clock.
-///
-/// # Errors
-/// When the HTTP client cannot be built.
-pub fn registry_update_on(table: &Table, config: &Config) -> Result<RegistryUpdate, Failure> {
-    let clock = table.clock();
-    let keys = Arc::new(KeyRing::new(config, clock.clone()));
-    let map = CoinMarketCap::new(HttpClient::new()?, config, keys, clock.clone());
-    let store = Arc::new(DynamoAssetStore::new(table.clone()));
-    Ok(RegistryUpdate::new(map, store, clock))
+    fn coinmarketcap(&self, http: HttpClient, keys: Arc<KeyRing>) -> CoinMarketCap {
+        CoinMarketCap::new(http, self.config, keys, self.table.clock())
+    }
+
+    fn keys(&self) -> Arc<KeyRing> {
+        Arc::new(KeyRing::new(self.config, self.table.clock()))
+    }
+
+    fn queue(&self) -> Option<Arc<dyn Queue>> {
+        Sqs::configured(self.config).map(|queue| -> Arc<dyn Queue> { Arc::new(queue) })
+    }
+
+    fn watchlist(&self) -> Arc<dyn WatchList> {
+        Arc::new(DynamoWatchlist::new(self.table.clone()))
+    }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    app,
+    app::App,
     aws::secrets,
     cache::Table,
     clock::{SystemClock, Timestamp},
@@ -24,8 +24,7 @@ use crate::{
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_query(scope: Scope) -> Result<(), Error> {
-    let build = |config: &_, table: &_| app::query_function_on(table, config, scope);
-    let function = Arc::new(start(scope.as_str(), build).await?);
+    let function = Arc::new(start(scope.as_str(), |app| app.query_function(scope)).await?);
     serve(move |event, invocation| {
         let function = function.clone();
         async move { function.handle(&event, &invocation).await }
@@ -39,8 +38,7 @@ pub async fn run_query(scope: Scope) -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_registry() -> Result<(), Error> {
-    let build = |config: &_, table: &_| app::registry_update_on(table, config);
-    let update = start("registry", build).await?;
+    let update = start("registry", |app| app.registry_update()).await?;
     let function = Arc::new(RegistryFunction::new(update));
     serve(move |event, _| {
         let function = function.clone();
@@ -56,8 +54,7 @@ pub async fn run_registry() -> Result<(), Error> {
 /// When the configuration is bad, the keys cannot be read, or Lambda's runtime
 /// API fails.
 pub async fn run_refresh() -> Result<(), Error> {
-    let build = |config: &_, table: &_| app::refresh_function_on(table, config);
-    let function = Arc::new(start("refresh", build).await?);
+    let function = Arc::new(start("refresh", |app| app.refresh_function()).await?);
     serve(move |event, invocation| {
         let function = function.clone();
         async move { function.handle(&event, &invocation).await }
@@ -90,7 +87,7 @@ where
 /// table.
 async fn start<F>(
     function: &'static str,
-    build: impl FnOnce(&Config, &Table) -> Result<F, Failure>,
+    build: impl FnOnce(App<'_>) -> Result<F, Failure>,
 ) -> Result<F, Error> {
     metrics::set_function(function);
     telemetry::init(telemetry::Output::Lambda).map_err(log_startup_error)?;
@@ -100,7 +97,7 @@ async fn start<F>(
         secrets::resolve(&mut config)
             .await
             .map_err(log_startup_error)?;
-        build(&config, &table).map_err(log_startup_error)
+        build(App::on_table(table.clone(), &config)).map_err(log_startup_error)
     };
     let ((), built) = futures::join!(table.open(), built);
     built

@@ -22,7 +22,7 @@ use std::{
 
 use lambda_runtime::Diagnostic;
 use portfolio::{
-    app,
+    app::App,
     cache::{DynamoDb, DynamoWalletStore, Retention, Table},
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     config::Config,
@@ -139,7 +139,9 @@ impl TestApp {
         for number in tokens {
             self.fakes().set_coin(rows::listed(number));
         }
-        let update = app::registry_update(self.config()).expect("an update");
+        let update = App::new(self.config())
+            .registry_update()
+            .expect("an update");
         update.run().await.expect("a filled registry");
         self.fakes().reset_stats();
     }
@@ -160,7 +162,7 @@ impl TestApp {
     /// When it cannot be built.
     pub fn process(&self, scope: Scope) -> QueryFunction {
         let clock = self.clock.clone();
-        let function = app::query_function_with(&self.services.config, scope, clock);
+        let function = App::with_clock(&self.services.config, clock).query_function(scope);
         function.expect("a function")
     }
 
@@ -169,7 +171,7 @@ impl TestApp {
     /// # Panics
     /// When it cannot be built.
     pub fn real_process(&self, scope: Scope) -> QueryFunction {
-        let function = app::query_function_with(self.config(), scope, Arc::new(SystemClock));
+        let function = App::new(self.config()).query_function(scope);
         function.expect("a function")
     }
 

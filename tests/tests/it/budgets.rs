@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use portfolio::{
-    app,
+    app::App,
     domain::{address::Address, query::Query, scope::Scope},
     service::{Request, Service},
     telemetry::request_cost::RequestCostTotals,
@@ -41,7 +41,8 @@ async fn requests_stay_within_their_budgets() {
     for number in 1..=3000 {
         app.fakes().set_coin(rows::listed(number));
     }
-    app::registry_update(app.config())
+    App::new(app.config())
+        .registry_update()
         .unwrap()
         .run()
         .await
@@ -56,7 +57,11 @@ async fn requests_stay_within_their_budgets() {
             let held = (1..=tokens).map(rows::token).collect();
             app.fakes().set_wallet(address, held);
         }
-        let new_process = || app::service(app.config(), app.clock.clone()).unwrap();
+        let new_process = || {
+            App::with_clock(app.config(), app.clock.clone())
+                .service()
+                .unwrap()
+        };
         let service = new_process();
 
         let miss = cost(&service, &app, &address).await;

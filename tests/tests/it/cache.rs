@@ -304,7 +304,9 @@ async fn simultaneous_misses_cost_one_request() {
 }
 
 async fn refill_registry(app: &TestApp) {
-    let update = portfolio::app::registry_update(app.config()).expect("an update");
+    let update = portfolio::app::App::new(app.config())
+        .registry_update()
+        .expect("an update");
     update.run().await.expect("a filled registry");
     app.fakes().reset_stats();
 }

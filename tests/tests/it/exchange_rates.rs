@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use portfolio::{
-    app,
+    app::App,
     domain::{address::Address, provider::Provider, query::Query, scope::Scope},
     service::{Request, Service},
     telemetry::request_cost::RequestCostTotals,
@@ -291,7 +291,11 @@ async fn other_currencies_cost_a_fresh_answer_nothing() {
     quote_dollars(&app);
     let held = (1..=300).map(rows::token).collect();
     app.fakes().set_wallet(WALLET, held);
-    let process = || app::service(app.config(), app.clock.clone()).expect("a service");
+    let process = || {
+        App::with_clock(app.config(), app.clock.clone())
+            .service()
+            .expect("a service")
+    };
     cost(&process(), &app, "usd").await;
     let before = cost(&process(), &app, "usd").await;
     for currency in CURRENCIES {

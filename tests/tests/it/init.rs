@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use portfolio::{app, cache::Table, config::Config, domain::scope::Scope};
+use portfolio::{app::App, cache::Table, config::Config, domain::scope::Scope};
 use portfolio_tests::{TestApp, sample, table::TableFault, tls::TlsFront};
 
 /// The app's configuration with a table elsewhere.
@@ -17,7 +17,9 @@ fn at(app: &TestApp, url: &str) -> Config {
 async fn started(app: &TestApp, config: &Config) -> portfolio::lambda::QueryFunction {
     let table = Table::connect(config, app.clock.clone());
     table.open().await;
-    app::query_function_on(&table, config, Scope::Aggregate).expect("a function")
+    App::on_table(table.clone(), config)
+        .query_function(Scope::Aggregate)
+        .expect("a function")
 }
 
 fn with_bundle(path: &str) -> Result<Config, portfolio::config::ConfigError> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use portfolio::{
-    app,
+    app::App,
     cache::{
         DynamoPriceBook,
         price_book::{LeaseTerms, PriceBook, PriceLease},
@@ -91,7 +91,7 @@ async fn listing(tokens: u32, variables: &[(&str, &str)]) -> TestApp {
     for number in 1..=tokens {
         app.fakes().set_coin(rows::listed(number));
     }
-    let update = app::registry_update(app.config()).expect("an update");
+    let update = App::new(app.config()).registry_update().expect("an update");
     update.run().await.expect("a filled registry");
     app.fakes().reset_stats();
     app
@@ -99,7 +99,13 @@ async fn listing(tokens: u32, variables: &[(&str, &str)]) -> TestApp {
 
 fn processes(app: &TestApp) -> Vec<Arc<Service>> {
     (0..PROCESSES)
-        .map(|_| Arc::new(app::service(app.config(), app.clock.clone()).expect("a service")))
+        .map(|_| {
+            Arc::new(
+                App::with_clock(app.config(), app.clock.clone())
+                    .service()
+                    .expect("a service"),
+            )
+        })
         .collect()
 }
 
@@ -298,7 +304,9 @@ async fn differing_clocks_cost_no_additional_requests() {
     for seconds in [0_i64, -2, 2, 0] {
         let now = Timestamp::from_millis(app.now().as_millis() + seconds * 1000);
         let clock = Arc::new(ManualClock::at(now));
-        let service = app::service(app.config(), clock).expect("a service");
+        let service = App::with_clock(app.config(), clock)
+            .service()
+            .expect("a service");
         let request = Request {
             deadline: now.plus(Duration::from_secs(20)),
             ..Request::default()
@@ -344,7 +352,9 @@ async fn the_lease_of_a_crashed_holder_is_taken_over() {
 
 /// What a request for the wallet costs.
 async fn request_cost(app: &TestApp) -> RequestCostTotals {
-    let service = app::service(app.config(), app.clock.clone()).expect("a service");
+    let service = App::with_clock(app.config(), app.clock.clone())
+        .service()
+        .expect("a service");
     let request = Request {
         deadline: app.now().plus(Duration::from_secs(20)),
         ..Request::default()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portfolio::{
-    app,
+    app::App,
     domain::{address::Address, query::Query, scope::Scope},
     service::Request,
 };
@@ -17,7 +17,7 @@ async fn listing(tokens: u32) -> TestApp {
     for number in 1..=tokens {
         app.fakes().set_coin(rows::listed(number));
     }
-    let update = app::registry_update(app.config()).expect("an update");
+    let update = App::new(app.config()).registry_update().expect("an update");
     update.run().await.expect("a filled registry");
     app.fakes().reset_stats();
     app
@@ -28,7 +28,7 @@ async fn wrong_mapping(app: &TestApp) -> u32 {
     let mut coin = rows::listed(1);
     coin.price_usd = Some(3000.0);
     app.fakes().set_coin(coin);
-    let update = app::registry_update(app.config()).expect("an update");
+    let update = App::new(app.config()).registry_update().expect("an update");
     update.run().await.expect("a filled registry");
     app.fakes().reset_stats();
     900_001
@@ -42,7 +42,9 @@ async fn a_wrong_mapping_inflates_no_wallet() {
     let before = app.get(WALLET, "aggregate").await.ok();
     assert_eq!(before["coverage"]["complete"], true);
     app.advance(61);
-    let service = app::service(app.config(), app.clock.clone()).expect("a service");
+    let service = App::with_clock(app.config(), app.clock.clone())
+        .service()
+        .expect("a service");
     let request = Request {
         deadline: app.now().plus(Duration::from_secs(20)),
         ..Request::default()

@@ -1,9 +1,9 @@
 //! Wallets that are fetched before they are requested.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use portfolio::{
-    app,
+    app::App,
     clock::{Clock, SystemClock},
     domain::provider::Provider,
     lambda::{Invocation, refresh::RefreshFunction},
@@ -19,7 +19,9 @@ pub(crate) fn address(number: usize) -> String {
 }
 
 pub(crate) fn function(app: &TestApp) -> RefreshFunction {
-    app::refresh_function_with(app.config(), app.clock.clone()).expect("a function")
+    App::with_clock(app.config(), app.clock.clone())
+        .refresh_function()
+        .expect("a function")
 }
 
 pub(crate) async fn ask(function: &RefreshFunction, event: &Value) -> Result<Value, String> {
@@ -255,7 +257,7 @@ async fn a_thousand_wallets_are_refreshed_despite_killed_and_overlapping_runs() 
 #[tokio::test]
 async fn a_run_ends_before_lambda_ends_it() {
     let app = TestApp::with(&[("UPSTREAM_CONCURRENCY", "2")]).await;
-    let function = app::refresh_function_with(app.config(), Arc::new(SystemClock));
+    let function = App::new(app.config()).refresh_function();
     let function = function.expect("a function");
     watch(&app, &function, 40).await;
     let slow = Fault {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
-    app,
+    app::App,
     cache::{
         DynamoAssetStore,
         asset_registry::{AssetStore, Assets, RegistryStore},
@@ -34,7 +34,7 @@ fn coin(id: u32, number: u32) -> Coin {
 #[tokio::test]
 async fn runs_are_idempotent_and_report_what_changed() {
     let app = TestApp::new().await;
-    let update = app::registry_update(app.config()).unwrap();
+    let update = App::new(app.config()).registry_update().unwrap();
     let again = update.run().await.unwrap();
     assert_eq!(
         (
@@ -81,7 +81,7 @@ async fn an_update_reads_every_page_of_the_map() {
         app.fakes().set_coin(coin(700_000 + number, number + 1));
     }
     app.fakes().reset_stats();
-    let update = app::registry_update(app.config()).unwrap();
+    let update = App::new(app.config()).registry_update().unwrap();
     let summary = update.run().await.unwrap();
     assert_eq!(app.stats().coinmarketcap.map_requests, 2);
     assert_eq!(summary.changes.added, 5500);
@@ -107,7 +107,7 @@ async fn a_failing_map_changes_nothing() {
         portfolio::domain::provider::Provider::CoinMarketCap,
         Some(fault),
     );
-    let update = app::registry_update(app.config()).unwrap();
+    let update = App::new(app.config()).registry_update().unwrap();
     assert_eq!(update.run().await.unwrap_err().code(), "upstream_error");
     assert_eq!(
         registry.read(&RequestCost::default()).await.unwrap(),
@@ -117,7 +117,7 @@ async fn a_failing_map_changes_nothing() {
 
 /// The function, on the app's clock.
 fn function(app: &TestApp) -> RegistryFunction {
-    let update = app::registry_update_on(&app.table(), app.config());
+    let update = App::on_table(app.table(), app.config()).registry_update();
     RegistryFunction::new(update.expect("an update"))
 }
 

@@ -1,15 +1,11 @@
 //! What arrives together for one wallet costs at most two requests to the
 //! provider of holdings, and what was fetched is stored.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use portfolio::{
-    app, clock::SystemClock, domain::provider::Provider, domain::scope::Scope,
-    lambda::QueryFunction,
+    app::App, domain::provider::Provider, domain::scope::Scope, lambda::QueryFunction,
 };
 use portfolio_local::fakes::Fault;
 use portfolio_tests::{Answer, TestApp, ask, get, positions, random::Random, rows};
@@ -253,8 +249,7 @@ async fn wallets_too_large_to_store_are_fetched_concurrently() {
 #[tokio::test]
 async fn one_process_fetches_after_a_lease_holder_dies() {
     let app = app().await;
-    let function =
-        || app::query_function_with(app.config(), Scope::Aggregate, Arc::new(SystemClock));
+    let function = || App::new(app.config()).query_function(Scope::Aggregate);
     let (dying, living) = (
         function().expect("a process"),
         function().expect("a process"),

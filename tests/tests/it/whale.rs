@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use portfolio::{
-    app,
+    app::App,
     domain::{address::Address, query::Query, scope::Scope},
     service::Request,
 };
@@ -91,7 +91,9 @@ async fn the_whales_items_fit_and_one_query_reads_them() {
     assert!(query.items().len() >= 4);
     assert!(largest < 400 * 1024, "{largest} bytes");
 
-    let service = app::service(app.config(), app.clock.clone()).unwrap();
+    let service = App::with_clock(app.config(), app.clock.clone())
+        .service()
+        .unwrap();
     let request = Request {
         deadline: app.now().plus(std::time::Duration::from_secs(20)),
         ..Request::default()

@@ -9,7 +9,7 @@ mod wallet;
 use std::collections::BTreeMap;
 
 use portfolio::{
-    app,
+    app::App,
     cache::{
         DynamoAssetStore,
         asset_registry::{AssetStore, Assets},
@@ -53,7 +53,7 @@ async fn app(registered: Registered) -> TestApp {
     fakes.set_price(ETHER, 3000.003);
     match registered {
         Registered::All => {
-            let update = app::registry_update(app.config()).expect("an update");
+            let update = App::new(app.config()).registry_update().expect("an update");
             update.run().await.expect("a filled registry");
         }
         Registered::Nothing => {
@@ -287,7 +287,7 @@ async fn a_scaled_token_never_takes_the_price_of_its_base_unit() {
         let mut coin = rows::listed(LISTED);
         coin.price_usd = Some(quoted);
         app.fakes().set_coin(coin);
-        let update = app::registry_update(app.config()).expect("an update");
+        let update = App::new(app.config()).registry_update().expect("an update");
         update.run().await.expect("a filled registry");
         let row = |id: &str, numeric: &str| {
             let mut row = rows::token(LISTED);

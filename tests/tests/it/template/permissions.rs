@@ -6,7 +6,7 @@ use std::{
 };
 
 use portfolio::{
-    app,
+    app::App,
     domain::{provider::Provider, scope::Scope},
     lambda::{Invocation, refresh::RefreshFunction},
 };
@@ -170,7 +170,7 @@ async fn ask(function: &RefreshFunction, event: &Value) -> Value {
 async fn refresh() -> (BTreeSet<String>, bool) {
     let (mut world, table, queue) = watched_world().await;
     let function = |world: &TestApp| {
-        let function = app::refresh_function_with(world.config(), world.clock.clone());
+        let function = App::with_clock(world.config(), world.clock.clone()).refresh_function();
         function.expect("a function")
     };
     let handing_over = function(&world);
@@ -198,7 +198,9 @@ async fn refresh() -> (BTreeSet<String>, bool) {
 /// its only coin is gone.
 async fn registry() -> (BTreeSet<String>, bool) {
     let (world, table, _) = watched_world().await;
-    let update = app::registry_update(world.config()).expect("an update");
+    let update = App::new(world.config())
+        .registry_update()
+        .expect("an update");
     table.take_operations();
     let mut coin = Coin::new(700_001, "Made up", "MADE", 1.0);
     coin.platform = Some(Platform {
