@@ -11,7 +11,11 @@ use aws_sdk_dynamodb::{
     Client,
     config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
-    operation::update_item::UpdateItemError,
+    operation::{
+        get_item::GetItemError,
+        query::{QueryError, builders::QueryFluentBuilder},
+        update_item::UpdateItemError,
+    },
     types::{
         AttributeValue, ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, ReturnValue,
         ReturnValuesOnConditionCheckFailure,
@@ -20,7 +24,9 @@ use aws_sdk_dynamodb::{
 
 use super::{
     client::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
+    direct::DirectReads,
     item::Item,
+    wire::key_condition,
 };
 use crate::{
     aws::client, cache::CacheError, clock::Clock, config::Config,
@@ -38,6 +44,9 @@ const OPEN_DURATION: Duration = Duration::from_secs(2);
 /// One table in DynamoDB.
 pub struct DynamoDb {
     client: Client,
+    direct: DirectReads,
+    /// How long an operation may take.
+    timeout: Duration,
     name: String,
     breaker: Mutex<CircuitBreaker>,
     clock: Arc<dyn Clock>,
@@ -50,11 +59,14 @@ impl DynamoDb {
         let endpoint = config.dynamodb_endpoint.as_ref();
         // A cache that takes longer than what it caches is of no use.
         let attempt = config.dynamodb_timeout * ATTEMPT.0 / ATTEMPT.1;
+        let credentials = client::credentials(endpoint);
+        let http = client::http_client(config, endpoint);
+        let (direct, http) = DirectReads::over(http, credentials.clone(), &config.region, attempt);
         let mut sdk = aws_sdk_dynamodb::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
-            .credentials_provider(client::credentials(endpoint))
-            .http_client(client::http_client(config, endpoint))
+            .credentials_provider(credentials)
+            .http_client(http)
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(attempt)
@@ -73,6 +85,8 @@ impl DynamoDb {
         }
         Self {
             client: Client::from_conf(sdk.build()),
+            direct,
+            timeout: config.dynamodb_timeout,
             name: config.table.clone(),
             breaker: Mutex::new(CircuitBreaker::new(MIN_CALLS, OPEN_DURATION)),
             clock,
@@ -117,34 +131,64 @@ impl DynamoDb {
         let answer = self.call(operation, call).await?;
         answer.map_err(|error| failed(operation, &error))
     }
-}
 
-#[async_trait]
-impl TableClient for DynamoDb {
-    async fn query(&self, call: QueryCall) -> Result<Consumed<QueryPage>, CacheError> {
-        let mut query = self
+    fn query_of(&self, call: QueryCall) -> QueryFluentBuilder {
+        let query = self
             .client
             .query()
             .table_name(&self.name)
+            .key_condition_expression(key_condition(&call))
             .expression_attribute_values(":pk", AttributeValue::S(call.partition))
             .scan_index_forward(false)
             .consistent_read(call.consistent)
             .set_exclusive_start_key(call.start)
             .return_consumed_capacity(ReturnConsumedCapacity::Total);
-        query = match call.range {
-            None => query.key_condition_expression("pk = :pk"),
-            Some((first, last)) => query
-                .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(":first", AttributeValue::S(first))
-                .expression_attribute_values(":last", AttributeValue::S(last)),
+        let Some((first, last)) = call.range else {
+            return query;
         };
-        let page = self.answered("Query", query.send()).await?;
-        let units = units(page.consumed_capacity());
-        let value = QueryPage {
-            items: page.items.unwrap_or_default(),
-            next: page.last_evaluated_key,
+        query
+            .expression_attribute_values(":first", AttributeValue::S(first))
+            .expression_attribute_values(":last", AttributeValue::S(last))
+    }
+
+    /// Reads directly; through the SDK if that does not go well.
+    async fn read<T, E: ProvideErrorMetadata>(
+        &self,
+        operation: &'static str,
+        direct: impl Future<Output = Option<T>>,
+        sdk: impl Future<Output = Result<T, SdkError<E>>>,
+    ) -> Result<T, CacheError> {
+        let read = async {
+            match direct.await {
+                Some(read) => Ok(read),
+                None => sdk.await,
+            }
         };
-        Ok(Consumed { value, units })
+        let in_time = async {
+            match tokio::time::timeout(self.timeout, read).await {
+                Ok(read) => read,
+                Err(elapsed) => Err(SdkError::timeout_error(elapsed)),
+            }
+        };
+        self.answered(operation, in_time).await
+    }
+}
+
+#[async_trait]
+impl TableClient for DynamoDb {
+    async fn query(&self, call: QueryCall) -> Result<Consumed<QueryPage>, CacheError> {
+        let direct = self.direct.query(&self.name, &call);
+        let sdk = async {
+            let page = self.query_of(call.clone()).send().await?;
+            Ok(Consumed {
+                units: units(page.consumed_capacity()),
+                value: QueryPage {
+                    items: page.items.unwrap_or_default(),
+                    next: page.last_evaluated_key,
+                },
+            })
+        };
+        self.read::<_, QueryError>("Query", direct, sdk).await
     }
 
     async fn get(
@@ -152,19 +196,23 @@ impl TableClient for DynamoDb {
         key: Key,
         consistent: bool,
     ) -> Result<Consumed<Option<Attributes>>, CacheError> {
-        let call = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", AttributeValue::S(key.partition))
-            .key("sk", AttributeValue::S(key.sort))
-            .consistent_read(consistent)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send();
-        let answer = self.answered("GetItem", call).await?;
-        let units = units(answer.consumed_capacity());
-        let value = answer.item;
-        Ok(Consumed { value, units })
+        let direct = self.direct.get(&self.name, &key, consistent);
+        let sdk = async {
+            let call = self
+                .client
+                .get_item()
+                .table_name(&self.name)
+                .key("pk", AttributeValue::S(key.partition.clone()))
+                .key("sk", AttributeValue::S(key.sort.clone()))
+                .consistent_read(consistent)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let answer = call.send().await?;
+            Ok(Consumed {
+                units: units(answer.consumed_capacity()),
+                value: answer.item,
+            })
+        };
+        self.read::<_, GetItemError>("GetItem", direct, sdk).await
     }
 
     async fn batch_get(

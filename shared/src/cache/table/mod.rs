@@ -4,9 +4,11 @@
 //! all callers need: counted costs, pages, and keys left unprocessed.
 
 mod client;
+mod direct;
 pub mod dynamodb;
 pub(super) mod item;
 pub(super) mod update;
+mod wire;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
