@@ -14,12 +14,13 @@ const POSITION_BYTES: usize = 900;
 const OTHER_BYTES: usize = 4096;
 
 impl Answer<'_> {
-    /// Returns the answer as JSON.
+    /// Writes the answer behind `out`, as JSON.
     ///
     /// # Errors
     /// Never in practice: its types always serialise.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        let mut json = JsonWriter::with_capacity(OTHER_BYTES + POSITION_BYTES * self.positions());
+    pub fn write_json(&self, out: &mut String) -> serde_json::Result<()> {
+        out.reserve(OTHER_BYTES + POSITION_BYTES * self.positions());
+        let mut json = JsonWriter::new(out);
         json.raw("{\"address\":");
         json.value(self.address)?;
         json.raw(",\"scope\":");
@@ -45,7 +46,17 @@ impl Answer<'_> {
         json.raw(",\"page\":");
         json.value(&self.page)?;
         json.raw("}");
-        Ok(json.finish())
+        Ok(())
+    }
+
+    /// Returns the answer as JSON.
+    ///
+    /// # Errors
+    /// As of [`Answer::write_json`].
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        let mut out = String::new();
+        self.write_json(&mut out)?;
+        Ok(out)
     }
 
     fn positions(&self) -> usize {
@@ -57,7 +68,7 @@ impl Answer<'_> {
     }
 }
 
-impl JsonWriter {
+impl JsonWriter<'_> {
     /// Writes what `each` writes of all items, with commas between.
     fn list<T>(&mut self, items: &[T], each: impl Fn(&mut Self, &T)) {
         self.raw("[");

@@ -230,14 +230,27 @@ impl<'a> Holdings<'a> {
         native: &'static str,
         buffer: &'b mut [u8; MAX_TEXT],
     ) -> Option<Cow<'b, str>> {
-        let contract = match (&token.identity, &token.address) {
-            (Identity::Row { .. }, _) => return None,
-            (_, Some(address)) => contract_form(address.text(buffer)),
-            (_, None) => Cow::Borrowed(token.native.then_some(native)?),
-        };
-        let plain = contract.len() <= MAX_CONTRACT_LENGTH
-            && contract.bytes().all(|it| it.is_ascii_alphanumeric());
-        (plain && !contract.is_empty()).then_some(contract)
+        if !self.has_contract(token) {
+            return None;
+        }
+        Some(match &token.address {
+            Some(address) => contract_form(address.text(buffer)),
+            None => Cow::Borrowed(native),
+        })
+    }
+
+    /// Returns whether the token's contract can be told.
+    pub fn has_contract(&self, token: &Token<'_>) -> bool {
+        match (&token.identity, &token.address) {
+            (Identity::Row { .. }, _) => false,
+            (_, None) => token.native,
+            (_, Some(Identifier::Hex(_))) => true,
+            (_, Some(Identifier::Uuid(_))) => false,
+            (_, Some(Identifier::Text(text))) => {
+                let plain = text.bytes().all(|it| it.is_ascii_alphanumeric());
+                plain && !text.is_empty() && text.len() <= MAX_CONTRACT_LENGTH
+            }
+        }
     }
 
     /// The position's id as the provider gave it.

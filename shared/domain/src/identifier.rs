@@ -13,9 +13,9 @@ pub(crate) const ICON_SUFFIX: &str = ".png";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Identifier<'a> {
     /// `0x` and 40 lower-case hexadecimal digits.
-    Hex([u8; 20]),
+    Hex(#[serde(with = "at_once")] [u8; 20]),
     /// A UUID in lower case.
-    Uuid([u8; 16]),
+    Uuid(#[serde(with = "at_once")] [u8; 16]),
     /// Anything else.
     Text(#[serde(borrow)] Cow<'a, str>),
 }
@@ -29,7 +29,10 @@ impl<'a> Identifier<'a> {
         }
         let mut bytes = [0; 20];
         if let Some(digits) = text.strip_prefix("0x")
-            && hex::decode_to_slice(digits, &mut bytes).is_ok()
+            // The crate takes a second prefix for one.
+            && digits.len() == 2 * bytes.len()
+            && !digits.starts_with("0x")
+            && const_hex::decode_to_slice(digits, &mut bytes).is_ok()
         {
             return Self::Hex(bytes);
         }
@@ -65,7 +68,7 @@ impl Identifier<'_> {
             Self::Hex(bytes) => {
                 buffer[..2].copy_from_slice(b"0x");
                 // The buffer has exactly this length.
-                let _ = hex::encode_to_slice(bytes, &mut buffer[2..]);
+                let _ = const_hex::encode_to_slice(bytes, &mut buffer[2..]);
                 str::from_utf8(&buffer[..]).unwrap_or_default()
             }
             Self::Uuid(bytes) => Uuid::from_bytes(*bytes).hyphenated().encode_lower(buffer),
@@ -76,6 +79,43 @@ impl Identifier<'_> {
 impl fmt::Display for Identifier<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text(&mut [0; MAX_TEXT]))
+    }
+}
+
+/// Arrays that are read and written at once. Serde's own way, byte by byte, takes a
+/// tenth of decoding.
+mod at_once {
+    use serde::{
+        Deserializer, Serializer,
+        de::{Error, Visitor},
+    };
+
+    pub fn serialize<const N: usize, S: Serializer>(
+        bytes: &[u8; N],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, const N: usize, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; N], D::Error> {
+        deserializer.deserialize_bytes(Array)
+    }
+
+    struct Array<const N: usize>;
+
+    impl<const N: usize> Visitor<'_> for Array<N> {
+        type Value = [u8; N];
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{N} bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<[u8; N], E> {
+            let length = || E::invalid_length(bytes.len(), &self);
+            bytes.try_into().map_err(|_| length())
+        }
     }
 }
 

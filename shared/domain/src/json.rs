@@ -12,25 +12,17 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// JSON that is being written.
-pub(crate) struct JsonWriter {
-    out: String,
+/// Writes JSON behind a text.
+pub(crate) struct JsonWriter<'o> {
+    out: &'o mut String,
     /// The moment that was written last: prices of one fetch share theirs.
     moment: Option<(Timestamp, [u8; Timestamp::TEXT_LENGTH])>,
 }
 
-impl JsonWriter {
-    /// Returns a writer with room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self {
-            out: String::with_capacity(bytes),
-            moment: None,
-        }
-    }
-
-    /// Returns what was written.
-    pub fn finish(self) -> String {
-        self.out
+impl<'o> JsonWriter<'o> {
+    /// Returns a writer that puts what it writes behind `out`.
+    pub fn new(out: &'o mut String) -> Self {
+        Self { out, moment: None }
     }
 
     /// Writes JSON as it stands.
@@ -161,7 +153,7 @@ impl JsonWriter {
     fn quoted<T>(&mut self, write: impl FnOnce(&mut String) -> T) {
         self.out.push('"');
         // Writing to a string cannot fail.
-        let _ = write(&mut self.out);
+        let _ = write(self.out);
         self.out.push('"');
     }
 }
@@ -179,10 +171,10 @@ mod tests {
 
     use super::*;
 
-    fn written(write: impl FnOnce(&mut JsonWriter)) -> String {
-        let mut json = JsonWriter::with_capacity(0);
-        write(&mut json);
-        json.finish()
+    fn written(write: impl FnOnce(&mut JsonWriter<'_>)) -> String {
+        let mut out = String::new();
+        write(&mut JsonWriter::new(&mut out));
+        out
     }
 
     proptest! {
@@ -203,12 +195,13 @@ mod tests {
         #[test]
         fn moments_are_written_as_serde_does(millis in proptest::collection::vec(prop_oneof![any::<i64>(), 0_i64..3, -70_000_000_000_000_i64..260_000_000_000_000], 1..4)) {
             let moments: Vec<Timestamp> = millis.into_iter().map(Timestamp::from_millis).collect();
-            let mut json = JsonWriter::with_capacity(0);
-            for moment in &moments {
-                json.moment(*moment);
-            }
+            let json = written(|json| {
+                for moment in &moments {
+                    json.moment(*moment);
+                }
+            });
             let expected: Vec<String> = moments.iter().map(|it| serde_json::to_string(it).unwrap()).collect();
-            prop_assert_eq!(json.finish(), expected.concat());
+            prop_assert_eq!(json, expected.concat());
         }
     }
 }

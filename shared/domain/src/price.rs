@@ -1,6 +1,6 @@
 //! Prices, kept apart from what a wallet holds, each with its own time.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -196,7 +196,8 @@ impl PriceAgeLimit {
 /// The prices that a wallet needs in one currency, looked up by key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PriceTable {
-    entries: Vec<(PriceKey, Price)>,
+    /// Shared: what is used as it was read is not copied.
+    entries: Arc<Vec<(PriceKey, Price)>>,
 }
 
 impl PriceTable {
@@ -211,14 +212,23 @@ impl PriceTable {
             }
             same
         });
+        Self::of(entries)
+    }
+
+    fn of(entries: Vec<(PriceKey, Price)>) -> Self {
+        let entries = Arc::new(entries);
         Self { entries }
     }
 
     /// Returns a table of all entries of `tables`, as [`PriceTable::new`] makes one, in
     /// one pass.
     pub fn merge<'t>(tables: impl IntoIterator<Item = &'t Self>) -> Self {
-        let tables = tables.into_iter().map(|table| &*table.entries);
-        let mut rest: Vec<&[(PriceKey, Price)]> = tables.collect();
+        let tables = tables.into_iter().filter(|table| !table.entries.is_empty());
+        let tables: Vec<&Self> = tables.collect();
+        if let [table] = *tables {
+            return table.clone();
+        }
+        let mut rest: Vec<&[(PriceKey, Price)]> = tables.iter().map(|it| it.entries()).collect();
         let longest = rest.iter().map(|entries| entries.len()).max();
         let mut entries = Vec::with_capacity(longest.unwrap_or(0));
         let mut same = Vec::with_capacity(rest.len());
@@ -238,13 +248,13 @@ impl PriceTable {
             entries.extend(Price::latest(&mut same).map(|price| (key, price)));
             same.clear();
         }
-        Self { entries }
+        Self::of(entries)
     }
 
     /// Returns a table of entries that are in order, each key once.
     pub fn of_sorted(entries: Vec<(PriceKey, Price)>) -> Self {
         debug_assert!(entries.is_sorted_by(|(a, _), (b, _)| a < b));
-        Self { entries }
+        Self::of(entries)
     }
 
     /// Returns what looks up keys in ascending order, in one pass over the table.
@@ -279,7 +289,7 @@ impl PriceTable {
     /// This table with `newer` put over it: of two with one key the price that
     /// was given later stays, so nothing is overwritten by something older.
     pub fn merged(&self, newer: impl IntoIterator<Item = (PriceKey, Price)>) -> Self {
-        let mut entries = self.entries.clone();
+        let mut entries = self.entries().to_vec();
         entries.extend(newer);
         Self::new(entries)
     }
@@ -304,7 +314,7 @@ impl PriceTable {
 
     /// Keeps only the prices that `wanted` says yes to.
     pub fn prune(&mut self, wanted: impl Fn(&Price) -> bool) {
-        self.entries.retain(|(_, price)| wanted(price));
+        Arc::make_mut(&mut self.entries).retain(|(_, price)| wanted(price));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
 
 /// Version of all stored formats. An item of another version counts as not
 /// there: postcard does not describe itself.
-pub const FORMAT: u8 = 4;
+pub const FORMAT: u8 = 5;
 /// Largest chunk in bytes: DynamoDB's items end at 400 KB.
 pub const CHUNK_SIZE: usize = 350 * 1024;
 /// Compressed holdings of one fetch larger than this are answered, but not
