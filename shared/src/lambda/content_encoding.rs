@@ -2,11 +2,13 @@
 //! answer ends at 6 MB, and compressed bytes cost less to pass on than a
 //! large JSON string costs to escape.
 
-use std::{cell::RefCell, io::Write};
+use std::cell::RefCell;
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compress, Compression, FlushCompress, Status};
 use lambda_http::http::{HeaderMap, header::ACCEPT_ENCODING};
-use zstd::bulk::Compressor;
+use zstd::{bulk::Compressor, zstd_safe::compress_bound};
+
+use super::scratch;
 
 /// The fastest level that pays.
 const ZSTD_LEVEL: i32 = 1;
@@ -15,9 +17,13 @@ const GZIP_LEVEL: u32 = 2;
 /// Smaller bodies gain nothing.
 const WORTHWHILE: usize = 256;
 
+/// The largest window there is: 32 KB.
+const GZIP_WINDOW_BITS: u8 = 15;
+
 thread_local! {
-    /// To make one takes longer than to compress a small body.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    // To make one takes longer than to compress a small body.
+    static ZSTD: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    static GZIP: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
 /// A content encoding that this service speaks, best first.
@@ -58,26 +64,49 @@ impl Encoding {
             .find(|known| says(known.as_str()).or_else(|| says("*")) == Some(true))
     }
 
-    /// The compressed body, unless that is not worth it.
-    pub(super) fn compress(self, body: &[u8]) -> Option<Vec<u8>> {
+    /// Passes the compressed body on, unless it is too small to be worth it.
+    pub(super) fn compress<T>(self, body: &[u8], pass: impl FnOnce(&[u8]) -> T) -> Option<T> {
         if body.len() < WORTHWHILE {
             return None;
         }
-        match self {
-            Self::Zstd => COMPRESSOR.with_borrow_mut(|compressor| {
-                let compressor = match compressor {
-                    Some(compressor) => compressor,
-                    None => compressor.insert(Compressor::new(ZSTD_LEVEL).ok()?),
-                };
-                compressor.compress(body).ok()
-            }),
-            Self::Gzip => {
-                let mut encoder = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
-                encoder.write_all(body).ok()?;
-                encoder.finish().ok()
+        scratch::with_bytes(|out| {
+            match self {
+                Self::Zstd => compress_zstd(body, out)?,
+                Self::Gzip => compress_gzip(body, out)?,
+            }
+            Some(pass(out))
+        })
+    }
+}
+
+fn compress_zstd(body: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.reserve(compress_bound(body.len()));
+    ZSTD.with_borrow_mut(|zstd| {
+        let zstd = match zstd {
+            Some(zstd) => zstd,
+            None => zstd.insert(Compressor::new(ZSTD_LEVEL).ok()?),
+        };
+        zstd.compress_to_buffer(body, out).ok()?;
+        Some(())
+    })
+}
+
+fn compress_gzip(body: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    out.reserve(body.len() / 4 + WORTHWHILE);
+    GZIP.with_borrow_mut(|gzip| {
+        let level = Compression::new(GZIP_LEVEL);
+        let gzip = gzip.get_or_insert_with(|| Compress::new_gzip(level, GZIP_WINDOW_BITS));
+        gzip.reset();
+        loop {
+            let done = usize::try_from(gzip.total_in()).ok()?;
+            let rest = body.get(done..)?;
+            match gzip.compress_vec(rest, out, FlushCompress::Finish).ok()? {
+                Status::StreamEnd => return Some(()),
+                // There is no room left.
+                Status::Ok | Status::BufError => out.reserve(out.capacity()),
             }
         }
-    }
+    })
 }
 
 /// A name, and whether it is wanted at all (`q=0` refuses it).
@@ -97,7 +126,42 @@ fn offer(text: &str) -> (String, bool) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn decompress(encoding: Encoding, bytes: &[u8]) -> Vec<u8> {
+        match encoding {
+            Encoding::Zstd => zstd::decode_all(bytes).unwrap(),
+            Encoding::Gzip => {
+                let mut body = Vec::new();
+                GzDecoder::new(bytes).read_to_end(&mut body).unwrap();
+                body
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bodies_come_back_one_after_another(
+            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..2000), 1..4),
+            repeated in 1_usize..40,
+        ) {
+            for body in bodies {
+                let body = body.repeat(repeated);
+                for encoding in Encoding::ALL {
+                    let compressed = encoding.compress(&body, <[u8]>::to_vec);
+                    prop_assert_eq!(compressed.is_some(), body.len() >= WORTHWHILE);
+                    if let Some(compressed) = compressed {
+                        prop_assert_eq!(&decompress(encoding, &compressed), &body);
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn takes_the_best_that_is_accepted() {

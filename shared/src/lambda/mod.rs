@@ -10,6 +10,7 @@ pub(crate) mod page;
 pub mod problem;
 pub mod refresh;
 pub mod registry;
+mod scratch;
 pub mod warm;
 
 use std::time::Duration;

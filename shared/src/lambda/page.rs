@@ -4,6 +4,7 @@ use super::{
     content_encoding::Encoding,
     event::http::{Origin, ReplyBody},
     problem::{Code, Problem},
+    scratch,
 };
 use crate::{domain::query::Query, service::Snapshot};
 
@@ -48,12 +49,9 @@ pub(super) struct Page {
 
 impl Page {
     fn new(json: &str, encoding: Option<Encoding>) -> Self {
-        let compressed = encoding.and_then(|it| Some((it, it.compress(json.as_bytes())?)));
+        let compressed = encoding.and_then(|it| it.compress(json.as_bytes(), ReplyBody::binary));
         match compressed {
-            Some((encoding, bytes)) => Self {
-                body: ReplyBody::binary(&bytes),
-                encoding: Some(encoding),
-            },
+            Some(body) => Self { body, encoding },
             None => Self {
                 body: ReplyBody::text(json),
                 encoding: None,
@@ -70,7 +68,7 @@ pub(super) fn page(
 ) -> Result<Page, Problem> {
     let room = envelope.room();
     fitting(query, snapshot, |json| {
-        let page = Page::new(&json, envelope.encoding);
+        let page = Page::new(json, envelope.encoding);
         let size = page.body.size();
         (page, size, room)
     })
@@ -79,8 +77,7 @@ pub(super) fn page(
 /// Renders a page for a direct invocation, whose result is the body itself.
 pub(super) fn text(query: &Query, snapshot: &Snapshot) -> Result<String, Problem> {
     fitting(query, snapshot, |json| {
-        let size = json.len();
-        (json, size, MAX_ANSWER)
+        (json.to_owned(), json.len(), MAX_ANSWER)
     })
 }
 
@@ -89,25 +86,28 @@ pub(super) fn text(query: &Query, snapshot: &Snapshot) -> Result<String, Problem
 fn fitting<T>(
     query: &Query,
     snapshot: &Snapshot,
-    pack: impl Fn(String) -> (T, usize, usize),
+    pack: impl Fn(&str) -> (T, usize, usize),
 ) -> Result<T, Problem> {
     let portfolio = snapshot.portfolio();
     let valuation = portfolio.value(query)?;
     let mut limit = query.limit;
     loop {
         let answer = valuation.answer(limit);
-        let json = answer
-            .to_json()
+        let rendered = scratch::with_text(|json| {
+            answer.write_json(json)?;
+            serde_json::Result::Ok(match json.len() > MAX_BODY {
+                true => (None, json.len(), MAX_BODY),
+                false => {
+                    let (packed, size, room) = pack(json);
+                    (Some(packed), size, room)
+                }
+            })
+        });
+        let (packed, size, room) = rendered
             .map_err(|_| Problem::new(Code::Internal, "The answer could not be written."))?;
-        let (size, room) = if json.len() > MAX_BODY {
-            (json.len(), MAX_BODY)
-        } else {
-            let (packed, size, room) = pack(json);
-            if size <= room {
-                return Ok(packed);
-            }
-            (size, room)
-        };
+        if let Some(packed) = packed.filter(|_| size <= room) {
+            return Ok(packed);
+        }
         // What stands on every page alone is too much.
         if limit == 1 {
             tracing::error!(size, room, "an answer of one position does not fit");

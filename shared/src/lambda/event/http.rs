@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, panic::catch_unwind, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 
 use lambda_http::{
     aws_lambda_events::{
@@ -17,7 +17,7 @@ use lambda_http::{
     request::LambdaRequest,
 };
 use reqwest::Url;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::UnknownEvent;
@@ -71,7 +71,7 @@ impl ReplyBody {
     /// Returns a body of anything else.
     pub fn binary(bytes: &[u8]) -> Self {
         Self {
-            json: to_raw_value(&STANDARD.encode(bytes)).ok().map(Arc::from),
+            json: to_raw_value(&Base64(bytes)).ok().map(Arc::from),
             is_base64: true,
             length: bytes.len(),
         }
@@ -91,6 +91,15 @@ impl ReplyBody {
     pub fn size(&self) -> usize {
         let json = self.json.as_ref();
         json.map_or(0, |json| json.get().len().saturating_sub(2))
+    }
+}
+
+/// Bytes that are written in base64.
+struct Base64<'b>(&'b [u8]);
+
+impl Serialize for Base64<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64Display::new(self.0, &STANDARD))
     }
 }
 
