@@ -50,15 +50,23 @@ const LEAST_CONFIDENCE: Decimal = Decimal::half();
 /// Returns what it calls a token: `chain:contract`, for native coins with the
 /// zero address, on Solana with the wrapped coin's.
 pub fn id_of(holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
-    let chain = Chain::by_id(holdings.chain(token))?.defillama;
+    let chain = chain_of(holdings, token)?;
     let native = match chain {
         "solana" => "So11111111111111111111111111111111111111112",
         _ => "0x0000000000000000000000000000000000000000",
     };
     let mut buffer = [0; MAX_TEXT];
     let contract = holdings.contract(token, native, &mut buffer)?;
-    // For each unlisted token of an answer: formatting takes twice as long.
     Some(QuoteId::Text([chain, ":", &contract].concat()))
+}
+
+/// Returns whether a token has an id, without making it.
+pub fn knows(holdings: &Holdings<'_>, token: &Token<'_>) -> bool {
+    chain_of(holdings, token).is_some() && holdings.has_contract(token)
+}
+
+fn chain_of(holdings: &Holdings<'_>, token: &Token<'_>) -> Option<&'static str> {
+    Some(Chain::by_id(holdings.chain(token))?.defillama)
 }
 
 /// The client.
@@ -121,6 +129,10 @@ impl QuoteProvider for DefiLlama {
 
     fn id(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId> {
         id_of(holdings, token)
+    }
+
+    fn knows(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> bool {
+        knows(holdings, token)
     }
 
     async fn quotes(

@@ -203,6 +203,12 @@ pub trait QuoteProvider: Send + Sync {
     /// know.
     fn id(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> Option<QuoteId>;
 
+    /// Returns whether the provider knows a token. Each answer asks this of each
+    /// token, and the name of few.
+    fn knows(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> bool {
+        self.id(holdings, token).is_some()
+    }
+
     /// Returns the ids of coins that are worth a US dollar, by which the dollar's
     /// rate in other currencies is told; none where it quotes in dollars alone.
     fn dollars(&self) -> &[QuoteId] {

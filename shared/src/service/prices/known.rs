@@ -163,9 +163,10 @@ impl KnownPrices {
     /// Returns what is known of each wanted asset from those that are asked for it.
     /// The provider of holdings was asked for all of them, in the currency of its
     /// fetch: where quotes are had in the answer's currency, only that one counts.
-    pub fn checks(&self, wanted: &Wanted) -> Checks {
-        let counts =
-            |of: Currency, asset: &WantedAsset| asset.terms.dollars_only || of == self.currency;
+    pub fn checks(&self, wanted: &Wanted<'_>) -> Checks {
+        let counts = |of: Currency, asset: &WantedAsset| {
+            wanted.terms(asset).dollars_only || of == self.currency
+        };
         let (mut entries, mut unpriced) = (Vec::new(), BTreeMap::new());
         // Assets and tables are both in the order of keys.
         let provider = self.provider.iter();
@@ -188,7 +189,7 @@ impl KnownPrices {
                     }
                 }
             }
-            let source = asset.terms.currency(self.currency);
+            let source = wanted.terms(asset).currency(self.currency);
             let of_source = refreshed.iter_mut();
             let mut of_source = of_source.filter(|(currency, _)| *currency == source);
             known.extend(of_source.find_map(|(_, walk)| walk.entry(key)));

@@ -181,8 +181,12 @@ fn needs_from<'n>(
     let oldest = pricing.policy.oldest_prices(pricing.now());
     let direct = pricing.known.direct(currency);
     let (mut keys, mut all_usable) = (BTreeMap::new(), true);
-    let due = pricing.wanted.iter().filter(|(key, _)| due.contains(key));
-    for (key, asset) in due.filter(|(_, asset)| asset.quote.provider == provider) {
+    let wanted = &pricing.wanted;
+    let due = wanted.iter().filter(|(key, _)| due.contains(key));
+    for (key, asset) in due.filter(|(_, asset)| wanted.is_asked(provider, asset)) {
+        let Some(quote) = wanted.quote(asset) else {
+            continue;
+        };
         let usable = |own: &Price| oldest.permits(key, own);
         let own = direct.get(key).copied();
         let own = own.or_else(|| pricing.known.provider_price(key, currency));
@@ -195,7 +199,7 @@ fn needs_from<'n>(
             usable: own.as_ref().is_some_and(usable) || in_answer,
             tracked: own.is_some() || terms.curated,
         };
-        let known = keys.entry(asset.quote.clone()).or_insert(need);
+        let known = keys.entry(quote).or_insert(need);
         known.own = known.own.or(own);
         known.usable &= need.usable;
     }

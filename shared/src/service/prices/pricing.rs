@@ -26,7 +26,7 @@ use crate::{
 pub(super) struct Pricing<'p> {
     pub query: &'p Query,
     pub held: &'p LoadedHoldings,
-    pub wanted: Wanted,
+    pub wanted: Wanted<'p>,
     pub known: KnownPrices,
     pub request: &'p Request,
     pub policy: &'p Policy,
@@ -110,7 +110,7 @@ impl Pricing<'_> {
         match check.is_known() {
             _ if is_unknown(check) => self.policy.unknown_price_ttl(),
             // The provider's price stood in for a source that failed.
-            true if !stood_in => ttl.max(asset.terms.min_ttl),
+            true if !stood_in => ttl.max(self.wanted.terms(asset).min_ttl),
             _ => ttl,
         }
     }

@@ -108,7 +108,7 @@ impl PriceReader {
         let quote_failed = pricing
             .wanted
             .iter()
-            .any(|(key, asset)| due.contains(&key) && asset.terms.curated);
+            .any(|(key, asset)| due.contains(&key) && pricing.wanted.terms(asset).curated);
         if let Some(error) = found.failed()
             && !has_usable_price(&prices.table, oldest)
             && (quote_failed || prices.unconverted.is_empty())

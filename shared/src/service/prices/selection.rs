@@ -109,14 +109,17 @@ fn select_from_source(
     let mut taken = Vec::new();
     let assets = pricing.wanted.iter().filter(|(key, _)| due.contains(key));
     for (key, asset) in assets {
-        if asset.quote.provider != at.provider {
+        if !pricing.wanted.is_asked(at.provider, asset) {
             continue;
         }
+        let Some(quote) = pricing.wanted.quote(asset) else {
+            continue;
+        };
         let judges = judges(pricing, key, asset.scaled, currency, &direct);
         let own = judges.own;
         let check = checks.entries.entry(key);
         let checked_at = check.map(|check| check.checked_at);
-        let price = found.prices.get(&asset.quote);
+        let price = found.prices.get(&quote);
         let newer = price.filter(|price| {
             checked_at.is_none_or(|at| at < price.checked_at || at.is_in_the_future(now))
         });
@@ -131,7 +134,7 @@ fn select_from_source(
             if let Some(reason) = chosen.refused.filter(|_| price.refused.is_none()) {
                 pricing.request.cost.refused_price();
                 refused.insert(key, reason);
-            } else if found.refused.contains(&asset.quote) {
+            } else if found.refused.contains(&quote) {
                 refused.extend(chosen.refused.map(|reason| (key, reason)));
             }
             taken.push((key, chosen));
@@ -212,7 +215,7 @@ fn prefer(found: &Price, judges: &Judges) -> Price {
 fn log_rejected(
     parts: &BTreeMap<Part, Arc<CachedPart>>,
     refused: &HashMap<PriceKey, RejectReason>,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
 ) {
     for part in parts.values() {
         let (decoded, holdings) = (part.holdings.decoded(), part.holdings.holdings());
@@ -222,7 +225,7 @@ fn log_rejected(
                     chain = holdings.chain(token),
                     address = token.address.as_ref().map(tracing::field::display),
                     symbol = token.symbol,
-                    key = %asset.quote,
+                    key = wanted.quote(asset).map(tracing::field::display),
                     reason = reason.as_str(),
                     "a token's price is refused"
                 );

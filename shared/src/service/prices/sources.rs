@@ -21,7 +21,7 @@ use crate::{
         context::Request,
         policy::{FREEZE_TOLERANCE, RECENT_QUOTE},
     },
-    upstream::{Failure, Quote, QuoteProvider, QuoteTerms, UpstreamError},
+    upstream::{Failure, Quote, QuoteProvider, UpstreamError},
 };
 
 /// What a source says of a token: a price, or why it is none.
@@ -106,20 +106,16 @@ impl Sources {
         self.providers.iter().map(|provider| &**provider)
     }
 
-    /// Returns the first provider that may know a token: what that calls it, and
-    /// its terms.
-    pub fn first_for(
-        &self,
-        holdings: &Holdings<'_>,
-        token: &Token<'_>,
-    ) -> Option<(QuoteKey, QuoteTerms)> {
-        self.iter().find_map(|it| {
-            let key = QuoteKey {
-                provider: it.provider(),
-                id: it.id(holdings, token)?,
-            };
-            Some((key, it.terms()))
-        })
+    /// Returns the place of the first provider that knows a token.
+    pub fn first_for(&self, holdings: &Holdings<'_>, token: &Token<'_>) -> Option<u8> {
+        let mut places = (0..).zip(self.iter());
+        let (place, _) = places.find(|(_, it)| it.knows(holdings, token))?;
+        Some(place)
+    }
+
+    /// Returns the provider in a place.
+    pub fn at(&self, place: u8) -> Option<&dyn QuoteProvider> {
+        self.iter().nth(usize::from(place))
     }
 
     /// Returns the first provider that tells what a dollar costs in other

@@ -6,9 +6,10 @@ use super::sources::Sources;
 use crate::{
     cache::CachedPart,
     domain::{
-        currency::Currency, holdings::Holdings, price::PriceKey, price_book::QuoteKey, scope::Part,
+        currency::Currency, holdings::Holdings, price::PriceKey, price_book::QuoteKey,
+        provider::Provider, scope::Part,
     },
-    upstream::QuoteTerms,
+    upstream::{QuoteProvider, QuoteTerms},
 };
 
 /// A wallet with more tokens than this that have no price, that the provider
@@ -16,17 +17,20 @@ use crate::{
 /// asked for.
 const MAX_DOUBTFUL: usize = 100;
 
-/// An asset whose price can be refreshed.
-#[derive(Clone, Debug)]
+/// An asset whose price can be refreshed. Small: large wallets have thousands, and
+/// most answers refresh none.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct WantedAsset {
-    /// What its provider is asked for.
-    pub quote: QuoteKey,
-    /// What that provider takes and gives.
-    pub terms: QuoteTerms,
+    /// The place of the provider that is asked for it among the sources.
+    source: u8,
     /// Whether its amounts are multiples of what other sources price.
     pub scaled: bool,
     /// The parts that hold it.
     pub parts: PartSet,
+    /// The part that tells what it is,
+    part: Part,
+    /// and its token there.
+    token: u32,
 }
 
 /// Some parts of a wallet.
@@ -49,46 +53,49 @@ impl PartSet {
 }
 
 /// The assets of a wallet whose prices can be refreshed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'w> {
+    held: &'w BTreeMap<Part, Arc<CachedPart>>,
+    sources: &'w Sources,
+    /// The sources' terms.
+    terms: Vec<QuoteTerms>,
     /// By key.
     assets: Vec<(PriceKey, WantedAsset)>,
     /// Shown assets that no source can be asked for.
     others: Vec<PriceKey>,
 }
 
-impl Wanted {
+impl<'w> Wanted<'w> {
     /// Returns those that a curated provider lists and, of what others may know,
     /// those that have a price already (`priced`), are vouched for or
     /// belong to a protocol; and the rest only where it is not spam by the
     /// hundred. Trash and what the provider does not display are never asked
     /// for.
     pub fn of(
-        parts: &BTreeMap<Part, Arc<CachedPart>>,
-        sources: &Sources,
+        held: &'w BTreeMap<Part, Arc<CachedPart>>,
+        sources: &'w Sources,
         priced: impl Fn(PriceKey) -> bool,
     ) -> Self {
+        let terms: Vec<QuoteTerms> = sources.iter().map(QuoteProvider::terms).collect();
         let (mut assets, mut others, mut doubtful) = (Vec::new(), Vec::new(), Vec::new());
-        for (part, cached) in parts {
+        for (part, cached) in held {
             let (decoded, holdings) = (cached.holdings.decoded(), cached.holdings.holdings());
             let shown = shown_tokens(holdings);
-            let tokens = holdings.tokens.iter().zip(decoded.keys()).zip(shown);
-            for ((token, key), _) in tokens.filter(|(_, shown)| *shown) {
+            let tokens = (0..).zip(&holdings.tokens).zip(decoded.keys()).zip(shown);
+            for (((index, token), key), _) in tokens.filter(|(_, shown)| *shown) {
                 let key = *key;
-                let scaled = token.scaled;
-                let parts = PartSet::of(*part);
-                let Some((quote, terms)) = sources.first_for(holdings, token) else {
+                let Some(source) = sources.first_for(holdings, token) else {
                     others.push(key);
                     continue;
                 };
                 let asset = WantedAsset {
-                    quote,
-                    terms,
-                    scaled,
-                    parts,
+                    source,
+                    scaled: token.scaled,
+                    parts: PartSet::of(*part),
+                    part: *part,
+                    token: index,
                 };
-                let plausible =
-                    terms.curated || token.verified || *part == Part::Defi || priced(key);
+                let curated = terms[usize::from(source)].curated;
+                let plausible = curated || token.verified || *part == Part::Defi || priced(key);
                 match plausible {
                     true => assets.push((key, asset)),
                     false => doubtful.push((key, asset)),
@@ -100,6 +107,9 @@ impl Wanted {
             assets.append(&mut doubtful);
         }
         let mut wanted = Self {
+            held,
+            sources,
+            terms,
             assets: unique(assets),
             others: Vec::new(),
         };
@@ -108,6 +118,28 @@ impl Wanted {
         others.retain(|key| wanted.get(*key).is_none());
         wanted.others = others;
         wanted
+    }
+
+    /// Returns the terms of the provider that is asked for an asset.
+    pub fn terms(&self, asset: &WantedAsset) -> &QuoteTerms {
+        &self.terms[usize::from(asset.source)]
+    }
+
+    /// Returns whether a provider is asked for an asset.
+    pub fn is_asked(&self, provider: Provider, asset: &WantedAsset) -> bool {
+        let source = self.sources.at(asset.source);
+        source.is_some_and(|source| source.provider() == provider)
+    }
+
+    /// Returns what the provider that is asked for an asset calls it.
+    pub fn quote(&self, asset: &WantedAsset) -> Option<QuoteKey> {
+        let source = self.sources.at(asset.source)?;
+        let holdings = self.held.get(&asset.part)?.holdings.holdings();
+        let token = holdings.tokens.get(asset.token as usize)?;
+        Some(QuoteKey {
+            provider: source.provider(),
+            id: source.id(holdings, token)?,
+        })
     }
 
     /// All of them, by price key.
@@ -136,11 +168,12 @@ impl Wanted {
     ) -> BTreeMap<Currency, Vec<QuoteKey>> {
         let mut tracked: BTreeMap<Currency, Vec<QuoteKey>> = BTreeMap::new();
         for (key, asset) in self.iter() {
-            if !asset.terms.curated && !priced(key) {
+            let terms = self.terms(asset);
+            if !terms.curated && !priced(key) {
                 continue;
             }
-            let of = asset.terms.currency(currency);
-            tracked.entry(of).or_default().push(asset.quote.clone());
+            let of = terms.currency(currency);
+            tracked.entry(of).or_default().extend(self.quote(asset));
         }
         tracked
     }
