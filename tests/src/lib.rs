@@ -3,7 +3,7 @@
 
 mod answer;
 pub mod lagging;
-mod proxy;
+pub mod proxy;
 pub mod queue;
 pub mod random;
 pub mod rows;

@@ -9,6 +9,7 @@
 mod budgets;
 mod cache;
 mod corrupt_items;
+mod direct_reads;
 mod envelopes;
 mod events;
 mod exchange_rates;

@@ -64,6 +64,11 @@ impl DirectReads {
         (reads, client)
     }
 
+    /// Returns whether the endpoint is known, which the SDK's first request tells.
+    pub fn is_ready(&self) -> bool {
+        self.route.get().is_some()
+    }
+
     /// Reads the first page of a query, if that goes well.
     pub async fn query(&self, table: &str, call: &QueryCall) -> Option<Consumed<QueryPage>> {
         if call.start.is_some() {
@@ -91,7 +96,6 @@ impl DirectReads {
         target: &'static str,
         body: &impl Serialize,
     ) -> Option<T> {
-        // Nothing is known of the endpoint before the SDK's first request.
         let route = self.route.get()?;
         let request = self.signed(route, target, serde_json::to_vec(body).ok()?)?;
         let answer = async {

@@ -36,6 +36,8 @@ use crate::{
 /// The part of an operation's time that one attempt may take: two of them fit,
 /// with a pause.
 const ATTEMPT: (u32, u32) = (2, 5);
+/// How often an operation is tried.
+const MAX_ATTEMPTS: u32 = 3;
 /// The circuit breaker opens after half of at least so many calls failed,
 const MIN_CALLS: usize = 6;
 /// and for so long: requests then cost no time on it.
@@ -74,12 +76,7 @@ impl DynamoDb {
                     .operation_timeout(config.dynamodb_timeout)
                     .build(),
             )
-            .retry_config(
-                RetryConfig::standard()
-                    .with_max_attempts(3)
-                    .with_initial_backoff(Duration::from_millis(25))
-                    .with_max_backoff(Duration::from_millis(200)),
-            );
+            .retry_config(retries(MAX_ATTEMPTS));
         if let Some(url) = endpoint {
             sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
         }
@@ -132,6 +129,13 @@ impl DynamoDb {
         answer.map_err(|error| failed(operation, &error))
     }
 
+    /// Returns what is other about a read that is left to the SDK: an attempt has been
+    /// made.
+    fn after_direct(&self) -> aws_sdk_dynamodb::config::Builder {
+        let made = u32::from(self.direct.is_ready());
+        aws_sdk_dynamodb::Config::builder().retry_config(retries(MAX_ATTEMPTS - made))
+    }
+
     fn query_of(&self, call: QueryCall) -> QueryFluentBuilder {
         let query = self
             .client
@@ -179,7 +183,8 @@ impl TableClient for DynamoDb {
     async fn query(&self, call: QueryCall) -> Result<Consumed<QueryPage>, CacheError> {
         let direct = self.direct.query(&self.name, &call);
         let sdk = async {
-            let page = self.query_of(call.clone()).send().await?;
+            let query = self.query_of(call.clone()).customize();
+            let page = query.config_override(self.after_direct()).send().await?;
             Ok(Consumed {
                 units: units(page.consumed_capacity()),
                 value: QueryPage {
@@ -206,6 +211,7 @@ impl TableClient for DynamoDb {
                 .key("sk", AttributeValue::S(key.sort.clone()))
                 .consistent_read(consistent)
                 .return_consumed_capacity(ReturnConsumedCapacity::Total);
+            let call = call.customize().config_override(self.after_direct());
             let answer = call.send().await?;
             Ok(Consumed {
                 units: units(answer.consumed_capacity()),
@@ -319,6 +325,13 @@ impl TableClient for DynamoDb {
             Err(error) => Err(failed("UpdateItem", &error)),
         }
     }
+}
+
+fn retries(attempts: u32) -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(attempts)
+        .with_initial_backoff(Duration::from_millis(25))
+        .with_max_backoff(Duration::from_millis(200))
 }
 
 /// Tells whether a write was made, and what it cost. A refused write costs as
