@@ -38,6 +38,10 @@ instructions *options:
 soak seconds="600":
     SOAK_SECONDS={{ seconds }} cargo test --workspace --test it soak:: -- --nocapture
 
+# So many random steps of three processes with copies of wallets.
+coherence steps="10000":
+    COHERENCE_STEPS={{ steps }} cargo test --workspace --test it coherence:: -- --nocapture
+
 # Several processes over a simulated table; `--seed N` for one with its trace.
 simulation *options="--seeds 100000":
     cargo run --release -p portfolio-simulation -- {{ options }}

@@ -8,6 +8,7 @@
 
 mod budgets;
 mod cache;
+mod coherence;
 mod corrupt_items;
 mod direct_reads;
 mod envelopes;
