@@ -26,7 +26,7 @@ ci:
 fuzz seconds="300":
     scripts/fuzz.sh {{ seconds }}
 
-# Figures of `load`, `memory` or `warm`.
+# Figures of `load`, `memory`, `warm` or `zipf`.
 bench name="load":
     cargo bench --workspace --profile load --bench {{ name }}
 
