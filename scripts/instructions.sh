@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Counts the processor's instructions of each stage of an answer and compares them
-# with those in benches/. Unlike times they are the same on a busy machine, but others
-# for another processor architecture or compiler.
+# Counts the processor's instructions of each stage of an answer, and of each kind of
+# request, and compares them with those in benches/. Unlike times they are the same on
+# a busy machine, but others for another processor architecture or compiler.
 # Needs valgrind; as root on Debian it is installed.
 #
-#   scripts/instructions.sh           fails if a stage takes a twentieth more
+#   scripts/instructions.sh           fails if something takes a twentieth more
 #   scripts/instructions.sh --update  writes this architecture's figures anew
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,27 +22,44 @@ if ! command -v valgrind >/dev/null; then
     fi
 fi
 
-program=$(cargo bench --quiet --package portfolio-domain --bench instructions --no-run \
-    --message-format json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+# Builds a bench with these options; prints its program.
+build() {
+    cargo bench --quiet "$@" --no-run --message-format json |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1
+}
 
-# The instructions of so many rounds of a stage, start and preparation included.
+# The instructions of so many rounds, start and preparation included.
 count() {
-    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" "$3" 2>&1 |
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>&1 |
         sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
 }
 
 measured=$(mktemp)
 trap 'rm -f "$measured"' EXIT
+
+# Adds the instructions of one round to what was measured.
+measure() {
+    local program=$1 what=$2 positions=$3 few many
+    few=$(count "$program" "$what" "$positions" 2)
+    many=$(count "$program" "$what" "$positions" 12)
+    echo "$what,$positions,$(((many - few) / 10))" >>"$measured"
+}
+
+stages=$(build --package portfolio-domain --bench instructions)
 for stage in decode value render page-of-one; do
-    for tokens in 30 300; do
-        few=$(count "$stage" "$tokens" 2)
-        many=$(count "$stage" "$tokens" 12)
-        echo "$stage,$tokens,$(((many - few) / 10))" >>"$measured"
+    for positions in 30 300; do
+        measure "$stages" "$stage" "$positions"
     done
 done
 
+requests=$(build --profile load --workspace --bench requests)
+for kind in distinct repeated unmodified price-miss structure-miss; do
+    measure "$requests" "$kind" 300
+done
+measure "$requests" page 10000
+
 if [ "${1:-}" = --update ]; then
-    { echo "stage,tokens,instructions" && cat "$measured"; } >"$figures"
+    { echo "what,positions,instructions" && cat "$measured"; } >"$figures"
     cat "$figures"
     exit
 fi
@@ -54,18 +71,18 @@ if [ ! -f "$figures" ]; then
 fi
 
 failed=0
-while IFS=, read -r stage tokens now; do
-    before=$(sed -n "s/^$stage,$tokens,//p" "$figures")
+while IFS=, read -r what positions now; do
+    before=$(sed -n "s/^$what,$positions,//p" "$figures")
     if [ -z "$before" ]; then
-        echo "instructions: $stage of $tokens tokens: $now, and no figure in $figures"
+        echo "instructions: $what of $positions positions: $now, and no figure in $figures"
         failed=1
         continue
     fi
     change=$(((now - before) * 1000 / before))
-    printf 'instructions: %-12s %5s tokens %10s, was %10s (%s per mille)\n' \
-        "$stage" "$tokens" "$now" "$before" "$change"
+    printf 'instructions: %-14s %5s positions %10s, was %10s (%s per mille)\n' \
+        "$what" "$positions" "$now" "$before" "$change"
     if [ "$change" -gt $((tolerance * 10)) ]; then
-        echo "instructions: $stage of $tokens tokens takes more than $tolerance % more"
+        echo "instructions: $what of $positions positions takes more than $tolerance % more"
         failed=1
     fi
 done <"$measured"
