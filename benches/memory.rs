@@ -2,7 +2,7 @@
 //! positions: a process of its own for each size, nothing else in it.
 //!
 //! ```text
-//! cargo bench --workspace --profile load --bench memory
+//! cargo bench --workspace --profile load --bench memory -- [POSITIONS...]
 //! ```
 //!
 //! Linux alone: the figures come from `/proc`.
@@ -27,6 +27,7 @@ async fn main() {
     // The client insists on one, although nothing here is encrypted.
     let _ = rustls::crypto::ring::default_provider().install_default();
     println!("positions chains   bytes from Zerion   at the start   miss   hit (MB at most)");
+    let only: Vec<u32> = std::env::args().filter_map(|it| it.parse().ok()).collect();
     for (positions, chains) in [
         (30, 3),
         (3_000, 10),
@@ -34,7 +35,9 @@ async fn main() {
         (20_000, 20),
         (42_000, 200),
     ] {
-        measure(positions, chains).await;
+        if only.is_empty() || only.contains(&positions) {
+            measure(positions, chains).await;
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Counts the processor's instructions of each stage of an answer, and of each kind of
-# request, and compares them with those in benches/. Unlike times they are the same on
-# a busy machine, but others for another processor architecture or compiler.
+# Counts the processor's instructions of each stage of an answer and of each kind of
+# request, and the peak memory of a large miss in MB, and compares them with those in
+# benches/. Unlike times they are the same on a busy machine, but others for another
+# processor architecture or compiler.
 # Needs valgrind; as root on Debian it is installed.
 #
 #   scripts/instructions.sh           fails if something takes a twentieth more
@@ -37,12 +38,12 @@ count() {
 measured=$(mktemp)
 trap 'rm -f "$measured"' EXIT
 
-# Adds the instructions of one round to what was measured.
+# Adds the instructions of one round, worked out from so many, to what was measured.
 measure() {
-    local program=$1 what=$2 positions=$3 few many
+    local program=$1 what=$2 positions=$3 rounds=${4:-10} few many
     few=$(count "$program" "$what" "$positions" 2)
-    many=$(count "$program" "$what" "$positions" 12)
-    echo "$what,$positions,$(((many - few) / 10))" >>"$measured"
+    many=$(count "$program" "$what" "$positions" $((2 + rounds)))
+    echo "$what,$positions,$(((many - few) / rounds))" >>"$measured"
 }
 
 stages=$(build --package portfolio-domain --bench instructions)
@@ -53,10 +54,18 @@ for stage in decode value render page-of-one; do
 done
 
 requests=$(build --profile load --workspace --bench requests)
-for kind in distinct repeated unmodified price-miss structure-miss; do
+for kind in distinct price-miss structure-miss; do
     measure "$requests" "$kind" 300
 done
+# So small that the start's own differences would show.
+for kind in repeated unmodified; do
+    measure "$requests" "$kind" 300 300
+done
 measure "$requests" page 10000
+
+memory=$(build --profile load --workspace --bench memory)
+peak=$("$memory" 20000 | awk '$1 == 20000 { print $5 }')
+echo "memory,20000,$peak" >>"$measured"
 
 if [ "${1:-}" = --update ]; then
     { echo "what,positions,instructions" && cat "$measured"; } >"$figures"
