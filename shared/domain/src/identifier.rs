@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use hex_simd::{AsOut as _, AsciiCase};
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::{Uuid, fmt::Hyphenated};
 
@@ -29,10 +30,8 @@ impl<'a> Identifier<'a> {
         }
         let mut bytes = [0; 20];
         if let Some(digits) = text.strip_prefix("0x")
-            // The crate takes a second prefix for one.
             && digits.len() == 2 * bytes.len()
-            && !digits.starts_with("0x")
-            && const_hex::decode_to_slice(digits, &mut bytes).is_ok()
+            && hex_simd::decode(digits.as_bytes(), bytes.as_mut_slice().as_out()).is_ok()
         {
             return Self::Hex(bytes);
         }
@@ -67,8 +66,7 @@ impl Identifier<'_> {
             Self::Text(text) => text,
             Self::Hex(bytes) => {
                 buffer[..2].copy_from_slice(b"0x");
-                // The buffer has exactly this length.
-                let _ = const_hex::encode_to_slice(bytes, &mut buffer[2..]);
+                let _ = hex_simd::encode(bytes, buffer[2..].as_out(), AsciiCase::Lower);
                 str::from_utf8(&buffer[..]).unwrap_or_default()
             }
             Self::Uuid(bytes) => Uuid::from_bytes(*bytes).hyphenated().encode_lower(buffer),
