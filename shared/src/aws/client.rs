@@ -1,11 +1,14 @@
 //! What the clients of AWS services share: credentials, the connection, and
 //! the certificates that it accepts.
 
-use aws_sdk_dynamodb::config::{Credentials, SharedHttpClient};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::{AsyncSleep, Credentials, SharedHttpClient, Sleep};
 use aws_smithy_http_client::{
-    Builder,
+    Builder, Connector,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use reqwest::Url;
 
 use crate::config::Config;
@@ -14,7 +17,7 @@ use crate::config::Config;
 /// certificates instead would take longer than the rest of a start.
 const AMAZON_ROOTS: &[u8] = include_bytes!("amazon-roots.pem");
 /// The domain of AWS's regions but those of China and of separate clouds.
-const AMAZON: &str = ".amazonaws.com";
+pub(crate) const AMAZON: &str = ".amazonaws.com";
 /// How the names of regions begin that have domains of their own.
 const NON_STANDARD_PARTITIONS: [&str; 4] = ["cn-", "eusc-", "us-iso", "eu-iso"];
 
@@ -25,7 +28,7 @@ fn is_local(endpoint: Option<&Url>) -> bool {
 
 /// Whether Amazon's own authorities certify an endpoint: the one that is
 /// given, else the region's.
-fn is_amazons(endpoint: Option<&Url>, region: &str) -> bool {
+pub(crate) fn is_amazons(endpoint: Option<&Url>, region: &str) -> bool {
     match endpoint {
         Some(url) => url.host_str().is_some_and(|host| host.ends_with(AMAZON)),
         None => !NON_STANDARD_PARTITIONS
@@ -50,11 +53,44 @@ pub(crate) fn http_client(config: &Config, endpoint: Option<&Url>) -> SharedHttp
     if is_local(endpoint) {
         return Builder::new().build_http();
     }
-    let tls = TlsContext::builder().with_trust_store(roots(config, endpoint));
     Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(tls.build().unwrap_or_default())
+        .tls_context(tls_context(config, endpoint))
         .build_https()
+}
+
+/// Connections as such a client makes them, each within `connect_timeout`.
+pub(crate) fn connector(
+    config: &Config,
+    endpoint: Option<&Url>,
+    connect_timeout: Duration,
+) -> SharedHttpConnector {
+    let settings = HttpConnectorSettings::builder().connect_timeout(connect_timeout);
+    let connector = Connector::builder()
+        .connector_settings(settings.build())
+        .sleep_impl(TokioSleep);
+    if is_local(endpoint) {
+        return SharedHttpConnector::new(connector.build_http());
+    }
+    let connector = connector
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls_context(config, endpoint));
+    SharedHttpConnector::new(connector.build())
+}
+
+fn tls_context(config: &Config, endpoint: Option<&Url>) -> TlsContext {
+    let tls = TlsContext::builder().with_trust_store(roots(config, endpoint));
+    tls.build().unwrap_or_default()
+}
+
+/// Sleeps by tokio's timer.
+#[derive(Debug)]
+struct TokioSleep;
+
+impl AsyncSleep for TokioSleep {
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Sleep::new(tokio::time::sleep(duration))
+    }
 }
 
 /// Lambda hands its role's credentials over in the environment. Local

@@ -3,23 +3,19 @@
 //! Most requests are one or two reads, and more than half of what the SDK spends on
 //! a read is not the read: layers of configuration, the rules of endpoints, tokens
 //! for retries. So reads are tried once without: signed by AWS's own crate and sent
-//! over the SDK's connections to the endpoint that it has resolved. What is not
-//! answered, or not with 200, is left to the SDK, which asks again: retries, and
-//! what an error means, are known there alone.
+//! over the connections that the SDK uses. What is not answered, or not with 200, is
+//! left to the SDK, which asks again: retries, and what an error means, are known
+//! there alone.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_dynamodb::config::{Credentials, HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_sdk_dynamodb::config::Credentials;
 use aws_sigv4::{
     http_request::{SignableBody, SignableRequest, SigningParams, SigningSettings, sign},
     sign::v4,
 };
 use aws_smithy_runtime_api::client::{
-    http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+    http::{HttpConnector, SharedHttpConnector},
     identity::Identity,
     orchestrator::HttpRequest,
 };
@@ -30,11 +26,17 @@ use super::{
     client::{Attributes, Consumed, Key, QueryCall, QueryPage},
     wire::{GetItem, GetItemOutput, Query, QueryOutput},
 };
-use crate::clock::{Clock, SystemClock};
+use crate::{
+    aws::client,
+    clock::{Clock, SystemClock},
+    config::Config,
+};
 
 /// Sends reads.
 pub(super) struct DirectReads {
-    route: Arc<OnceLock<Route>>,
+    /// Where to; none where only the SDK knows.
+    url: Option<String>,
+    connector: SharedHttpConnector,
     identity: Identity,
     region: String,
     /// How long a read may take.
@@ -42,31 +44,26 @@ pub(super) struct DirectReads {
 }
 
 impl DirectReads {
-    /// Returns direct reads over the connections of `http`, and the client that the
-    /// SDK has to use for that.
+    /// Returns reads as configured, over these connections.
     pub fn over(
-        http: SharedHttpClient,
+        connector: SharedHttpConnector,
         credentials: Credentials,
-        region: &str,
+        config: &Config,
         timeout: Duration,
-    ) -> (Self, SharedHttpClient) {
-        let route = Arc::default();
-        let client = SharedHttpClient::new(Observed {
-            inner: http,
-            route: Arc::clone(&route),
-        });
-        let reads = Self {
-            route,
+    ) -> Self {
+        let endpoint = config.dynamodb_endpoint.as_ref().map(ToString::to_string);
+        Self {
+            url: endpoint.or_else(|| regional(&config.region)),
+            connector,
             identity: credentials.into(),
-            region: region.to_owned(),
+            region: config.region.clone(),
             timeout,
-        };
-        (reads, client)
+        }
     }
 
-    /// Returns whether the endpoint is known, which the SDK's first request tells.
-    pub fn is_ready(&self) -> bool {
-        self.route.get().is_some()
+    /// Returns whether reads are tried at all.
+    pub fn are_tried(&self) -> bool {
+        self.url.is_some()
     }
 
     /// Reads the first page of a query, if that goes well.
@@ -96,10 +93,10 @@ impl DirectReads {
         target: &'static str,
         body: &impl Serialize,
     ) -> Option<T> {
-        let route = self.route.get()?;
-        let request = self.signed(route, target, serde_json::to_vec(body).ok()?)?;
+        let url = self.url.as_ref()?;
+        let request = self.signed(url, target, serde_json::to_vec(body).ok()?)?;
         let answer = async {
-            let response = route.connector.call(request).await.ok()?;
+            let response = self.connector.call(request).await.ok()?;
             if response.status().as_u16() != 200 {
                 return None;
             }
@@ -110,17 +107,13 @@ impl DirectReads {
         serde_json::from_slice(&bytes).ok()
     }
 
-    fn signed(&self, route: &Route, target: &'static str, body: Vec<u8>) -> Option<HttpRequest> {
+    fn signed(&self, url: &str, target: &'static str, body: Vec<u8>) -> Option<HttpRequest> {
         let headers = [
             ("content-type", "application/x-amz-json-1.0"),
             ("x-amz-target", target),
         ];
-        let signable = SignableRequest::new(
-            "POST",
-            &*route.uri,
-            headers.into_iter(),
-            SignableBody::Bytes(&body),
-        );
+        let signable =
+            SignableRequest::new("POST", url, headers.into_iter(), SignableBody::Bytes(&body));
         let params: SigningParams<'_> = v4::SigningParams::builder()
             .identity(&self.identity)
             .region(&self.region)
@@ -135,7 +128,7 @@ impl DirectReads {
         let (signature, _) = instructions.into_parts();
         let mut request = HttpRequest::new(SdkBody::from(body));
         request.set_method("POST").ok()?;
-        request.set_uri(&*route.uri).ok()?;
+        request.set_uri(url).ok()?;
         for (name, value) in headers {
             request.headers_mut().insert(name, value);
         }
@@ -152,58 +145,37 @@ fn system_time() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(now).unwrap_or(0))
 }
 
-/// Where the SDK sends its requests, and over which connections.
-struct Route {
-    uri: String,
-    connector: SharedHttpConnector,
+/// Returns where DynamoDB is in a region; `None` for those in clouds of their own, whose
+/// domains the SDK knows.
+fn regional(region: &str) -> Option<String> {
+    let standard = client::is_amazons(None, region);
+    standard.then(|| format!("https://dynamodb.{region}{}/", client::AMAZON))
 }
 
-/// The SDK's HTTP client, whose first request tells the [`Route`].
-struct Observed {
-    inner: SharedHttpClient,
-    route: Arc<OnceLock<Route>>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl fmt::Debug for Observed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Observed").finish_non_exhaustive()
-    }
-}
-
-impl HttpClient for Observed {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let connector = self.inner.http_connector(settings, components);
-        if self.route.get().is_some() {
-            return connector;
+    #[test]
+    fn regions_are_where_aws_says_or_left_to_the_sdk() {
+        for (region, expected) in [
+            (
+                "us-east-1",
+                Some("https://dynamodb.us-east-1.amazonaws.com/"),
+            ),
+            (
+                "us-gov-west-1",
+                Some("https://dynamodb.us-gov-west-1.amazonaws.com/"),
+            ),
+            (
+                "mx-central-1",
+                Some("https://dynamodb.mx-central-1.amazonaws.com/"),
+            ),
+            ("cn-north-1", None),
+            ("us-isob-east-1", None),
+            ("eusc-de-east-1", None),
+        ] {
+            assert_eq!(regional(region).as_deref(), expected, "{region}");
         }
-        SharedHttpConnector::new(ObservedConnector {
-            inner: connector,
-            route: self.route.clone(),
-        })
-    }
-}
-
-struct ObservedConnector {
-    inner: SharedHttpConnector,
-    route: Arc<OnceLock<Route>>,
-}
-
-impl fmt::Debug for ObservedConnector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObservedConnector").finish_non_exhaustive()
-    }
-}
-
-impl HttpConnector for ObservedConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        self.route.get_or_init(|| Route {
-            uri: request.uri().to_owned(),
-            connector: self.inner.clone(),
-        });
-        self.inner.call(request)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::{
     Client,
-    config::{BehaviorVersion, Region, retry::RetryConfig, timeout::TimeoutConfig},
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig, timeout::TimeoutConfig},
     error::{ProvideErrorMetadata, SdkError},
     operation::{
         get_item::GetItemError,
@@ -21,6 +21,8 @@ use aws_sdk_dynamodb::{
         ReturnValuesOnConditionCheckFailure,
     },
 };
+use aws_smithy_runtime_api::client::http::{SharedHttpConnector, http_client_fn};
+use reqwest::Url;
 
 use super::{
     client::{Attributes, Condition, Consumed, Key, QueryCall, QueryPage, TableClient, UpdateCall},
@@ -45,13 +47,47 @@ const OPEN_DURATION: Duration = Duration::from_secs(2);
 
 /// One table in DynamoDB.
 pub struct DynamoDb {
-    client: Client,
     direct: DirectReads,
+    sdk: OnceLock<Client>,
+    settings: SdkSettings,
     /// How long an operation may take.
     timeout: Duration,
     name: String,
     breaker: Mutex<CircuitBreaker>,
     clock: Arc<dyn Clock>,
+}
+
+/// What the SDK's client is made of.
+struct SdkSettings {
+    connector: SharedHttpConnector,
+    credentials: Credentials,
+    region: String,
+    endpoint: Option<Url>,
+    /// How long an attempt may take.
+    attempt: Duration,
+}
+
+impl SdkSettings {
+    fn client(&self, timeout: Duration) -> Client {
+        let connector = self.connector.clone();
+        let mut sdk = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(self.credentials.clone())
+            .http_client(http_client_fn(move |_, _| connector.clone()))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(self.attempt)
+                    .operation_attempt_timeout(self.attempt)
+                    .operation_timeout(timeout)
+                    .build(),
+            )
+            .retry_config(retries(MAX_ATTEMPTS));
+        if let Some(url) = &self.endpoint {
+            sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
+        }
+        Client::from_conf(sdk.build())
+    }
 }
 
 impl DynamoDb {
@@ -62,27 +98,17 @@ impl DynamoDb {
         // A cache that takes longer than what it caches is of no use.
         let attempt = config.dynamodb_timeout * ATTEMPT.0 / ATTEMPT.1;
         let credentials = client::credentials(endpoint);
-        let http = client::http_client(config, endpoint);
-        let (direct, http) = DirectReads::over(http, credentials.clone(), &config.region, attempt);
-        let mut sdk = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(config.region.clone()))
-            .credentials_provider(credentials)
-            .http_client(http)
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(attempt)
-                    .operation_attempt_timeout(attempt)
-                    .operation_timeout(config.dynamodb_timeout)
-                    .build(),
-            )
-            .retry_config(retries(MAX_ATTEMPTS));
-        if let Some(url) = endpoint {
-            sdk = sdk.endpoint_url(url.as_str().trim_end_matches('/'));
-        }
+        let connector = client::connector(config, endpoint, attempt);
         Self {
-            client: Client::from_conf(sdk.build()),
-            direct,
+            direct: DirectReads::over(connector.clone(), credentials.clone(), config, attempt),
+            sdk: OnceLock::new(),
+            settings: SdkSettings {
+                connector,
+                credentials,
+                region: config.region.clone(),
+                endpoint: endpoint.cloned(),
+                attempt,
+            },
             timeout: config.dynamodb_timeout,
             name: config.table.clone(),
             breaker: Mutex::new(CircuitBreaker::new(MIN_CALLS, OPEN_DURATION)),
@@ -90,9 +116,10 @@ impl DynamoDb {
         }
     }
 
-    /// The SDK's client, for operations that only set-up and tests need.
+    /// The SDK's client. Made when it is needed first: most processes start with
+    /// direct reads, and a start is waited for.
     pub fn client(&self) -> &Client {
-        &self.client
+        self.sdk.get_or_init(|| self.settings.client(self.timeout))
     }
 
     /// The table's name.
@@ -132,13 +159,13 @@ impl DynamoDb {
     /// Returns what is other about a read that is left to the SDK: an attempt has been
     /// made.
     fn after_direct(&self) -> aws_sdk_dynamodb::config::Builder {
-        let made = u32::from(self.direct.is_ready());
+        let made = u32::from(self.direct.are_tried());
         aws_sdk_dynamodb::Config::builder().retry_config(retries(MAX_ATTEMPTS - made))
     }
 
     fn query_of(&self, call: QueryCall) -> QueryFluentBuilder {
         let query = self
-            .client
+            .client()
             .query()
             .table_name(&self.name)
             .key_condition_expression(key_condition(&call))
@@ -204,7 +231,7 @@ impl TableClient for DynamoDb {
         let direct = self.direct.get(&self.name, &key, consistent);
         let sdk = async {
             let call = self
-                .client
+                .client()
                 .get_item()
                 .table_name(&self.name)
                 .key("pk", AttributeValue::S(key.partition.clone()))
@@ -232,7 +259,7 @@ impl TableClient for DynamoDb {
             .build()
             .map_err(|_| bad_request("BatchGetItem"))?;
         let call = self
-            .client
+            .client()
             .batch_get_item()
             .request_items(&self.name, wanted)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
@@ -253,7 +280,7 @@ impl TableClient for DynamoDb {
         condition: Condition,
     ) -> Result<Consumed<bool>, CacheError> {
         let call = self
-            .client
+            .client()
             .put_item()
             .table_name(&self.name)
             .set_item(Some(item))
@@ -269,7 +296,7 @@ impl TableClient for DynamoDb {
 
     async fn delete(&self, key: Key, condition: Condition) -> Result<Consumed<bool>, CacheError> {
         let call = self
-            .client
+            .client()
             .delete_item()
             .table_name(&self.name)
             .key("pk", AttributeValue::S(key.partition))
@@ -290,7 +317,7 @@ impl TableClient for DynamoDb {
         call: UpdateCall,
     ) -> Result<Consumed<Result<Attributes, Attributes>>, CacheError> {
         let call = self
-            .client
+            .client()
             .update_item()
             .table_name(&self.name)
             .key("pk", AttributeValue::S(key.partition))
