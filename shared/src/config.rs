@@ -6,25 +6,13 @@ mod vars;
 use std::time::Duration;
 
 use reqwest::Url;
-use secrecy::SecretString;
-use thiserror::Error;
 
-pub use self::ca_bundle::CaBundle;
 use self::vars::Vars;
+pub use self::{
+    ca_bundle::CaBundle,
+    vars::{ConfigError, Lookup, UpstreamConfig},
+};
 use crate::domain::provider::Provider;
-
-/// Where variables come from; tests pass their own.
-pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
-
-/// A variable with a value that cannot be used.
-#[derive(Debug, PartialEq, Eq, Error)]
-#[error("{name}: {reason}")]
-pub struct ConfigError {
-    /// The variable.
-    pub name: &'static str,
-    /// What is wrong. Never holds the value of a secret.
-    pub reason: String,
-}
 
 /// Which of CoinMarketCap's price endpoints is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,15 +104,6 @@ pub struct RefreshConfig {
     pub often_asked: bool,
     /// REFRESH_BUDGET: requests to Zerion that one run may cause.
     pub budget: usize,
-}
-
-/// An upstream service that needs a key.
-#[derive(Clone, Debug)]
-pub struct UpstreamConfig {
-    /// Where it is.
-    pub base: Url,
-    /// Its key; `SecretString` keeps it out of logs.
-    pub key: SecretString,
 }
 
 /// How long data of one level may be used.

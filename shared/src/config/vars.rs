@@ -3,10 +3,33 @@
 use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use reqwest::Url;
+use secrecy::SecretString;
+use thiserror::Error;
 
 use super::ca_bundle::CaBundle;
-use super::{ConfigError, Lookup, UpstreamConfig};
 use crate::domain::provider::{FALLBACKS, Fallback, Provider};
+
+/// Where variables come from; tests pass their own.
+pub type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
+
+/// A variable with a value that cannot be used.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("{name}: {reason}")]
+pub struct ConfigError {
+    /// The variable.
+    pub name: &'static str,
+    /// What is wrong. Never holds the value of a secret.
+    pub reason: String,
+}
+
+/// An upstream service that needs a key.
+#[derive(Clone, Debug)]
+pub struct UpstreamConfig {
+    /// Where it is.
+    pub base: Url,
+    /// Its key; `SecretString` keeps it out of logs.
+    pub key: SecretString,
+}
 
 /// What a function is given where Lambda does not say.
 const USUAL_MEMORY_MB: u64 = 512;

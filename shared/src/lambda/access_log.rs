@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{Span, field::Empty};
 
-use super::{Invocation, problem::Code};
+use super::{invocation::Invocation, problem::Code};
 use crate::{
     domain::address::Address,
     service::{CacheOutcome, Level, Snapshot},

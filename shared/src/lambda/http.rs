@@ -18,7 +18,6 @@ use serde_json::value::RawValue;
 use tracing::Instrument;
 
 use super::{
-    Invocation,
     access_log::{AccessLog, LogContext, span},
     body_cache::BodyCache,
     cache_headers,
@@ -27,6 +26,7 @@ use super::{
         http::{HttpReply, HttpRequest, Origin, ReplyBody},
         payload::read_message,
     },
+    invocation::Invocation,
     page::{self, Envelope},
     problem::{Allowed, Code, Problem},
 };

@@ -6,6 +6,7 @@ mod cache_headers;
 mod content_encoding;
 pub mod event;
 pub mod http;
+mod invocation;
 pub(crate) mod page;
 pub mod problem;
 pub mod refresh;
@@ -13,19 +14,16 @@ pub mod registry;
 mod scratch;
 pub mod warm;
 
-use std::time::Duration;
-
 use lambda_runtime::Diagnostic;
 use serde_json::value::{RawValue, to_raw_value};
 
+pub use self::invocation::Invocation;
 use self::{
     event::Event,
     http::HttpHandler,
     problem::{Code, Problem},
     warm::Warmer,
 };
-use crate::clock::Timestamp;
-
 /// A query function: decodes an event by its shape and answers in kind.
 pub struct QueryFunction(HttpHandler);
 
@@ -114,29 +112,5 @@ fn unknown_event(error: &dyn std::fmt::Display, invocation: &Invocation) -> Diag
     Diagnostic {
         error_type: code.to_owned(),
         error_message: error.to_string(),
-    }
-}
-
-/// What an invocation gives besides the event.
-#[derive(Clone, Debug, Default)]
-pub struct Invocation {
-    /// Lambda's id of it.
-    pub id: String,
-    /// When Lambda ends it.
-    pub deadline: Option<Timestamp>,
-    /// The trace that it belongs to, as X-Ray writes it.
-    pub trace: Option<String>,
-}
-
-impl Invocation {
-    /// When something must be done that may take `own`: never past Lambda's
-    /// deadline.
-    pub(crate) fn deadline_of(&self, now: Timestamp, own: Duration) -> Timestamp {
-        const MARGIN: Duration = Duration::from_millis(500);
-        let own = now.plus(own);
-        match self.deadline {
-            Some(lambda) => own.min(lambda.minus(MARGIN)),
-            None => own,
-        }
     }
 }

@@ -8,9 +8,9 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use super::{
-    Invocation,
     access_log::span,
     event::{Message, payload::read_message},
+    invocation::Invocation,
     problem::{Code, Problem},
 };
 use crate::{

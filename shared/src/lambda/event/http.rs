@@ -20,7 +20,7 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize, Serializer, de::IgnoredAny};
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::UnknownEvent;
+use super::unknown::UnknownEvent;
 
 /// An HTTP request, from any kind of event.
 #[derive(Clone, Debug, Default)]
@@ -135,13 +135,15 @@ pub(super) fn decode(
     // A header map panics on more than 24,576 names.
     let read = catch_unwind(|| read(event, context));
     let request = read
-        .map_err(|_| UnknownEvent("more headers than can be read".to_owned()))?
-        .map_err(|error| UnknownEvent(error.to_string()))?;
+        .map_err(|_| UnknownEvent::new("more headers than can be read".to_owned()))?
+        .map_err(|error| UnknownEvent::new(error.to_string()))?;
     match request {
         LambdaRequest::ApiGatewayV2(request) => Ok((from_v2(request), Origin::ApiGatewayV2)),
         LambdaRequest::ApiGatewayV1(request) => Ok((from_v1(request), Origin::ApiGatewayV1)),
         LambdaRequest::Alb(request) => Ok((from_alb(request), Origin::LoadBalancer)),
-        _ => Err(UnknownEvent("an HTTP event of another service".to_owned())),
+        _ => Err(UnknownEvent::new(
+            "an HTTP event of another service".to_owned(),
+        )),
     }
 }
 

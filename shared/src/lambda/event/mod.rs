@@ -2,24 +2,13 @@
 
 pub mod http;
 pub mod payload;
+mod unknown;
 
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
-use thiserror::Error;
 
 use self::http::{HttpRequest, Origin};
-
-/// An event that no trigger of these functions sends.
-#[derive(Debug, Error)]
-#[error("this event is of no shape that is known here: {0}")]
-pub struct UnknownEvent(String);
-
-impl UnknownEvent {
-    /// Says what it is, or is not.
-    pub fn new(reason: impl Into<String>) -> Self {
-        Self(reason.into())
-    }
-}
+pub use self::unknown::UnknownEvent;
 
 /// What started an invocation.
 #[derive(Debug)]
@@ -82,7 +71,7 @@ struct Notification {
 /// When no trigger of these functions sends such an event.
 pub fn decode(event: &RawValue) -> Result<Event<'_>, UnknownEvent> {
     let shape: Shape<'_> =
-        serde_json::from_str(event.get()).map_err(|error| UnknownEvent(error.to_string()))?;
+        serde_json::from_str(event.get()).map_err(|error| UnknownEvent::new(error.to_string()))?;
     if let Some(context) = &shape.request_context {
         let (request, origin) = http::decode(event, context)?;
         return Ok(Event::Http(Box::new(request), origin));
@@ -93,7 +82,7 @@ pub fn decode(event: &RawValue) -> Result<Event<'_>, UnknownEvent> {
     match (shape.detail_type, shape.detail, shape.address) {
         (Some(_), Some(detail), _) => Ok(Event::Notifications(vec![detail.get().to_owned()])),
         (None, _, Some(_)) => Ok(Event::Direct(event)),
-        _ => Err(UnknownEvent(
+        _ => Err(UnknownEvent::new(
             "neither an HTTP request nor a payload with an address, nor records of SQS or SNS, \
              nor an EventBridge event with a detail"
                 .to_owned(),
@@ -106,7 +95,7 @@ fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEven
         .iter()
         .map(|record| serde_json::from_str(record.get()))
         .collect::<Result<_, _>>()
-        .map_err(|error| UnknownEvent(format!("a record cannot be read: {error}")))?;
+        .map_err(|error| UnknownEvent::new(format!("a record cannot be read: {error}")))?;
     let sources = || records.iter().map(|record| record.source.as_str());
     if !records.is_empty() && sources().all(|source| source == "aws:sqs") {
         // Without an id a record could not be returned.
@@ -117,19 +106,19 @@ fn decode_records<'e>(records: &[&'e RawValue]) -> Result<Event<'e>, UnknownEven
             })
         };
         let messages: Option<Vec<_>> = records.into_iter().map(message).collect();
-        let unnamed = || UnknownEvent("a record of SQS has no messageId".to_owned());
+        let unnamed = || UnknownEvent::new("a record of SQS has no messageId".to_owned());
         return messages.map(Event::Queue).ok_or_else(unnamed);
     }
     if !records.is_empty() && sources().all(|source| source == "aws:sns") {
         let message = |record: AccessLog| Some(record.notification?.message);
         let messages: Option<Vec<_>> = records.into_iter().map(message).collect();
-        let empty = || UnknownEvent("a record of SNS has no message".to_owned());
+        let empty = || UnknownEvent::new("a record of SNS has no message".to_owned());
         return messages.map(Event::Notifications).ok_or_else(empty);
     }
     let source = sources().find(|source| !matches!(*source, "aws:sqs" | "aws:sns"));
     let source: String = source.unwrap_or("none or several services").to_owned();
     let source = source.chars().take(60).collect::<String>();
-    Err(UnknownEvent(format!("records of {source}")))
+    Err(UnknownEvent::new(format!("records of {source}")))
 }
 
 #[cfg(test)]
@@ -148,7 +137,7 @@ mod tests {
                 format!("queue{}", messages.collect::<String>())
             }
             Ok(Event::Notifications(payloads)) => format!("notifications {}", payloads.join(" ")),
-            Err(UnknownEvent(reason)) => format!("unknown: {reason}"),
+            Err(error) => format!("unknown: {error}"),
         }
     }
 
