@@ -43,4 +43,4 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$emulator" "$work/emulator"
 chmod +x "$work/emulator"
-cargo bench --quiet --profile dev --workspace --bench cold -- "$work/emulator" "$built/hello/bootstrap" "${functions[@]}"
+cargo bench --quiet --profile load --workspace --bench cold -- "$work/emulator" "$built/hello/bootstrap" "${functions[@]}"
