@@ -18,6 +18,10 @@ test *options:
 lint:
     cargo fmt --check && cargo clippy --workspace --all-targets -- -D warnings
 
+# Circles among the imports of files; `--graph` for Graphviz's dot.
+imports *options:
+    scripts/imports.py {{ options }}
+
 # Everything that is checked before a change lands, with its tools.
 ci:
     .ci/run
