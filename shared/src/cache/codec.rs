@@ -268,6 +268,22 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_that_of_xxh3() {
+        // Of its specification's test vectors.
+        assert_eq!(hash(b""), 0x99aa_06d3_0147_98d8_6001_c324_468d_497f);
+        assert_ne!(hash(b"a"), hash(b"b"));
+    }
+
+    #[test]
+    fn nothing_unpacks_to_more_than_its_limit() {
+        let most = compress(&vec![0; MAX_UNPACKED]).unwrap();
+        assert_eq!(decompress(&most).map(|bytes| bytes.len()), Ok(MAX_UNPACKED));
+        let more = compress(&vec![0; MAX_UNPACKED + 1]).unwrap();
+        let error = decompress(&more).unwrap_err();
+        assert_eq!(error.0, format!("claims {} bytes", MAX_UNPACKED + 1));
+    }
+
+    #[test]
     fn chunks_fit_items() {
         let bytes = vec![7; CHUNK_SIZE * 2 + 1];
         let chunks = chunks(&bytes);

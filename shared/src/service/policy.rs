@@ -174,3 +174,60 @@ impl From<&Config> for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{decimal::Decimal, price::CmcId};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn policy(price_ttl: u64) -> Policy {
+        let lifetime = |ttl, stale| Lifetime {
+            ttl: seconds(ttl),
+            stale: seconds(stale),
+        };
+        Policy {
+            structure: lifetime(300, 3600),
+            prices: lifetime(price_ttl, 900),
+            structure_timeout: seconds(20),
+            price_timeout: seconds(5),
+            wallet_cache_bytes: 0,
+        }
+    }
+
+    #[test]
+    fn a_price_is_used_until_it_is_too_old() {
+        let policy = policy(60);
+        let price = Price::new(Decimal::ONE, None, Provider::Zerion, NOW);
+        let oldest = |age| policy.oldest_prices(NOW.plus(seconds(age)));
+        // What comes with holdings lasts as long as these, and then as any price.
+        for (key, age) in [
+            (PriceKey::Cmc(CmcId(1)), 960),
+            (PriceKey::of_asset("x"), 1260),
+        ] {
+            assert_eq!(policy.usable_until(key, &price), NOW.plus(seconds(age)));
+            assert!(oldest(age).permits(key, &price));
+            assert!(!oldest(age + 1).permits(key, &price));
+        }
+    }
+
+    #[test]
+    fn what_is_known_to_fail_is_remembered_as_long_as_it_would_be_fresh() {
+        assert_eq!(policy(60).uncacheable_ttl(), seconds(300));
+        assert_eq!(policy(60).unknown_price_ttl(), UNKNOWN_PRICE_TTL);
+        let long = UNKNOWN_PRICE_TTL.as_secs() + 1;
+        assert_eq!(policy(long).unknown_price_ttl(), seconds(long));
+    }
+
+    #[test]
+    fn wallets_have_three_quarters_of_the_memory_for_copies() {
+        let lookup = |name: &str| (name == "IN_PROCESS_CACHE_MB").then(|| "8".to_owned());
+        let config = Config::from_lookup(&lookup).unwrap();
+        assert_eq!(Policy::from(&config).wallet_cache_bytes, 6 << 20);
+    }
+}

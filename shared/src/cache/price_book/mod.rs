@@ -205,3 +205,69 @@ pub trait PriceBook: Send + Sync {
         cost: &RequestCost,
     ) -> Result<(), CacheError>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
+    const MILLI: Duration = Duration::from_millis(1);
+    const LENGTH: Duration = Duration::from_secs(7);
+
+    #[test]
+    fn a_lease_is_free_when_no_clock_can_take_it_for_held() {
+        let until = |until| LeaseState {
+            until,
+            ..LeaseState::default()
+        };
+        assert!(until(None).is_free(NOW));
+        let ended = NOW.minus(LEASE_SKEW_MARGIN);
+        assert!(!until(Some(ended)).is_free(NOW));
+        assert!(until(Some(ended.minus(MILLI))).is_free(NOW));
+    }
+
+    #[test]
+    fn times_that_no_clock_can_have_written_do_not_count() {
+        let latest = |length: Duration| NOW.plus(length).plus(MAX_CLOCK_SKEW);
+        let published = |asked_at| Publication {
+            asked_at,
+            pages: PageSet::default(),
+        };
+        let state = LeaseState {
+            until: Some(latest(LENGTH)),
+            owner: Some(1),
+            failed_until: Some(latest(MAX_FAILURE_TTL)),
+            published: Some(published(NOW)),
+        };
+        assert_eq!(state.clone().plausible(NOW, LENGTH), state);
+        let damaged = LeaseState {
+            until: Some(latest(LENGTH).plus(MILLI)),
+            owner: Some(1),
+            failed_until: Some(latest(MAX_FAILURE_TTL).plus(MILLI)),
+            published: Some(published(NOW.plus(2 * MAX_CLOCK_SKEW))),
+        };
+        let nothing = LeaseState {
+            owner: Some(1),
+            ..LeaseState::default()
+        };
+        assert_eq!(damaged.plausible(NOW, LENGTH), nothing);
+    }
+
+    #[test]
+    fn a_write_is_empty_without_pages_and_without_an_end() {
+        let page = Page {
+            provider: Provider::CoinMarketCap,
+            number: 3,
+        };
+        let pages = BookWrite {
+            pages: BTreeMap::from([(page, PageWrite::default())]),
+            end: None,
+        };
+        let end = BookWrite {
+            pages: BTreeMap::new(),
+            end: Some(LeaseEnd::early(Provider::CoinMarketCap, 1)),
+        };
+        assert!(BookWrite::default().is_empty());
+        assert!(!pages.is_empty() && !end.is_empty());
+    }
+}

@@ -91,3 +91,52 @@ impl UpdateExpression {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::table::item::{number, text};
+
+    #[test]
+    fn a_change_becomes_one_call() {
+        let mut update = UpdateExpression::default();
+        update.put("n", number(7));
+        let alias = update.name("price", "a price");
+        let one = update.value("one", number(1));
+        update.set(&alias, format!("if_not_exists({alias}, {one})"));
+        update.remove("old");
+        update.remove("older");
+        let numeric = update.numeric();
+        update.require(format!("attribute_type(n, {numeric})"));
+
+        let call = update.clone().into_call();
+        let set = "SET n = :n, #price = if_not_exists(#price, :one)";
+        assert_eq!(call.expression, format!("{set} REMOVE old, older"));
+        let condition = "attribute_type(n, :numeric)";
+        assert_eq!(call.condition.as_deref(), Some(condition));
+        let names = [("#price".to_owned(), "a price".to_owned())];
+        assert_eq!(call.names, names.into());
+        let values = [
+            (":n", number(7)),
+            (":one", number(1)),
+            (":numeric", text("N")),
+        ];
+        let values = values.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(call.values, values.into());
+        assert!(!call.returned);
+        assert!(update.clone().returned().into_call().returned);
+
+        update.require("n < :n");
+        let both = format!("({condition}) AND (n < :n)");
+        assert_eq!(update.into_call().condition, Some(both));
+    }
+
+    #[test]
+    fn clauses_that_are_empty_are_left_out() {
+        let mut removal = UpdateExpression::default();
+        removal.remove("old");
+        let call = removal.into_call();
+        assert_eq!((&*call.expression, call.condition), ("REMOVE old", None));
+        assert_eq!(UpdateExpression::default().into_call().expression, "");
+    }
+}

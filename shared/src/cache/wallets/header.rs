@@ -162,3 +162,161 @@ impl Header {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::table::item::{hash, number, text, time};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_254_046_007);
+    const MILLI: Duration = Duration::from_millis(1);
+
+    fn stored() -> StoredPart {
+        StoredPart {
+            hash: 5 << 100,
+            fetched_at: NOW,
+            currency: Currency::USD,
+            fetch: 7,
+            written: 6,
+            chunks: 2,
+            chunks_expire: NOW.plus(Duration::from_secs(9)),
+            price_chunks: 1,
+        }
+    }
+
+    fn header() -> PartHeader {
+        PartHeader {
+            generation: 8,
+            stored: Some(stored()),
+            lease_until: Some(NOW.plus(Duration::from_secs(4))),
+            owner: Some(11),
+            took: Some(Duration::from_millis(321)),
+            failed: Some(FailureMark {
+                until: NOW.plus(Duration::from_secs(5)),
+                reason: "timeout".to_owned(),
+                elapsed: None,
+            }),
+            uncacheable_until: Some(NOW.plus(Duration::from_secs(6))),
+        }
+    }
+
+    /// An item that tells [`header`] of one part.
+    fn item(names: &Attributes) -> Item {
+        let (header, stored) = (header(), stored());
+        let failed = header.failed.unwrap();
+        Item::keyed("W#".to_owned(), "H".to_owned())
+            .with(EPOCH, number(3))
+            .with(REFRESH_AHEAD_OF, time(NOW))
+            .with(REFRESH_AHEAD_STREAK, number(2))
+            .with(names.generation, number(header.generation))
+            .with(names.hash, hash(stored.hash))
+            .with(names.fetched_at, time(stored.fetched_at))
+            .with(names.currency, text("usd"))
+            .with(names.fetch, number(stored.fetch))
+            .with(names.written, number(stored.written))
+            .with(names.chunks, number(stored.chunks))
+            .with(names.chunks_expire, time(stored.chunks_expire))
+            .with(names.price_chunks, number(stored.price_chunks))
+            .with(names.lease_until, time(header.lease_until.unwrap()))
+            .with(names.owner, number(11))
+            .with(names.took, number(321))
+            .with(names.failed_until, time(failed.until))
+            .with(names.failure, text(&failed.reason))
+            .with(
+                names.uncacheable_until,
+                time(header.uncacheable_until.unwrap()),
+            )
+    }
+
+    #[test]
+    fn each_part_has_a_header_of_its_own() {
+        for (part, other) in [(Part::Wallet, Part::Defi), (Part::Defi, Part::Wallet)] {
+            let read = read_header(&item(&attributes(part)));
+            assert_eq!(read.parts[&part], header());
+            assert_eq!(read.parts[&other], PartHeader::default());
+            let rest = (read.epoch, read.refresh_ahead_of, read.refresh_ahead_streak);
+            assert_eq!(rest, (3, Some(NOW), 2));
+        }
+    }
+
+    #[test]
+    fn of_another_format_all_but_the_data_count() {
+        let item = item(&attributes(Part::Wallet)).with("v", number(1));
+        let expected = PartHeader {
+            stored: None,
+            took: None,
+            ..header()
+        };
+        assert_eq!(read_header(&item).parts[&Part::Wallet], expected);
+    }
+
+    #[test]
+    fn what_refers_to_holdings_counts_whole_or_not_at_all() {
+        let names = attributes(Part::Defi);
+        // Written since later versions.
+        let needed = names
+            .stored()
+            .into_iter()
+            .filter(|it| *it != names.price_chunks);
+        for name in needed {
+            let mut attributes = item(&names).into_inner();
+            attributes.remove(name).unwrap();
+            let read = read_header(&Item::new(attributes));
+            assert_eq!(read.parts[&Part::Defi].stored, None, "{name}");
+        }
+    }
+
+    #[test]
+    fn all_attributes_but_the_generation_are_forgotten() {
+        let names = attributes(Part::Wallet);
+        let forgotten: Vec<_> = names.forgettable().collect();
+        let item = item(&names).with(names.asked_at, time(NOW));
+        let of_part = item.names().filter(|name| name.starts_with("w_"));
+        for name in of_part {
+            assert_eq!(
+                forgotten.contains(&name),
+                name != names.generation,
+                "{name}"
+            );
+        }
+        assert_eq!(forgotten.len(), 15);
+    }
+
+    #[test]
+    fn times_that_no_clock_can_have_told_do_not_count() {
+        let (lease, uncacheable) = (Duration::from_secs(20), Duration::from_secs(300));
+        let latest = |length: Duration| NOW.plus(length).plus(MAX_CLOCK_SKEW);
+        let at = |later: Duration| {
+            let part = PartHeader {
+                lease_until: Some(latest(lease).plus(later)),
+                failed: Some(FailureMark {
+                    until: latest(MAX_FAILURE_TTL).plus(later),
+                    reason: "timeout".to_owned(),
+                    elapsed: None,
+                }),
+                uncacheable_until: Some(latest(uncacheable).plus(later)),
+                ..header()
+            };
+            Header {
+                parts: [(Part::Wallet, part)].into(),
+                ..Header::default()
+            }
+        };
+        let told = at(Duration::ZERO);
+        let read = told
+            .clone()
+            .without_future_timestamps(NOW, lease, uncacheable);
+        assert_eq!(read.parts, told.parts);
+        let read = at(MILLI).without_future_timestamps(NOW, lease, uncacheable);
+        let expected = PartHeader {
+            lease_until: None,
+            failed: None,
+            uncacheable_until: None,
+            ..header()
+        };
+        assert_eq!(read.parts[&Part::Wallet], expected);
+        let early = NOW.minus(2 * MAX_CLOCK_SKEW);
+        let read = told.without_future_timestamps(early, lease, uncacheable);
+        assert_eq!(read.parts[&Part::Wallet].stored, None);
+    }
+}

@@ -201,3 +201,18 @@ fn shown_tokens(holdings: &Holdings<'_>) -> Vec<bool> {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_those_that_were_added() {
+        let mut parts = PartSet::of(Part::Wallet);
+        assert!(parts.contains(Part::Wallet) && !parts.contains(Part::Defi));
+        parts.add(PartSet::of(Part::Defi));
+        assert!(parts.contains(Part::Wallet) && parts.contains(Part::Defi));
+        let other = PartSet::of(Part::Defi);
+        assert!(other.contains(Part::Defi) && !other.contains(Part::Wallet));
+    }
+}

@@ -89,9 +89,16 @@ mod tests {
                 quota: Quota::Requests,
             },
             Failure::Unauthorized(401),
+            Failure::Rejected(400),
+            Failure::Unavailable("it failed a moment ago".to_owned()),
             Failure::Timeout,
+            Failure::Malformed("a moment ago".to_owned()),
+            Failure::TooLarge(0),
         ] {
-            let mark = failure_marker(&failure, Duration::ZERO, now).unwrap();
+            let waited = Duration::from_secs(3);
+            let mark = failure_marker(&failure, waited, now).unwrap();
+            let expected = (failure == Failure::Timeout).then_some(waited);
+            assert_eq!(mark.elapsed, expected);
             let until = mark.until;
             let part = PartHeader {
                 failed: Some(mark),
