@@ -107,6 +107,7 @@ impl AccessLog<'_> {
             write_units = totals.write_units,
             upstream_calls = totals.upstream_calls,
             refused_prices = totals.refused_prices,
+            from_copy = totals.copy_hits > 0,
             "request completed"
         );
     }

@@ -191,6 +191,8 @@ metrics! {
     STALE_ANSWERS = "StaleAnswers", Count, Function, sum_and_total;
     /// Prices that a source gave and that were not believed.
     REFUSED_PRICES = "RefusedPrices", Count, Function, sum;
+    /// Wallets that were read from the process's copy, after a look at the header.
+    COPY_HITS = "CopyHits", Count, Function, sum;
     /// Serial waits for DynamoDB.
     DYNAMODB_ROUND_TRIPS = "DynamoDbRoundTrips", Count, Function, sum;
     /// Read capacity used, in read request units.

@@ -7,7 +7,7 @@ use std::sync::{
 use std::time::Duration;
 
 use super::metrics::{
-    DYNAMODB_READ_UNITS, DYNAMODB_ROUND_TRIPS, DYNAMODB_WRITE_UNITS, REFUSED_PRICES,
+    COPY_HITS, DYNAMODB_READ_UNITS, DYNAMODB_ROUND_TRIPS, DYNAMODB_WRITE_UNITS, REFUSED_PRICES,
 };
 use crate::sync::locked;
 
@@ -20,6 +20,7 @@ pub struct RequestCost {
     write_milliunits: AtomicU64,
     upstream_calls: AtomicU32,
     refused_prices: AtomicU32,
+    copy_hits: AtomicU32,
     phases: Mutex<Vec<(&'static str, Duration)>>,
 }
 
@@ -66,6 +67,11 @@ impl RequestCost {
         self.refused_prices.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a wallet that was read from the process's copy.
+    pub fn copy_hit(&self) {
+        self.copy_hits.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Adds the time that a phase took.
     pub fn phase(&self, name: &'static str, took: Duration) {
         locked(&self.phases).push((name, took));
@@ -80,10 +86,11 @@ impl RequestCost {
             write_units: units(self.write_milliunits.load(Ordering::Relaxed)),
             upstream_calls: self.upstream_calls.load(Ordering::Relaxed),
             refused_prices: self.refused_prices.load(Ordering::Relaxed),
+            copy_hits: self.copy_hits.load(Ordering::Relaxed),
         }
     }
 
-    /// Counts what DynamoDB did, and what was refused, as metrics.
+    /// Counts what DynamoDB and copies did, and what was refused, as metrics.
     pub fn measure(&self) {
         let totals = self.totals();
         DYNAMODB_ROUND_TRIPS.add(u64::from(totals.round_trips));
@@ -92,6 +99,7 @@ impl RequestCost {
             DYNAMODB_WRITE_UNITS.record(totals.write_units);
         }
         REFUSED_PRICES.add(u64::from(totals.refused_prices));
+        COPY_HITS.add(u64::from(totals.copy_hits));
     }
 
     /// The phases so far, in the order in which they ended.
@@ -115,6 +123,8 @@ pub struct RequestCostTotals {
     pub upstream_calls: u32,
     /// Prices that were not believed.
     pub refused_prices: u32,
+    /// Wallets that were read from the process's copy.
+    pub copy_hits: u32,
 }
 
 #[expect(clippy::float_arithmetic, reason = "capacity units are told as floats")]

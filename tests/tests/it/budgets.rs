@@ -79,6 +79,8 @@ async fn requests_stay_within_their_budgets() {
         row(tokens, "from the copy", copy);
         assert_eq!((copy.round_trips, copy.upstream_calls), (1, 0));
         assert!(copy.read_units <= 1.0, "{} RRU", copy.read_units);
+        let copies = [miss, hit, copy].map(|cost| cost.copy_hits);
+        assert_eq!(copies, [0, 0, 1]);
 
         let noted = cost(&service, &app, &twin).await;
         row(tokens, "another miss", noted);

@@ -159,6 +159,7 @@ impl Resource for WalletHoldings<'_> {
             match self.load_header().await {
                 Ok(header) if refer_to_the_same(&header, &copy.header) => {
                     copy.header = header;
+                    cost.copy_hit();
                     return Some(copy);
                 }
                 Ok(_) => {}
